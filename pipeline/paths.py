@@ -1,0 +1,35 @@
+"""Where the stages put things: the one place that knows the layout of the project's folders."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.params import Params
+
+
+@dataclass(frozen=True)
+class Paths:
+    data: Path          # manifest: videos.jsonl, captions.jsonl, corpus.jsonl
+    encoder: Path       # the appearance encoder: weights or a pointer to them
+    appearance: Path    # feature store
+    audio: Path         # feature store
+    emotion: Path       # emotion.h5
+    index: Path         # captions.faiss, captions.h5, index.json
+    candidates: Path    # candidates.h5
+    captioner: Path     # the checkpoint
+    reports: Path       # metrics, predictions, page, what each stage did
+
+    @classmethod
+    def of(cls, params: Params) -> "Paths":
+        dataset = params.dataset
+        appearance = params.encoders.appearance.name
+        return cls(
+            data=Path("data", dataset),
+            encoder=Path("models", dataset, "encoder"),
+            appearance=Path("features", dataset, appearance),
+            audio=Path("features", dataset, params.encoders.audio.name),
+            emotion=Path("features", dataset, "emotion.h5"),
+            index=Path("indexes", dataset, appearance),
+            candidates=Path("indexes", dataset, "candidates.h5"),
+            captioner=Path("models", dataset, "captioner"),
+            reports=Path("reports", dataset),
+        )

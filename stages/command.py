@@ -1,0 +1,66 @@
+"""The command line that every stage of the graph has: `python -m stages.<name> [key=value …]`."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipeline.errors import SpectrumError
+from pipeline.files import write_json
+from pipeline.params import Params, load
+from pipeline.paths import Paths
+
+Summary = dict[str, Any]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="parameters to change for this run, e.g. seed=1")
+]
+ParamsFile = Annotated[Path, typer.Option("--params", help="the file of parameters")]
+
+_VERSIONS = ("torch", "open_clip_torch", "h5py", "av", "numpy")
+
+
+def stage(run: Callable[[Params, Paths], Summary], name: str, teaches: str | None) -> None:
+    """Runs a stage from the command line and writes what it did to `reports/<dataset>/stages/<name>.json`.
+
+    `run` writes the stage's outs and returns a summary (counts, seconds per part). `teaches` is the
+    module's docstring, shown by --help. Exit status: 0 the outs are whole, 1 a SpectrumError, 2 usage.
+    """
+
+    def main(overrides: Overrides = None, params_file: ParamsFile = Path("params.yaml")) -> None:
+        with readable_errors():
+            params = load(overrides or [], params_file)
+            paths = Paths.of(params)
+            started = time.monotonic()
+            summary = run(params, paths)
+            summary["seconds"] = {**summary.get("seconds", {}), "all": round(time.monotonic() - started, 2)}
+            summary["versions"] = {package: version(package) for package in _VERSIONS}
+            write_json(paths.reports / "stages" / f"{name}.json", summary)
+            told = {key: value for key, value in summary.items() if key != "versions"}
+            print(f"{name}: {json.dumps(told, ensure_ascii=False)}")
+
+    teach(main, teaches)
+
+
+def teach(main: Callable[..., None], teaches: str | None) -> None:
+    """Runs `main` as a typer command whose --help is `teaches`, line breaks kept."""
+    main.__doc__ = "\b\n" + (teaches or "").strip().replace("\n\n", "\n\n\b\n")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(main)
+    app()
+
+
+class readable_errors:  # noqa: N801  (a context manager reads like a function)
+    """Turns a SpectrumError into one sentence on stderr and exit status 1."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SpectrumError):
+            Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, style="red")
+            sys.exit(1)
