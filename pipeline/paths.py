@@ -15,7 +15,9 @@ class Paths:
     emotion: Path       # emotion.h5
     index: Path         # captions.faiss, captions.h5, index.json
     candidates: Path    # candidates.h5
+    retrieval: Path     # retrieval.json: text-to-video scores
     captioner: Path     # the checkpoint
+    baseline: Path      # the checkpoint of the same model without VTAI and HCOT
     reports: Path       # metrics, predictions, page, what each stage did
 
     @classmethod
@@ -30,6 +32,8 @@ class Paths:
             emotion=Path("features", dataset, "emotion.h5"),
             index=Path("indexes", dataset, appearance),
             candidates=Path("indexes", dataset, "candidates.h5"),
+            retrieval=Path("indexes", dataset, "retrieval.json"),
             captioner=Path("models", dataset, "captioner"),
+            baseline=Path("models", dataset, "baseline"),
             reports=Path("reports", dataset),
         )

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="parameters to change for this run, e.g. seed=1")
 ]
 ParamsFile = Annotated[Path, typer.Option("--params", help="the file of parameters")]
+Only = Annotated[str, typer.Option("--only", help="one part of the stage; without it, every part")]
 
 _VERSIONS = ("torch", "open_clip_torch", "h5py", "av", "numpy")
 
@@ -34,17 +35,34 @@ def stage(run: Callable[[Params, Paths], Summary], name: str, teaches: str | Non
 
     def main(overrides: Overrides = None, params_file: ParamsFile = Path("params.yaml")) -> None:
         with readable_errors():
-            params = load(overrides or [], params_file)
-            paths = Paths.of(params)
-            started = time.monotonic()
-            summary = run(params, paths)
-            summary["seconds"] = {**summary.get("seconds", {}), "all": round(time.monotonic() - started, 2)}
-            summary["versions"] = {package: version(package) for package in _VERSIONS}
-            write_json(paths.reports / "stages" / f"{name}.json", summary)
-            told = {key: value for key, value in summary.items() if key != "versions"}
-            print(f"{name}: {json.dumps(told, ensure_ascii=False)}")
+            _run(run, name, load(overrides or [], params_file))
 
     teach(main, teaches)
+
+
+def stage_of_parts(run: Callable[[Params, Paths, str], Summary], name: str, teaches: str | None,
+                   parts: Sequence[str]) -> None:
+    """Like `stage`, for a stage that is several nodes of the graph: `--only PART` runs one of them."""
+
+    def main(overrides: Overrides = None, only: Only = "", params_file: ParamsFile = Path("params.yaml")) -> None:
+        with readable_errors():
+            if only and only not in parts:
+                raise typer.BadParameter(f"{only!r} is none of {', '.join(parts)}", param_hint="--only")
+            params = load(overrides or [], params_file)
+            for part in [only] if only else parts:
+                _run(lambda p, paths, part=part: run(p, paths, part), f"{name}-{part}", params)
+
+    teach(main, teaches)
+
+
+def _run(run: Callable[[Params, Paths], Summary], name: str, params: Params) -> None:
+    paths = Paths.of(params)
+    started = time.monotonic()
+    summary = run(params, paths)
+    summary["seconds"] = {**summary.get("seconds", {}), "all": round(time.monotonic() - started, 2)}
+    print(f"{name}: {json.dumps(summary, ensure_ascii=False)}")
+    summary["versions"] = {package: version(package) for package in _VERSIONS}
+    write_json(paths.reports / "stages" / f"{name}.json", summary)
 
 
 def teach(main: Callable[..., None], teaches: str | None) -> None:
@@ -62,5 +80,5 @@ class readable_errors:  # noqa: N801  (a context manager reads like a function)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, SpectrumError):
-            Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, style="red")
+            Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False, style="red")
             sys.exit(1)

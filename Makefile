@@ -1,0 +1,41 @@
+# Two commands: `make demo` and `make test`. Both make their own environment in .venv first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The extra that holds faiss: `make demo FAISS=gpu` on a machine with a GPU.
+FAISS  ?= cpu
+# What the stages run is `python`: the environment's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench clean
+
+help:        ## this list
+	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' Makefile | expand -t 16
+
+install: $(VENV)/.installed   ## the environment alone
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(FAISS),dev]'
+	touch $@
+
+demo: install   ## the sample data set through the whole graph, and where to look
+	dvc repro
+	@echo
+	@dvc metrics show
+	@echo "Open reports/sample/index.html in a browser."
+
+test: install   ## the test suite, with coverage of pipeline/ and stages/
+	pytest -n 2 --dist worksteal --cov --cov-report=term
+
+lint: install   ## ruff and mypy
+	ruff check .
+	mypy
+
+bench: install   ## what benchmarks/ measures
+	python -m benchmarks
+
+clean:   ## what the stages made; the environment and DVC's cache stay
+	rm -rf data indexes/[!R]* features/[!R]* models reports dvc.lock

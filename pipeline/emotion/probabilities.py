@@ -1,0 +1,71 @@
+"""Emotion probabilities of captions: p(word | caption) and p(category | caption).
+
+Back ends give the words; a category is the noisy-or of its words (METHOD: coarse from fine). `lexicon` is
+certain of the words that stand in the caption; `clip` also hears what is only near them, by the similarity
+of the encoder's own text tower.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.emotion.taxonomy import Taxonomy
+from pipeline.params import Emotion
+from pipeline.text import words
+
+Floats = NDArray[np.float32]
+EncodeTexts = Callable[[Sequence[str]], Floats]
+
+# An emotion word is shown to the text tower in a few frames, for it can be an adjective, an adverb or a noun.
+_FRAMES = ("{}", "someone looks {}", "someone does it {}", "a feeling of {}")
+
+
+def lexicon(texts: Sequence[str], taxonomy: Taxonomy) -> Floats:
+    """[n, W]: 1 where the emotion word stands in the caption."""
+    column = {word: i for i, word in enumerate(taxonomy.words)}
+    found = np.zeros((len(texts), len(column)), np.float32)
+    for row, text in enumerate(texts):
+        found[row, [column[word] for word in words(text) if word in column]] = 1.0
+    return found
+
+
+def clip(embeddings: Floats, corpus: Floats, taxonomy: Taxonomy, encode_texts: EncodeTexts,
+         temperature: float) -> Floats:
+    """[n, W]: softmax over the emotion words and one neutral choice.
+
+    embeddings [n, D] and corpus [M, D] are unit caption vectors. A word's similarity counts from its mean
+    over the corpus, or else the word that is nearest to captions in general would win for each of them;
+    the neutral choice is that mean.
+    """
+    prompts = [frame.format(word) for word in taxonomy.words for frame in _FRAMES]
+    vectors = encode_texts(prompts).reshape(len(taxonomy.words), len(_FRAMES), -1).mean(1)  # [W, D]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    logits = (embeddings - corpus.mean(0)) @ vectors.T / temperature  # [n, W]
+    top = np.maximum(logits.max(1, keepdims=True), 0.0)
+    weights = np.exp(logits - top)
+    return np.asarray(weights / (weights.sum(1, keepdims=True) + np.exp(-top)), np.float32)
+
+
+def backends(texts: Sequence[str], embeddings: Floats, corpus: Floats, section: Emotion, taxonomy: Taxonomy,
+             encode_texts: EncodeTexts) -> dict[str, Floats]:
+    """The word probabilities [n, W] of every back end that has a weight, by its name."""
+    found = {}
+    if section.lexicon > 0:
+        found["lexicon"] = lexicon(texts, taxonomy)
+    if section.clip > 0:
+        found["clip"] = clip(embeddings, corpus, taxonomy, encode_texts, section.clip_temperature)
+    return found
+
+
+def mixture(parts: Mapping[str, Floats], section: Emotion) -> Floats:
+    """The weighted mean of the back ends' word probabilities, each [n, W]."""
+    weights = {name: float(getattr(section, name)) for name in parts}
+    total = sum(weights.values())
+    return np.asarray(sum(weights[name] / total * part for name, part in parts.items()), np.float32)
+
+
+def categories(word_probabilities: Floats, taxonomy: Taxonomy) -> Floats:
+    """[n, C] from [n, W]: the noisy-or over a category's words."""
+    silent = np.log1p(-np.minimum(word_probabilities, 1 - 1e-6))  # [n, W]
+    return np.asarray(-np.expm1(silent @ taxonomy.membership().T.astype(np.float32)), np.float32)

@@ -1,0 +1,33 @@
+"""Index the retrieval corpus: every distinct caption, encoded by the text tower, for exact FAISS search.
+
+    python -m stages.index
+
+Makes indexes/<dataset>/<encoder>/{captions.faiss,captions.h5,index.json}.
+"""
+
+import time
+
+from pipeline import index
+from pipeline.encoders import appearance
+from pipeline.manifest import Manifest
+from pipeline.params import Params
+from pipeline.paths import Paths
+from stages.command import Summary, stage
+
+
+def run(params: Params, paths: Paths) -> Summary:
+    manifest = Manifest.load(paths.data)
+    captions = index.distinct(manifest.corpus)
+    encoder = appearance.load(params.encoders.appearance, paths.encoder, params.device)
+    started = time.monotonic()
+    embeddings = encoder.encode_texts([caption.text for caption in captions])
+    encoded = time.monotonic()
+    index.build(captions, embeddings, encoder.text_recipe_id, paths.index)
+    return {
+        "captions": len(manifest.corpus), "distinct": len(captions),
+        "seconds": {"encode": round(encoded - started, 2), "write": round(time.monotonic() - encoded, 2)},
+    }
+
+
+if __name__ == "__main__":
+    stage(run, "index", __doc__)
