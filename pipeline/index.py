@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import SpectrumError
-from pipeline.files import published, read_json, sha256, write_json
+from pipeline.files import fingerprint, published, read_json, sha256, write_json
 from pipeline.manifest import Caption
 from pipeline.store import FeatureStore
 from pipeline.text import words
@@ -72,7 +72,7 @@ def unit(vectors: NDArray[np.floating[Any]], what: str) -> NDArray[np.float32]:
     if not np.isfinite(lengths).all() or (lengths == 0).any():
         bad = np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))
         raise SpectrumError(f"{what}: rows {bad[:5].tolist()} are zero or not finite and cannot be compared")
-    return vectors / lengths
+    return np.asarray(vectors / lengths, np.float32)
 
 
 def distinct(corpus: Sequence[Caption]) -> list[Caption]:
@@ -160,6 +160,11 @@ class Candidates:
                                 "run python -m stages.retrieve")
         take = [place[video] for video in ids]
         return Candidates(tuple(ids), self.rows[take], self.scores[take], self.recipe_id)
+
+
+def model_id(recipe: Mapping[str, Any]) -> str:
+    """What the two towers share: pictures and captions can be compared when both were encoded by one model."""
+    return fingerprint({key: recipe[key] for key in ("kind", "model", "weights")})
 
 
 def queries(store: FeatureStore, ids: Sequence[str]) -> NDArray[np.float32]:

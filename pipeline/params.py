@@ -2,25 +2,35 @@
 
     params = load(["seed=1", "captioner.width=128"])
 
-An unknown key, a wrong type or an impossible value is an error that names the key.
+An unknown key, a wrong type or an impossible value is an error that names the key. As a program it lays a
+preset (a part of such a file) over params.yaml, comments kept, so that `dvc repro` runs it:
+
+    python -m pipeline.params presets/folder.yaml dataset=mine data.videos=~/clips
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
+import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from pipeline.errors import SpectrumError
+from pipeline.errors import SpectrumError, readable_errors
+from pipeline.files import write_text
+
+DEFAULT = Path("params.yaml")
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0)]
 
-CAPTIONER_MODALITIES = ("appearance", "audio", "text")
+CaptionerModality = Literal["appearance", "audio", "text"]
 
 
 class Section(BaseModel):
@@ -125,7 +135,7 @@ class Emotion(Section):
 class Captioner(Section):
     """The model. `vtai`, `cfb` and `aeb` switch the parts of the paper; both off is the baseline."""
 
-    modalities: tuple[Literal["appearance", "audio", "text"], ...] = CAPTIONER_MODALITIES
+    modalities: tuple[CaptionerModality, ...] = ("appearance", "audio", "text")
     vtai: bool = True
     cfb: bool = True
     aeb: bool = True
@@ -169,6 +179,8 @@ class Decoding(Section):
 
 
 class Metrics(Section):
+    """`timeout`: seconds for the process that scores captions, for all sets together, METEOR included."""
+
     timeout: Rate = 600.0
 
 
@@ -189,7 +201,7 @@ class Params(Section):
     metrics: Metrics = Metrics()
 
 
-def load(overrides: Sequence[str] = (), path: Path = Path("params.yaml")) -> Params:
+def load(overrides: Sequence[str] = (), path: Path = DEFAULT) -> Params:
     """Parameters of `path`, changed by `key=value` overrides; a value is read as YAML (`seed=1`, `a.b=[x, y]`).
 
     Raises SpectrumError for a missing or broken file, an unknown key or a value out of range.
@@ -198,11 +210,12 @@ def load(overrides: Sequence[str] = (), path: Path = Path("params.yaml")) -> Par
 
 
 def read(path: Path) -> dict[str, Any]:
+    """The tree of a YAML file, with what writing it back needs to keep its comments."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = YAML().load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpectrumError(f"{path}: no such file; run from the project's root, where params.yaml is") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise SpectrumError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(tree, dict):
         raise SpectrumError(f"{path}: expected a mapping of parameters, found {type(tree).__name__}")
@@ -211,7 +224,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def override(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A copy of `tree` with `a.b=value` applied; keys are checked later, by `validate`."""
-    tree = yaml.safe_load(yaml.safe_dump(tree))
+    tree = deepcopy(tree)
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key:
@@ -223,10 +236,29 @@ def override(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
             if not isinstance(node, dict):
                 raise SpectrumError(f"{item!r}: {parent} is a value, not a section of the parameters")
         try:
-            node[leaf] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            node[leaf] = YAML(typ="safe").load(text)
+        except YAMLError:
             raise SpectrumError(f"{item!r}: {text!r} is not readable as a YAML value") from None
     return tree
+
+
+def lay_over(tree: dict[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `tree` in which the leaves of `preset` replace those of the same keys."""
+    tree = deepcopy(tree)
+    for key, value in preset.items():
+        below = tree.get(key)
+        tree[key] = lay_over(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return tree
+
+
+def apply(preset: Path, overrides: Sequence[str], path: Path = DEFAULT) -> Params:
+    """Lays `preset`, then `overrides`, over the file `path`, which stays as it was if the result is not valid."""
+    tree = override(lay_over(read(path), read(preset)), overrides)
+    params = validate(tree, source=str(preset))
+    text = StringIO()
+    YAML().dump(tree, text)
+    write_text(path, text.getvalue())
+    return params
 
 
 def validate(tree: dict[str, Any], source: str) -> Params:
@@ -248,3 +280,18 @@ def _sentence(error: Any) -> str:
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def main(
+    preset: Annotated[Path, typer.Argument(help="a preset, such as presets/folder.yaml")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    params_file: Annotated[Path, typer.Option("--params", help="the file it is laid over")] = DEFAULT,
+) -> None:
+    """Lay a preset over params.yaml; `git diff params.yaml` shows what changed, `git restore params.yaml` undoes it."""
+    with readable_errors():
+        params = apply(preset, overrides or [], params_file)
+        print(f"{params_file}: now data set {params.dataset!r}; run it with `dvc repro`")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,19 +1,18 @@
 """The command line that every stage of the graph has: `python -m stages.<name> [key=value …]`."""
 
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from pipeline.errors import SpectrumError
+from pipeline.errors import readable_errors
 from pipeline.files import write_json
-from pipeline.params import Params, load
+from pipeline.params import DEFAULT, Params, load
 from pipeline.paths import Paths
 
 Summary = dict[str, Any]
@@ -33,24 +32,24 @@ def stage(run: Callable[[Params, Paths], Summary], name: str, teaches: str | Non
     module's docstring, shown by --help. Exit status: 0 the outs are whole, 1 a SpectrumError, 2 usage.
     """
 
-    def main(overrides: Overrides = None, params_file: ParamsFile = Path("params.yaml")) -> None:
+    def main(overrides: Overrides = None, params_file: ParamsFile = DEFAULT) -> None:
         with readable_errors():
             _run(run, name, load(overrides or [], params_file))
 
     teach(main, teaches)
 
 
-def stage_of_parts(run: Callable[[Params, Paths, str], Summary], name: str, teaches: str | None,
+def stage_of_parts(run: Callable[..., Summary], name: str, teaches: str | None,
                    parts: Sequence[str]) -> None:
-    """Like `stage`, for a stage that is several nodes of the graph: `--only PART` runs one of them."""
+    """Like `stage`, for one that is several nodes of the graph: `--only PART` runs one, `run(…, part=PART)`."""
 
-    def main(overrides: Overrides = None, only: Only = "", params_file: ParamsFile = Path("params.yaml")) -> None:
+    def main(overrides: Overrides = None, only: Only = "", params_file: ParamsFile = DEFAULT) -> None:
         with readable_errors():
             if only and only not in parts:
                 raise typer.BadParameter(f"{only!r} is none of {', '.join(parts)}", param_hint="--only")
             params = load(overrides or [], params_file)
             for part in [only] if only else parts:
-                _run(lambda p, paths, part=part: run(p, paths, part), f"{name}-{part}", params)
+                _run(partial(run, part=part), f"{name}-{part}", params)
 
     teach(main, teaches)
 
@@ -71,14 +70,3 @@ def teach(main: Callable[..., None], teaches: str | None) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(main)
     app()
-
-
-class readable_errors:  # noqa: N801  (a context manager reads like a function)
-    """Turns a SpectrumError into one sentence on stderr and exit status 1."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, SpectrumError):
-            Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False, style="red")
-            sys.exit(1)

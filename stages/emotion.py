@@ -9,11 +9,12 @@ alone, finds a reference emotion of the validation videos.
 import numpy as np
 
 from pipeline import index
+from pipeline.device import device
 from pipeline.emotion import probabilities
 from pipeline.emotion.prior import Emotions, hit_rates, prior, reference_categories
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.encoders import appearance
-from pipeline.files import fingerprint, write_json
+from pipeline.files import write_json
 from pipeline.manifest import Manifest
 from pipeline.params import Params
 from pipeline.paths import Paths
@@ -30,7 +31,7 @@ def run(params: Params, paths: Paths) -> Summary:
     rows, place = np.unique(used, return_inverse=True)  # [n], [V, K]
     place = place.reshape(used.shape)
 
-    encoder = appearance.load(params.encoders.appearance, paths.encoder, params.device)
+    encoder = appearance.load(params.encoders.appearance, paths.encoder, str(device(params.device)))
     parts = probabilities.backends([captions.texts[row] for row in rows], captions.embeddings[rows],
                                    captions.embeddings, params.emotion, taxonomy, encoder.encode_texts)
     validation = np.flatnonzero([manifest.split_of[video] == "validation" for video in candidates.ids])
@@ -46,8 +47,7 @@ def run(params: Params, paths: Paths) -> Summary:
     temperature = params.emotion.retrieval_temperature
     Emotions(
         taxonomy=taxonomy.name,
-        recipe_id=fingerprint({"emotion": params.emotion.model_dump(), "used": params.retrieval.used,
-                               "text": candidates.recipe_id}),
+        recipe_id=probabilities.recipe_id(params.emotion, params.retrieval.used, candidates.recipe_id),
         rows=rows, caption_words=mixed, caption_categories=caption_categories, ids=candidates.ids,
         words=prior(mixed[place], scores, temperature),
         categories=prior(caption_categories[place], scores, temperature),

@@ -9,6 +9,7 @@ extraction.allowed_failures end the stage with status 1.
 """
 
 from pipeline import extraction
+from pipeline.device import device
 from pipeline.encoders import appearance, audio
 from pipeline.manifest import Manifest
 from pipeline.params import Params
@@ -21,7 +22,7 @@ PARTS = ("appearance", "audio")
 def run(params: Params, paths: Paths, part: str) -> Summary:
     videos = [(video.id, video.path) for video in Manifest.load(paths.data).videos]
     if part == "appearance":
-        encoder = appearance.load(params.encoders.appearance, paths.encoder, params.device)
+        encoder = appearance.load(params.encoders.appearance, paths.encoder, str(device(params.device)))
         return extraction.extract(videos, encoder, paths.appearance, params.extraction)
     return extraction.extract(videos, audio.load(params.encoders.audio), paths.audio, params.extraction)
 

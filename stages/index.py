@@ -8,6 +8,7 @@ Makes indexes/<dataset>/<encoder>/{captions.faiss,captions.h5,index.json}.
 import time
 
 from pipeline import index
+from pipeline.device import device
 from pipeline.encoders import appearance
 from pipeline.manifest import Manifest
 from pipeline.params import Params
@@ -18,11 +19,11 @@ from stages.command import Summary, stage
 def run(params: Params, paths: Paths) -> Summary:
     manifest = Manifest.load(paths.data)
     captions = index.distinct(manifest.corpus)
-    encoder = appearance.load(params.encoders.appearance, paths.encoder, params.device)
+    encoder = appearance.load(params.encoders.appearance, paths.encoder, str(device(params.device)))
     started = time.monotonic()
     embeddings = encoder.encode_texts([caption.text for caption in captions])
     encoded = time.monotonic()
-    index.build(captions, embeddings, encoder.text_recipe_id, paths.index)
+    index.build(captions, embeddings, index.model_id(encoder.recipe), paths.index)
     return {
         "captions": len(manifest.corpus), "distinct": len(captions),
         "seconds": {"encode": round(encoded - started, 2), "write": round(time.monotonic() - encoded, 2)},

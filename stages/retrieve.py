@@ -11,6 +11,7 @@ import time
 import numpy as np
 
 from pipeline import index
+from pipeline.device import device
 from pipeline.encoders import appearance
 from pipeline.files import write_json
 from pipeline.manifest import Manifest
@@ -28,14 +29,14 @@ def run(params: Params, paths: Paths) -> Summary:
     queries = index.queries(store, ids)
     own = index.own_sentences([video if manifest.split_of[video] == "train" else "" for video in ids],
                               manifest.captions_of)
-    captions = index.open_index(paths.index, appearance.text_recipe_id(store.recipe))
+    captions = index.open_index(paths.index, index.model_id(store.recipe))
     started = time.monotonic()
     rows, scores = captions.search(queries, own, params.retrieval.stored, params.retrieval.batch)
     searched = time.monotonic()
     index.Candidates(tuple(ids), rows, scores, captions.recipe_id).write(paths.candidates)
 
     tested = [video for video in manifest.ids("test") if video in store]
-    encoder = appearance.load(params.encoders.appearance, paths.encoder, params.device)
+    encoder = appearance.load(params.encoders.appearance, paths.encoder, str(device(params.device)))
     texts = encoder.encode_texts([manifest.captions_of[video][0] for video in tested])
     similarity = texts @ index.queries(store, tested).T
     found = retrieval_scores(similarity, np.arange(len(tested)))

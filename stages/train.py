@@ -8,7 +8,6 @@ the best validation CIDEr is kept.
 """
 
 import csv
-from dataclasses import asdict
 
 from pipeline.captioner import checkpoint, training
 from pipeline.captioner.sources import Sources
@@ -18,6 +17,7 @@ from pipeline.files import published
 from pipeline.manifest import Manifest
 from pipeline.params import Params
 from pipeline.paths import Paths
+from pipeline.progress import Bar
 from stages.command import Summary, stage_of_parts
 
 PARTS = ("captioner", "baseline")
@@ -29,22 +29,25 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     train, validation = (sources.present(manifest.ids(split)) for split in ("train", "validation"))
     off = {} if part == "captioner" else {"vtai": False, "cfb": False, "aeb": False}
     section = params.captioner.model_copy(update=off)
-    trained = training.train(
-        section, params.training, params.decoding,
-        train_inputs=sources.inputs(train, section.modalities, params.retrieval.used),
-        train_captions={video: manifest.captions_of[video] for video in train},
-        validation_inputs=sources.inputs(validation, section.modalities, params.retrieval.used),
-        validation_references={video: manifest.captions_of[video] for video in validation},
-        taxonomy=Taxonomy.load(params.emotion.words), seed=params.seed, device=device(params.device),
-    )
+    with Bar(f"train {part}", params.training.epochs, "epochs") as bar:
+        trained = training.train(
+            section, params.training, params.decoding,
+            sources.inputs(train, section.modalities, params.retrieval.used),
+            {video: manifest.captions_of[video] for video in train},
+            sources.inputs(validation, section.modalities, params.retrieval.used),
+            {video: manifest.captions_of[video] for video in validation},
+            Taxonomy.load(params.emotion.words), params.seed, device(params.device),
+            log=lambda epoch: bar.advance(1, f"validation CIDEr {epoch['validation_cider']:.3f}"),
+        )
     folder = paths.captioner if part == "captioner" else paths.baseline
-    checkpoint.save(folder, trained, recipes=sources.recipes, dataset=params.dataset)
+    checkpoint.save(folder, trained, training=params.training, dataset=params.dataset, taxonomy=params.emotion.words,
+                    recipes=sources.recipes, seed=params.seed)
     with published(folder / "curves.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(trained.history[0]))
         writer.writeheader()
         writer.writerows(trained.history)
-    return {"parameters": trained.parameters, "best": trained.best, "left_out": sources.left_out,
-            "section": asdict(section) if not hasattr(section, "model_dump") else section.model_dump()}
+    return {"parameters": sum(p.numel() for p in trained.model.parameters()), "vocabulary": len(trained.vocabulary),
+            "attributes": len(trained.attributes), "best": trained.best, "left_out": sources.left_out}
 
 
 if __name__ == "__main__":

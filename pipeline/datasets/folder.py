@@ -19,7 +19,8 @@ from pipeline.files import read_jsonl
 from pipeline.manifest import Caption, Manifest, Split, Video
 from pipeline.params import Data
 
-SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv", ".gif"}
+SUFFIXES = frozenset((
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv", ".gif"))
 
 Row = tuple[str, str, str, str]  # place, video, caption, split or ""
 
@@ -108,7 +109,7 @@ def _splits(section: Data, seed: int, rows: list[tuple[str, str, str]]) -> dict[
     for place, video, split in rows:
         if split and split not in manifest.SPLITS:
             raise SpectrumError(f"{place}: split {split!r}; expected one of {', '.join(manifest.SPLITS)}")
-        if split and given.setdefault(video, split) != split:  # type: ignore[arg-type]
+        if split and given.setdefault(video, split) != split:
             raise SpectrumError(f"{place}: video {video!r} is of split {given[video]} and of {split}")
     without = sorted({video for _, video, _ in rows} - set(given),
                      key=lambda video: hashlib.sha256(f"{seed}:{video}".encode()).hexdigest())

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.emotion.taxonomy import Taxonomy
+from pipeline.files import fingerprint
 from pipeline.params import Emotion
 from pipeline.text import words
 
@@ -69,3 +70,8 @@ def categories(word_probabilities: Floats, taxonomy: Taxonomy) -> Floats:
     """[n, C] from [n, W]: the noisy-or over a category's words."""
     silent = np.log1p(-np.minimum(word_probabilities, 1 - 1e-6))  # [n, W]
     return np.asarray(-np.expm1(silent @ taxonomy.membership().T.astype(np.float32)), np.float32)
+
+
+def recipe_id(section: Emotion, used: int, text_model: str) -> str:
+    """Stands for everything that decides a prior but the captions: back ends, temperatures, candidates used, model."""
+    return fingerprint({"emotion": section.model_dump(), "used": used, "text": text_model})

@@ -1,0 +1,125 @@
+"""A trained captioner as a folder: `captioner.safetensors` (weights), `captioner.json` (all else it needs).
+
+The JSON holds the SHA-256 of the weights and is published after them, so that a kill between the two is
+seen. It also holds the recipe id of every store that the captioner was trained on: features of another
+recipe are refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from pipeline import params
+from pipeline.captioner.attributes import AttributeList
+from pipeline.captioner.model import Captioner, Shape
+from pipeline.captioner.training import Epoch, Trained
+from pipeline.captioner.vocabulary import Vocabulary
+from pipeline.errors import SpectrumError
+from pipeline.files import published, read_json, sha256, write_json
+
+SCHEMA = 1
+WEIGHTS = "captioner.safetensors"
+DESCRIPTION = "captioner.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    folder: Path
+    model: Captioner                # in evaluation mode
+    vocabulary: Vocabulary
+    attributes: AttributeList
+    dataset: str
+    taxonomy: str                   # name of the emotion words
+    recipes: dict[str, str]         # source → recipe id
+    seed: int
+    best: Epoch                     # record of the epoch whose weights these are
+
+
+def save(folder: Path, trained: Trained, *, training: params.Training, dataset: str, taxonomy: str,
+         recipes: Mapping[str, str], seed: int) -> None:
+    """Publish both files; `recipes` gives the recipe id of every store, by the name of its source."""
+    state = trained.model.state_dict()
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with published(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary)
+    attributes = trained.attributes
+    write_json(folder / DESCRIPTION, {
+        "schema": SCHEMA, "dataset": dataset, "seed": seed, "recipes": dict(recipes), "best": trained.best,
+        "weights_sha256": sha256(folder / WEIGHTS),
+        "captioner": trained.model.section.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+        "shape": trained.model.shape.as_json(),
+        "vocabulary": trained.vocabulary.entries,
+        "attributes": {"taxonomy": taxonomy, **asdict(attributes)},
+    })
+
+
+def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """The captioner in `folder`. Raises SpectrumError where a file is missing or does not fit the other."""
+    described = read_json(folder / DESCRIPTION)
+    if not isinstance(described, dict) or described.get("schema") != SCHEMA:
+        raise SpectrumError(f"{folder / DESCRIPTION}: expected a captioner of schema {SCHEMA}; "
+                            "train it again")
+    _check_weights(folder, described.get("weights_sha256"))
+    try:
+        attributes = _attributes(described["attributes"])
+        vocabulary = Vocabulary(tuple(described["vocabulary"]))
+        shape = Shape(**described["shape"])
+        model = Captioner(params.Captioner.model_validate(described["captioner"]), shape, attributes)
+        found = Checkpoint(folder, model, vocabulary, attributes, described["dataset"],
+                           described["attributes"]["taxonomy"], described["recipes"], described["seed"],
+                           described["best"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise SpectrumError(f"{folder / DESCRIPTION}: not a whole description of a captioner "
+                            f"({type(error).__name__}: {error}); train it again") from None
+    if shape.vocabulary != len(vocabulary):
+        raise SpectrumError(f"{folder / DESCRIPTION}: expected {shape.vocabulary} words, "
+                            f"found {len(vocabulary)}; train the captioner again")
+    _fill(model, folder / WEIGHTS)
+    model.to(device).eval()
+    return found
+
+
+def refuse_other_recipes(checkpoint: Checkpoint, recipes: Mapping[str, str]) -> None:
+    """Raise SpectrumError where a source is of another recipe than the one that was trained on."""
+    for source, trained in checkpoint.recipes.items():
+        found = recipes.get(source)
+        if found != trained:
+            raise SpectrumError(f"{checkpoint.folder}: the captioner was trained on {source} of recipe "
+                                f"{trained}, not {found}; train it again or use the {source} it knows")
+
+
+def _check_weights(folder: Path, expected: Any) -> None:
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise SpectrumError(f"{path}: no such file; train the captioner again")
+    if sha256(path) != expected:
+        raise SpectrumError(f"{path}: its SHA-256 is not the one in {DESCRIPTION}, so the two files are not "
+                            "of one training; train the captioner again")
+
+
+def _attributes(told: dict[str, Any]) -> AttributeList:
+    return AttributeList(tuple(told["universal"]), tuple(told["emotional"]), tuple(told["emotional_index"]),
+                         tuple(told["categories"]),
+                         tuple(tuple(numbers) for numbers in told["emotional_categories"]))
+
+
+def _fill(model: Captioner, path: Path) -> None:
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise SpectrumError(f"{path}: not readable as safetensors ({error}); "
+                            "train the captioner again") from None
+    expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: list(tensor.shape) for name, tensor in weights.items()}
+    if expected != found:
+        name = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise SpectrumError(f"{path}: expected {name} of shape {expected.get(name, 'none')}, found "
+                            f"{found.get(name, 'none')}; train the captioner again")
+    model.load_state_dict(weights)

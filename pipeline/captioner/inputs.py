@@ -1,0 +1,100 @@
+"""What the captioner reads of a video: rows of every modality with their masks, and the emotional prior."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.errors import SpectrumError
+
+
+@dataclass(frozen=True)
+class Modality:
+    """Feature rows of V videos. Where the mask is False is no row; a video without any lacks the modality."""
+
+    rows: Tensor    # [V, T, D] floating point
+    mask: Tensor    # [V, T] bool
+
+    def __post_init__(self) -> None:
+        if self.rows.dim() != 3 or self.mask.shape != self.rows.shape[:2] or self.mask.dtype != torch.bool:
+            raise SpectrumError(f"modality: expected rows [V, T, D] and a boolean mask [V, T], found "
+                                f"{list(self.rows.shape)} and {self.mask.dtype} {list(self.mask.shape)}")
+
+    @property
+    def dim(self) -> int:
+        return self.rows.shape[2]
+
+    @property
+    def slots(self) -> int:
+        return self.rows.shape[1]
+
+    def select(self, index: Tensor) -> "Modality":
+        return Modality(self.rows[index], self.mask[index])
+
+    def to(self, device: torch.device | str) -> "Modality":
+        return Modality(self.rows.to(device), self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """V videos. `modalities` holds appearance, and audio and text (embedded candidates) where there are any.
+
+    `prior_categories` [V, C] and `prior_words` [V, W] follow the order of the taxonomy's categories and
+    words.
+    """
+
+    ids: tuple[str, ...]
+    modalities: dict[str, Modality]
+    prior_categories: Tensor
+    prior_words: Tensor
+
+    def __post_init__(self) -> None:
+        videos = len(self.ids)
+        lengths = {"prior_categories": len(self.prior_categories), "prior_words": len(self.prior_words)}
+        lengths |= {name: len(modality.rows) for name, modality in self.modalities.items()}
+        for name, length in lengths.items():
+            if length != videos:
+                raise SpectrumError(f"{name}: expected one entry for each of {videos} videos, found {length}")
+        if "appearance" not in self.modalities:
+            raise SpectrumError("appearance: the captioner needs picture features of every video; found none")
+        blind = torch.nonzero(~self.modalities["appearance"].mask.any(1)).flatten().tolist()
+        if blind:
+            raise SpectrumError(f"video {self.ids[blind[0]]!r}: no appearance rows ({len(blind)} such "
+                                "videos); extract its features again or leave it out")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, index: Tensor | Sequence[int]) -> "Inputs":
+        """The videos at `index`, in its order."""
+        chosen = torch.as_tensor(index, dtype=torch.long)
+        there = chosen.to(self.prior_words.device)
+        return Inputs(
+            tuple(self.ids[i] for i in chosen.tolist()),
+            {name: modality.select(there) for name, modality in self.modalities.items()},
+            self.prior_categories[there], self.prior_words[there],
+        )
+
+    def to(self, device: torch.device | str) -> "Inputs":
+        return Inputs(self.ids, {name: modality.to(device) for name, modality in self.modalities.items()},
+                      self.prior_categories.to(device), self.prior_words.to(device))
+
+
+def pack(rows: Tensor | np.ndarray, offsets: Tensor | np.ndarray) -> Modality:
+    """Padded rows of n videos out of packed `rows` [ΣT, D]; video i owns rows offsets[i] : offsets[i + 1].
+
+    A video with no rows becomes an all-False mask row. The rows keep their dtype.
+    """
+    packed = torch.as_tensor(rows)
+    bounds = torch.as_tensor(np.asarray(offsets).astype(np.int64))
+    lengths = bounds.diff()
+    if packed.dim() != 2 or bounds[0] != 0 or bounds[-1] != len(packed) or (lengths < 0).any():
+        raise SpectrumError(f"packed features: offsets {bounds[0]}…{bounds[-1]} do not fit rows "
+                            f"{list(packed.shape)}; extract the features again")
+    slots = int(lengths.max()) if len(lengths) else 0
+    mask = torch.arange(slots) < lengths[:, None]                      # [n, T]
+    padded = packed.new_zeros(len(lengths), slots, packed.shape[1])    # [n, T, D]
+    padded[mask] = packed
+    return Modality(padded, mask)

@@ -1,0 +1,86 @@
+"""The cached tensors that the captioner reads, opened together so that they cannot be of different makings."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from pipeline.captioner.inputs import Inputs, Modality, pack
+from pipeline.emotion.prior import Emotions
+from pipeline.errors import SpectrumError
+from pipeline.index import Candidates, CaptionIndex, model_id, open_index
+from pipeline.paths import Paths
+from pipeline.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Feature stores, candidates and emotions of one data set.
+
+    `left_out` counts what is not there, by reason: videos whose frames failed (they cannot be captioned) and
+    videos without sound (masked); `inputs` and `present` add to it.
+    """
+
+    appearance: FeatureStore
+    audio: FeatureStore
+    index: CaptionIndex
+    candidates: Candidates
+    emotions: Emotions
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, paths: Paths) -> "Sources":
+        appearance = FeatureStore.open(paths.appearance)
+        return cls(appearance, FeatureStore.open(paths.audio), open_index(paths.index, model_id(appearance.recipe)),
+                   Candidates.read(paths.candidates), Emotions.read(paths.emotion))
+
+    @property
+    def recipes(self) -> dict[str, str]:
+        """The recipe id of everything that was read: a checkpoint keeps them and refuses others."""
+        return {"appearance": self.appearance.recipe_id, "audio": self.audio.recipe_id,
+                "candidates": self.candidates.recipe_id, "emotion": self.emotions.recipe_id}
+
+    def present(self, ids: Iterable[str]) -> list[str]:
+        """`ids` without the videos whose frames are known to have failed, which are counted in `left_out`."""
+        ids = list(ids)
+        kept = [video for video in ids if video not in self.appearance.failures]
+        if len(kept) < len(ids):
+            self.left_out["without_frames"] = self.left_out.get("without_frames", 0) + len(ids) - len(kept)
+        return kept
+
+    def inputs(self, ids: Sequence[str], modalities: Sequence[str], used: int) -> Inputs:
+        """Inputs of `ids` with the `used` best candidates; an id that a source lacks is an error."""
+        categories, words = self.emotions.select(ids)
+        found = {name: self._modality(name, ids, used) for name in modalities}
+        return Inputs(tuple(ids), {name: part for name, part in found.items() if part is not None},
+                      torch.from_numpy(categories), torch.from_numpy(words))
+
+    def _modality(self, name: str, ids: Sequence[str], used: int) -> Modality | None:
+        if name == "text":
+            return candidate_rows(self.index, self.candidates.select(ids).rows[:, :used])
+        if name == "audio":
+            return self._sound(ids)
+        rows, offsets = self.appearance.load(ids)
+        return pack(rows.astype(np.float32), offsets)
+
+    def _sound(self, ids: Sequence[str]) -> Modality | None:
+        """None where the data set has no sound at all; a video whose sound failed is masked like a silent one."""
+        if self.audio.recipe["kind"] == "none":
+            return None
+        heard = [video for video in ids if video not in self.audio.failures]
+        rows, offsets = self.audio.load(heard)
+        counts = dict(zip(heard, np.diff(offsets), strict=True))
+        lengths = np.array([counts.get(video, 0) for video in ids])
+        silent = int((lengths == 0).sum())
+        if silent:
+            self.left_out["without_sound"] = self.left_out.get("without_sound", 0) + silent
+        return pack(rows.astype(np.float32), np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def candidate_rows(index: CaptionIndex, rows: np.ndarray) -> Modality:
+    """The embeddings [V, K, D] of the candidates at `rows` [V, K] of the index."""
+    if rows.size and rows.max() >= len(index.embeddings):
+        raise SpectrumError("the candidates point past the caption index; run python -m stages.retrieve again")
+    embeddings = torch.from_numpy(index.embeddings[rows])  # [V, K, D]
+    return Modality(embeddings, torch.ones(rows.shape, dtype=torch.bool))

@@ -1,0 +1,1 @@
+"""Data sets: what brings videos, splits and captions into one manifest."""

@@ -1,0 +1,62 @@
+"""The sample data set: a small cartoon world rendered here, as real video files with sound and captions.
+
+Actors act in places, in a mood that shows in face, light, motion and sound. See grammar.py for the world and
+its captions, scene.py for the pictures, sound.py for the sound, render.py for the files.
+"""
+
+import re
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import params, programs
+from pipeline.datasets.sample.grammar import captions, plan
+from pipeline.datasets.sample.render import Clip, render
+from pipeline.manifest import Caption, Manifest, Split, Video, check
+from pipeline.progress import Bar
+
+_NAME = re.compile(r"(train|validation|test)-\d{4,}\.mp4")
+
+
+def build(section: params.Sample, seed: int, folder: Path) -> Manifest:
+    """Renders the clips of all splits into `folder`/clips; the corpus is the training captions.
+
+    The same section, seed and ffmpeg give the same bytes. Clips of an earlier build that this one does not
+    have are removed. Raises SpectrumError where a clip cannot be rendered.
+    """
+    counts: dict[Split, int] = {
+        "train": section.train, "validation": section.validation, "test": section.test}
+    rng = np.random.default_rng(seed)
+    clips: list[Clip] = []
+    videos: list[tuple[str, Video]] = []
+    texts: list[tuple[str, Caption]] = []
+    for split, scenes in plan(counts, rng).items():
+        for number, scene in enumerate(scenes, start=1):
+            video = Video(f"{split}-{number:04d}", str(folder / "clips" / f"{split}-{number:04d}.mp4"), split)
+            clips.append(Clip(scene, Path(video.path), (seed, len(clips)), section.seconds, section.size))
+            videos.append((video.id, video))
+            texts += [(video.id, Caption(video.id, text)) for text in captions(scene, section.captions, rng)]
+    _remove_others(folder / "clips", {clip.path.name for clip in clips})
+    _render_all(clips)
+    return check(videos, texts, [(place, text) for place, text in texts if place.startswith("train-")])
+
+
+def _render_all(clips: list[Clip]) -> None:
+    programs.ffmpeg()       # its absence is told once, here, not by every worker
+    pool = ProcessPoolExecutor(min(params.cores(), len(clips)), mp_context=get_context("spawn"))
+    with Bar("render", len(clips), "clips") as bar, pool:
+        try:
+            for done in as_completed([pool.submit(render, clip) for clip in clips]):
+                done.result()
+                bar.advance()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    for path in folder.glob("*.mp4"):
+        if path.name not in names and _NAME.fullmatch(path.name):
+            path.unlink()

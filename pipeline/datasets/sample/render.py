@@ -1,0 +1,67 @@
+"""A scene as an mp4 file, H.264 and AAC: byte for byte the same for the same seed and ffmpeg."""
+
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import ffmpeg
+import numpy as np
+
+from pipeline import programs
+from pipeline.datasets.sample.grammar import Scene
+from pipeline.datasets.sample.scene import FPS, frames
+from pipeline.datasets.sample.sound import synthesise
+from pipeline.errors import SpectrumError
+from pipeline.files import published
+
+_TIMEOUT = 120.0  # seconds
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What to render, and where to."""
+
+    scene: Scene
+    path: Path
+    seed: tuple[int, ...]
+    seconds: float
+    size: int
+
+
+def render(clip: Clip) -> None:
+    """Raises SpectrumError with ffmpeg's last words where it fails."""
+    rng = np.random.default_rng(clip.seed)
+    sound = synthesise(clip.scene.mood.sound, clip.seconds, rng)
+    pictures = b"".join(frame.tobytes() for frame in frames(clip.scene, clip.seconds, clip.size, rng))
+    with tempfile.NamedTemporaryFile(suffix=".wav") as wav, published(clip.path) as temporary:
+        wav.write(sound)
+        wav.flush()
+        _run(_arguments(Path(wav.name), temporary, clip.size), pictures, clip.path)
+
+
+def _arguments(wav: Path, out: Path, size: int) -> list[str]:
+    """ffmpeg's arguments: frames from standard input and the sound of `wav` into the mp4 `out`."""
+    pictures = ffmpeg.input("pipe:0", format="rawvideo", pixel_format="rgb24", video_size=(size, size),
+                            framerate=FPS)
+    # One thread, no time stamps and no program versions: nothing that differs between two runs.
+    stream = ffmpeg.output(
+        pictures.video, ffmpeg.input(f"file:{wav}", format="wav").audio, f"file:{out}", format="mp4",
+        vcodec="libx264", preset="veryfast", crf=18, pix_fmt="yuv420p", acodec="aac", audio_bitrate="64k",
+        threads=1, map_metadata=-1, fflags="+bitexact", **{"flags:v": "+bitexact", "flags:a": "+bitexact"},
+    )
+    stream = stream.global_args("-hide_banner", "-loglevel", "error").overwrite_output()
+    return [str(argument) for argument in stream.get_args()]
+
+
+def _run(arguments: list[str], frames: bytes, path: Path) -> None:
+    program = programs.ffmpeg()
+    try:
+        done = subprocess.run([program, *arguments], input=frames, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, timeout=_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        raise SpectrumError(f"{path}: {program} did not end within {_TIMEOUT:.0f} s") from None
+    if done.returncode:
+        words = " | ".join(done.stderr.decode(errors="replace").strip().splitlines()[-3:])
+        raise SpectrumError(f"{path}: {program} ended with status {done.returncode}: {words}; "
+                            "expected an ffmpeg with the encoders libx264 and aac")

@@ -1,0 +1,108 @@
+"""Frames of a scene: the place once, the figure and its things at every time, then the light of the mood.
+
+Drawn at twice the size and averaged down. A frame keeps a trail of the one before, so a single frame shows
+something of the motion.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from pipeline.datasets.sample import figures, props
+from pipeline.datasets.sample.grammar import Scene
+from pipeline.datasets.sample.pen import INK, WHITE, Pen
+from pipeline.datasets.sample.places import draw_place
+
+FPS = 10
+_HEIGHTS = {"boy": 0.84, "girl": 0.82, "dog": 0.86, "cat": 0.8, "bear": 1.04}
+_TRAIL = 0.3
+
+# Red, green, blue factors; share of grey; lift towards white.
+_LIGHTS = {"warm": ((1.1, 0.9, 0.62), 0.0, 0.02), "cold": ((0.5, 0.64, 0.92), 0.15, 0.0),
+           "soft": ((1.0, 1.0, 1.0), 0.5, 0.2)}
+
+
+@dataclass(frozen=True)
+class _Motion:
+    """Where the mood moves the figure at one time: shift in figure heights, tilt in radians."""
+
+    dx: float
+    dy: float
+    tilt: float
+
+
+def frames(scene: Scene, seconds: float, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
+    """Frames [size, size, 3], `FPS` a second."""
+    full = 2 * size
+    backdrop = Image.new("RGB", (full, full))
+    draw_place(Pen(ImageDraw.Draw(backdrop), (0, full), full), scene.place, rng)
+    look, tool = figures.look(scene.actor, rng), props.Tool.of(rng)
+    height = rng.uniform(0.56, 0.66) * _HEIGHTS.get(scene.actor, 1.0) * full
+    feet = (rng.uniform(0.28, 0.4) * full, rng.uniform(0.86, 0.95) * full)
+    speed, phase, blinks = rng.uniform(0.85, 1.2), rng.uniform(0, 1), rng.uniform(0, 2.5)
+    mirrored = rng.random() < 0.5
+    strength = rng.uniform(0.75, 1.1)
+    grain = rng.normal(0, rng.uniform(1.5, 4), (2 * size, 2 * size, 1)).astype(np.float32)
+    before: NDArray[np.float32] | None = None
+    for number in range(max(1, round(seconds * FPS))):
+        time = number / FPS
+        picture = backdrop.copy()
+        motion = _motion(scene.mood.motion, time * speed + phase, rng)
+        _draw_figure(ImageDraw.Draw(picture), scene, look, tool, time, feet, height, motion,
+                     blink=(time + blinks) % 2.5 < 0.12)
+        if mirrored:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        drawn = np.asarray(picture.reduce(2), dtype=np.float32)      # [size, size, 3]
+        before = drawn if before is None else (1 - _TRAIL) * drawn + _TRAIL * before
+        top, left = rng.integers(size, size=2)
+        lit = _light(before, scene.mood.light, strength) + grain[top:top + size, left:left + size]
+        yield np.clip(lit, 0, 255).astype(np.uint8)
+
+
+def _draw_figure(draw: ImageDraw.ImageDraw, scene: Scene, look: figures.Look, tool: props.Tool, time: float,
+                 feet: tuple[float, float], height: float, motion: _Motion, blink: bool) -> None:
+    lifted = 0.22 if scene.action == "bicycle" else 0.0
+    ground = Pen(draw, feet, height)
+    ground.oval(0.05, 0.0, 0.3 - motion.dy, 0.045, (70, 66, 74), None)       # shadow
+    origin = (feet[0] + motion.dx * height, feet[1] - (motion.dy + lifted) * height)
+    pen = Pen(draw, origin, height, motion.tilt)
+    props.draw_behind(pen, scene.action, tool, time)
+    pose = props.pose(scene.action, tool, time)
+    figures.draw_body(pen, look, pose)
+    props.draw_between(pen, scene.action, tool, time)
+    figures.draw_head(pen, look, pose, scene.mood.face, blink)
+    _draw_marks(pen, scene.mood.motion)
+
+
+def _motion(kind: str, time: float, rng: np.random.Generator) -> _Motion:
+    if kind == "bounce":
+        return _Motion(0.0, 0.13 * abs(math.sin(2 * math.pi * time * 0.9)), 0.0)
+    if kind == "shake":
+        dx, tilt = rng.uniform(-1, 1, 2)
+        return _Motion(0.035 * dx, 0.0, 0.05 * tilt)
+    swing = math.sin(2 * math.pi * time * 0.3)
+    return _Motion(0.03 * swing, 0.0, 0.16 * swing)
+
+
+def _draw_marks(pen: Pen, kind: str) -> None:
+    """Motion lines of a cartoon: beside a shaking head, under jumping feet."""
+    if kind == "shake":
+        for side in (-1, 1):
+            for far in (0.36, 0.42):
+                pen.stroke([(side * far, 0.84), (side * (far + 0.03), 0.74), (side * far, 0.64)], 0.02, INK)
+    elif kind == "bounce":
+        for x in (-0.16, 0.0, 0.16):
+            pen.stroke([(x, -0.05), (x, -0.11)], 0.025, WHITE)
+
+
+def _light(picture: NDArray[np.float32], kind: str, strength: float) -> NDArray[np.float32]:
+    factors, grey, lift = _LIGHTS[kind]
+    tint = (1 - lift * strength) * (1 + strength * (np.array(factors) - 1))
+    mean = picture.mean(axis=2, keepdims=True)
+    mixed = picture + strength * grey * (mean - picture)
+    lit: NDArray[np.float32] = (mixed * tint + 255 * lift * strength).astype(np.float32)
+    return lit

@@ -1,0 +1,175 @@
+"""A decoder process and its parent's side: a video that hangs or crashes a codec costs that video alone.
+
+    with Decoder(timeout=120) as decoder:
+        for time, picture in decoder.frames(Path("clip.mp4"), 8): ...
+
+Messages are JSON headers and raw bytes over pipes (pipeline/media.py has the other side).
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import media
+from pipeline.errors import SpectrumError
+
+Item = tuple[float, NDArray[Any]]
+
+
+class MediaError(SpectrumError):
+    """A video that cannot be read. `reason` says why, without the file's name."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
+
+
+class DecoderError(SpectrumError):
+    """The decoder process itself cannot run: no fault of the video."""
+
+
+def backend() -> dict[str, str]:
+    """What decodes, for the recipe: another version may round another way."""
+    import av
+
+    libraries = {name: ".".join(map(str, numbers)) for name, numbers in sorted(av.library_versions.items())
+                 if name in ("libavcodec", "libswscale", "libswresample")}
+    return {"backend": "pyav", "pyav": av.__version__, **libraries}
+
+
+class Decoder:
+    """One decoder process, started when first needed and again after a crash. Not for two threads at once.
+
+    `timeout` is the time a video may keep its reader waiting, in seconds; what the reader itself takes
+    between two items is not counted. The process ends with its parent, however that ends.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._left, self._path = timeout, ""
+
+    def __enter__(self) -> "Decoder":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def kill(self) -> None:
+        """Ends the process from any thread: the one that reads from it gets a MediaError."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._process = None
+
+    def probe(self, path: Path) -> media.Probe:
+        """As media.probe. Raises MediaError."""
+        header, _ = self._message(self._start({"do": "probe", "path": str(path)}))
+        return media.Probe(**header["probe"])
+
+    def frames(self, path: Path, n: int) -> Iterator[Item]:
+        """As media.frames. Raises MediaError."""
+        return self._items({"do": "frames", "path": str(path), "n": n})
+
+    def sound(self, path: Path, n: int, window: float, rate: int) -> Iterator[Item]:
+        """As media.sound. Raises MediaError."""
+        return self._items({"do": "sound", "path": str(path), "n": n, "window": window, "rate": rate})
+
+    def _items(self, job: dict[str, Any]) -> Iterator[Item]:
+        process = self._start(job)
+        whole = False
+        try:
+            while True:
+                header, body = self._message(process)
+                if header["is"] == "end":
+                    whole = True
+                    return
+                yield header["time"], np.frombuffer(body, header["dtype"]).reshape(header["shape"])
+        except MediaError:
+            whole = True
+            raise
+        finally:
+            if not whole:           # the reader left early: what is still in the pipe belongs to no one
+                self.close()
+
+    def _start(self, job: dict[str, Any]) -> subprocess.Popen[bytes]:
+        """Gives the job to the process, a new one where there is none or it died idle."""
+        self._left, self._path = self.timeout, job["path"]
+        line = json.dumps(job).encode() + b"\n"
+        for _ in range(2):
+            if self._process is None:
+                self._process = _spawn()
+            assert self._process.stdin is not None
+            try:
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
+                return self._process
+            except BrokenPipeError:
+                self.close()
+        raise DecoderError("the decoder process does not start; run `python -m pipeline.media` to see why")
+
+    def _message(self, process: subprocess.Popen[bytes]) -> tuple[dict[str, Any], bytearray]:
+        (length,) = media.HEADER.unpack(self._read(process, media.HEADER.size))
+        header: dict[str, Any] = json.loads(self._read(process, length))
+        body = self._read(process, header["bytes"])
+        if header["is"] == "error":
+            raise MediaError(self._path, header["reason"])
+        return header, body
+
+    def _read(self, process: subprocess.Popen[bytes], size: int) -> bytearray:
+        """Exactly `size` bytes, or a MediaError when the process dies or the video's time is over."""
+        assert process.stdout is not None
+        descriptor = process.stdout.fileno()
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        data = bytearray(size)
+        view, filled = memoryview(data), 0
+        while filled < size:
+            began = time.monotonic()
+            ready = poll.poll(max(self._left, 0.0) * 1000)
+            self._left -= time.monotonic() - began
+            if not ready:
+                self.close()
+                raise MediaError(self._path, f"decoding it took more than {self.timeout:g} s")
+            count = os.readv(descriptor, [view[filled:]])
+            if count == 0:
+                status = process.wait()
+                self.close()
+                raise MediaError(self._path, f"the decoder process died of it ({_cause(status)})")
+            filled += count
+        return data
+
+
+def _cause(status: int) -> str:
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"exit status {status}"
+
+
+def _spawn() -> subprocess.Popen[bytes]:
+    # The child finds this package also where the parent found it by its working directory alone.
+    root = str(Path(__file__).resolve().parents[1])
+    paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    return subprocess.Popen([sys.executable, "-m", "pipeline.media"], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, bufsize=0, env={**os.environ, "PYTHONPATH": paths})

@@ -1,0 +1,250 @@
+"""Frames and texts through an open_clip model.
+
+The encoder stage makes a folder once: `prepare` for weights that exist, `save_trained` for weights trained
+here. Every later stage loads the same folder: `load(section, folder, device)`. `encoder.json` says which
+weights they are, by a hash over the tensors, so that a replaced file is noticed.
+"""
+
+import hashlib
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.decoder import Decoder, backend
+from pipeline.encoders import compat
+from pipeline.encoders.base import Recipe
+from pipeline.errors import SpectrumError
+from pipeline.files import published, read_json, write_json
+from pipeline.params import AppearanceEncoder
+
+compat.install()
+
+import open_clip  # noqa: E402
+import safetensors.torch  # noqa: E402
+import torch  # noqa: E402
+from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
+from PIL import Image  # noqa: E402
+
+open_clip.add_model_config(Path(__file__).with_name("models"))
+
+_TRAINED_FILE = "model.safetensors"
+_PATIENCE = 3.0         # seconds to reach the server of the weights
+
+
+class Appearance:
+    """Rows of frames as the model's `encode_image` gives them, not normalised; rows of texts of length 1.
+
+    On a GPU the model computes in bfloat16 where PyTorch's autocast does; on a CPU in float32.
+    """
+
+    modality = "appearance"
+
+    def __init__(self, section: AppearanceEncoder, model: Any, facts: dict[str, Any], device: str) -> None:
+        self.name, self.batch = section.name, section.batch
+        self.device = device
+        self.model = model.eval().to(device)
+        self._frames = section.frames
+        self._tokenizer: Any = None
+        self._model_name = section.model
+        self._transform = image_transform_v2(PreprocessCfg(**_preprocess(model)), is_train=False)
+        self.dim: int = facts["dim"]
+        self.recipe: Recipe = {
+            "kind": "open_clip", "model": section.model, "weights": facts["sha256"],
+            "untrained": facts["untrained"], "preprocess": facts["preprocess"], "normalised": False,
+            "sampling": {"times": "uniform", "frames": section.frames}, "decoder": backend(),
+            "dtype": "float16",
+        }
+
+    def read(self, decoder: Decoder, path: Path) -> Iterator[tuple[float, NDArray[Any]]]:
+        return decoder.frames(path, self._frames)
+
+    def prepare(self, item: NDArray[Any]) -> NDArray[np.float32]:
+        """A frame, RGB [H, W, 3] → [3, S, S], by open_clip's own transform."""
+        prepared: NDArray[np.float32] = self._transform(Image.fromarray(item)).numpy()
+        return prepared
+
+    @torch.inference_mode()
+    def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        pictures = torch.from_numpy(batch).to(self.device)                          # [B, 3, S, S]
+        with self._precision():
+            rows: NDArray[np.float32] = self.model.encode_image(pictures).float().cpu().numpy()     # [B, D]
+        return rows
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str], batch: int = 256) -> NDArray[np.float32]:
+        """[n, D], each of length 1. A text longer than the model's context is cut."""
+        if self._tokenizer is None:
+            self._tokenizer = _tokenizer(self._model_name)
+        rows = np.empty((len(texts), self.dim), np.float32)
+        for first in range(0, len(texts), batch):
+            tokens = self._tokenizer(list(texts[first:first + batch])).to(self.device)
+            with self._precision():
+                encoded = self.model.encode_text(tokens).float()
+            rows[first:first + batch] = torch.nn.functional.normalize(encoded, dim=-1).cpu().numpy()
+        return rows
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast("cuda" if self.device.startswith("cuda") else "cpu", torch.bfloat16,
+                              enabled=self.device.startswith("cuda"))
+
+
+def load(section: AppearanceEncoder, folder: Path, device: str) -> Appearance:
+    """The encoder of the folder that the encoder stage made.
+
+    Raises SpectrumError where its weights are missing, have changed, or are not those of the parameters.
+    """
+    path = folder / "encoder.json"
+    facts = read_json(path)
+    if (facts["model"], facts["weights"]) != (section.model, section.weights):
+        raise SpectrumError(f"{path}: it is of {facts['model']} with weights {facts['weights']}, but asked "
+                            f"for is {section.model} with {section.weights}; run the encoder stage again")
+    if facts["weights"] == "train":
+        model = _create(section.model, str(folder / _TRAINED_FILE))
+    else:
+        model = _existing(section, facts["seed"])
+    found = tensors_sha256(model)
+    if found != facts["sha256"]:
+        raise SpectrumError(f"{path}: its weights have changed since (SHA-256 {found[:12]}…, expected "
+                            f"{facts['sha256'][:12]}…); run the encoder stage again")
+    return Appearance(section, model, facts, device)
+
+
+def prepare(section: AppearanceEncoder, folder: Path, seed: int) -> dict[str, Any]:
+    """Makes `folder` point to weights: a pretrained tag, a file, the model's own, or random ones of `seed`.
+
+    Returns what encoder.json says. Raises SpectrumError where the weights cannot be had.
+    """
+    model = _existing(section, seed)
+    return _publish(section.model, section.weights, model, folder, {"seed": seed})
+
+
+def create(name: str, seed: int) -> tuple[Any, Any, int]:
+    """An open_clip model with random weights of `seed`, to train; its tokenizer; the side of its pictures."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _create(name, None, untrained=True)
+    size = open_clip.get_model_preprocess_cfg(model)["size"]
+    return model, _tokenizer(name), size if isinstance(size, int) else size[0]
+
+
+def save_trained(name: str, model: torch.nn.Module, folder: Path, training: dict[str, Any]) -> dict[str, Any]:
+    """Puts a model trained here into `folder`: `name` is its open_clip name, `training` how it was trained.
+
+    open_clip loads the file like any other: `create_model(name, pretrained="…/model.safetensors")`.
+    """
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    with published(folder / _TRAINED_FILE) as temporary:
+        safetensors.torch.save_file(tensors, temporary)
+    return _publish(name, "train", model, folder, {"training": training})
+
+
+def tensors_sha256(model: torch.nn.Module) -> str:
+    """A hash over names, types, shapes and values of a model's tensors, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _publish(name: str, weights: str, model: Any, folder: Path, more: dict[str, Any]) -> dict[str, Any]:
+    size = open_clip.get_model_preprocess_cfg(model)["size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        dim = model.eval().encode_image(torch.zeros(1, 3, height, width, device=device)).shape[1]
+    facts = {"model": name, "weights": weights, "untrained": weights == "random", "dim": dim,
+             "sha256": tensors_sha256(model), "preprocess": _preprocess(model), **more}
+    write_json(folder / "encoder.json", facts)
+    return facts
+
+
+def _preprocess(model: Any) -> dict[str, Any]:
+    """The parameters of open_clip's transform, as JSON gives them back."""
+    parameters: dict[str, Any] = json.loads(json.dumps(open_clip.get_model_preprocess_cfg(model)))
+    return parameters
+
+
+def _existing(section: AppearanceEncoder, seed: int) -> Any:
+    """The model with the weights that the parameters name."""
+    own = section.model.startswith(("hf-hub:", "local-dir:"))       # such a model brings its weights
+    if own != (section.weights == "own"):
+        raise SpectrumError(f"encoders.appearance: weights {section.weights!r} do not go with model "
+                            f"{section.model!r}; `own` is for hf-hub:… and local-dir:…, and for them alone")
+    if section.weights == "random":
+        return create(section.model, seed)[0]
+    if own:
+        _check_server(section.model.removeprefix("hf-hub:"), section.model)
+        return _create(section.model, None)
+    tag = open_clip.get_pretrained_cfg(section.model, section.weights)
+    if tag:
+        _check_server(tag.get("hf_hub") or tag["url"], f"{section.model} with weights {section.weights}")
+    elif not Path(section.weights).is_file():
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(section.model)) or "none"
+        raise SpectrumError(f"encoders.appearance.weights: {section.weights!r} is no file and no pretrained "
+                            f"tag of {section.model} (there are: {tags})")
+    return _create(section.model, section.weights)
+
+
+def _create(name: str, weights: str | None, untrained: bool = False) -> Any:
+    """open_clip's model with `weights` (tag or file); every way it can fail becomes one sentence."""
+    if ":" not in name and name not in open_clip.list_models():
+        raise SpectrumError(f"encoders.appearance.model: open_clip has no model {name!r}; "
+                            "`python -c 'import open_clip; print(open_clip.list_models())'` lists them")
+    try:
+        return open_clip.create_model(name, pretrained=weights, require_pretrained=not untrained,
+                                      weights_only=True)
+    except Exception as error:      # a file of anything can make a reader of weights fail in any way
+        reason = " ".join(str(error).split())[:300]
+        raise SpectrumError(f"{name} with weights {weights or 'of its own'}: they cannot be loaded "
+                            f"({reason}); give a file of this model's weights in encoders.appearance.weights, "
+                            ".safetensors or a .pt of tensors alone") from None
+
+
+def _check_server(source: str, what: str) -> None:
+    """Fails at once where weights would have to be downloaded and cannot be: libraries retry for minutes.
+
+    `source` is a hub repository (`org/name/…`) or an address.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    if source.startswith("http"):
+        cache = Path("~/.cache/clip").expanduser() / Path(urlsplit(source).path).name
+        host = urlsplit(source).hostname
+    elif source.startswith("local-dir:"):
+        return
+    else:
+        repository = "/".join(source.split("/")[:2])
+        cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model")
+        host = urlsplit(constants.ENDPOINT).hostname
+    if cache.exists():
+        return
+    why = None
+    if constants.HF_HUB_OFFLINE:
+        why = "the hub's offline switch is set"
+    elif not getproxies():          # behind a proxy only the proxy can be reached, and it may well serve
+        try:
+            socket.create_connection((host, 443), timeout=_PATIENCE).close()
+        except OSError:
+            why = f"{host} cannot be reached"
+    if why:
+        raise SpectrumError(f"{what}: {source} is not in the cache ({cache}) and {why}; download it "
+                            "elsewhere and put it there, or give its file in encoders.appearance.weights")
+
+
+def _tokenizer(name: str) -> Any:
+    try:
+        return open_clip.get_tokenizer(name)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise SpectrumError(f"{name}: its tokenizer cannot be loaded ({reason}); download it elsewhere and "
+                            "copy the hub's cache") from None

@@ -1,0 +1,150 @@
+"""Trains an open_clip model on the frames and captions of a small training split, from nothing.
+
+Every step sees some videos, a random frame and a few random captions of each. A frame's captions are all those
+of its video, and any other of the same wording: both directions of InfoNCE share the mass among them.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline import text
+from pipeline.params import EncoderTraining
+from pipeline.progress import Bar
+
+Tokenizer = Callable[[list[str]], Tensor]
+
+_CAPTIONS = 2           # of a video, a step
+_WARMUP = 0.1           # share of the steps
+_WEIGHT_DECAY = 0.2
+_MAX_SCALE = math.log(100.0)
+_ZOOM, _SHIFT, _TURN = 0.12, 0.12, 0.1      # of the picture's side; radians
+
+
+def train(
+    model: nn.Module, frames: NDArray[np.uint8], captions: Sequence[Sequence[str]], tokenizer: Tokenizer,
+    section: EncoderTraining, seed: int, device: torch.device,
+) -> list[float]:
+    """Trains `model` in place and returns the mean loss of every epoch.
+
+    `frames` is [V, F, H, W, 3] at the model's own size, `captions` has those of every video. On one machine
+    and device the same seed and the same initial weights give the same result.
+    """
+    bank = _Captions(captions, tokenizer, device)
+    pictures = torch.from_numpy(frames)                                         # stays on the host
+    mirrors = torch.tensor([not _names_a_side(of_video) for of_video in captions])
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(_groups(model), lr=section.learning_rate, betas=(0.9, 0.98), eps=1e-6)
+    random = torch.Generator().manual_seed(seed)
+    batches = math.ceil(len(frames) / section.batch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(section.epochs * batches))
+    losses = []
+    with Bar("train encoder", section.epochs, "epochs") as bar:
+        for _ in range(section.epochs):
+            total = 0.0
+            for videos in _batches(len(frames), batches, random):
+                chosen = torch.randint(frames.shape[1], (len(videos),), generator=random)
+                images = _augment(pictures[videos, chosen], mirrors[videos], random).to(device)
+                texts, matches = bank.draw(videos, random)
+                loss = _step(model, _normalise(images, model), texts, matches)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                with torch.no_grad():
+                    model.logit_scale.clamp_(max=_MAX_SCALE)
+                total += float(loss.detach()) * len(videos)
+            losses.append(total / len(frames))
+            bar.advance(1, f"loss {losses[-1]:.3f}")
+    model.eval()
+    return losses
+
+
+class _Captions:
+    """All captions as tokens, with the number of their wording: equal sentences have the same number."""
+
+    def __init__(self, captions: Sequence[Sequence[str]], tokenizer: Tokenizer, device: torch.device) -> None:
+        wordings: dict[str, int] = {}
+        self._of_video = [[wordings.setdefault(" ".join(text.words(caption)), len(wordings)) for caption in of_video]
+                          for of_video in captions]
+        self._tokens = tokenizer(list(wordings)).to(device)                     # [wordings, context]
+        self._device = device
+
+    def draw(self, videos: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Tokens of some captions of every video, [N, context], and whose they may be, bool [len(videos), N]."""
+        drawn = []
+        for video in videos.tolist():
+            own = self._of_video[video]
+            drawn += [own[n] for n in torch.randperm(len(own), generator=random)[:_CAPTIONS].tolist()]
+        wordings = sorted(set(drawn))
+        matches = torch.tensor([[wording in self._of_video[video] for wording in wordings]
+                                for video in videos.tolist()], device=self._device)
+        return self._tokens[wordings], matches
+
+
+def _step(model: nn.Module, images: Tensor, tokens: Tensor, matches: Tensor) -> Tensor:
+    pictures = model.encode_image(images, normalize=True)                       # [B, D]
+    texts = model.encode_text(tokens, normalize=True)                           # [N, D]
+    logits = model.logit_scale.exp() * pictures @ texts.T                       # [B, N]
+    return (_shared_cross_entropy(logits, matches) + _shared_cross_entropy(logits.T, matches.T)) / 2
+
+
+def _shared_cross_entropy(logits: Tensor, matches: Tensor) -> Tensor:
+    """Cross entropy against a target that is uniform over each row's matches."""
+    target = matches / matches.sum(1, keepdim=True)
+    return -(target * logits.log_softmax(1)).sum(1).mean()
+
+
+def _augment(images: Tensor, mirror: Tensor, random: torch.Generator) -> Tensor:
+    """uint8 [B, H, W, 3] → float [B, 3, H, W] of 0 to 255: zoomed, shifted, turned a little; colours stay."""
+    def uniform(limit: float) -> Tensor:
+        return (2 * torch.rand(len(images), generator=random) - 1) * limit
+
+    zoom, turn = 1 + uniform(_ZOOM), uniform(_TURN)
+    flip = torch.where(mirror & (torch.rand(len(images), generator=random) < 0.5), -1.0, 1.0)
+    across = torch.stack([zoom * flip * turn.cos(), -zoom * turn.sin(), uniform(_SHIFT)], 1)
+    down = torch.stack([zoom * flip * turn.sin(), zoom * turn.cos(), uniform(_SHIFT)], 1)
+    planes = images.permute(0, 3, 1, 2).float()
+    grid = F.affine_grid(torch.stack([across, down], 1), list(planes.shape), align_corners=False)
+    return F.grid_sample(planes, grid, padding_mode="reflection", align_corners=False)
+
+
+def _normalise(images: Tensor, model: nn.Module) -> Tensor:
+    """0 to 255 → what the model's own preprocessing gives."""
+    mean, std = (torch.tensor(part, device=images.device)[:, None, None]
+                 for part in (model.visual.image_mean, model.visual.image_std))
+    return (images / 255 - mean) / std
+
+
+def _names_a_side(captions: Sequence[str]) -> bool:
+    """Whether a mirrored video would make one of its captions wrong."""
+    return any({"left", "right"} & set(text.words(caption)) for caption in captions)
+
+
+def _batches(videos: int, batches: int, random: torch.Generator) -> Iterator[Tensor]:
+    """A random order of the videos in parts of about equal size: no last batch of one, which has no negatives."""
+    yield from torch.randperm(videos, generator=random).tensor_split(batches)
+
+
+def _groups(model: nn.Module) -> list[dict[str, object]]:
+    """Weight decay for matrices and kernels alone."""
+    decayed = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    rest = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    return [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": rest, "weight_decay": 0.0}]
+
+
+def _schedule(steps: int) -> Callable[[int], float]:
+    """Linear warm-up, then a cosine to zero."""
+    warm = max(1, round(_WARMUP * steps))
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+    return factor

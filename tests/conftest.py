@@ -1,0 +1,21 @@
+"""What every test relies on: no model hub, a torchvision that can be imported, where the real material is."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"      # read when huggingface_hub is imported
+
+from pipeline.encoders import compat
+
+compat.install()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real clips and captions, which is no part of the repository."""
+    folder = os.environ.get("SPECTRUM_REAL_DATA")
+    if not folder:
+        pytest.skip("SPECTRUM_REAL_DATA is not set: it names the folder of real clips and captions")
+    return Path(folder)

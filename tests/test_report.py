@@ -1,0 +1,441 @@
+"""The report: what it shows, that it shows hostile text as text, and that it opens in a browser."""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import os
+import random
+import re
+import shutil
+import subprocess
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image, ImageDraw
+
+from pipeline.report import gallery, page, plots, tables
+from pipeline.report.page import ReportData, render
+
+ATTACK = "<script>alert(1)</script>"
+EMOTIONS = {
+    "happily": ("joy",), "joyful": ("joy",), "laughing": ("joy",), "sad": ("sadness",),
+    "angrily": ("anger",), "furious": ("rage",), "scared": ("fear",), "afraid": ("fear",),
+    "surprised": ("surprise",), "calm": ("serenity",), "peacefully": ("serenity",), "lovingly": ("love",),
+    "disgusted": ("disgust",), "bored": ("boredom",), "hopeful": ("anticipation", "optimism"),
+    "worried": ("apprehension", "fear"), "proud": ("pride",), "ashamed": ("remorse",),
+}
+PEOPLE = ["an old man", "a young woman", "two kids", "a fisherman", "the bride", "a goalkeeper", "a chef"]
+ACTIONS = ["opens a letter", "rides a horse along the beach", "waits for the last train", "tastes the soup",
+           "waves at the crowd", "walks home in heavy rain", "looks out of the window of a small kitchen"]
+
+
+def jpeg(seed: int) -> bytes:
+    draw_random = random.Random(seed)
+    top = tuple(draw_random.randrange(40, 220) for _ in range(3))
+    image = Image.new("RGB", (120, 120), top)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 75, 120, 120), fill=tuple(value // 2 for value in top))
+    x, y = draw_random.randrange(20, 80), draw_random.randrange(30, 60)
+    draw.ellipse((x, y, x + 28, y + 28), fill=(240, 220, 190))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def scores(level: float) -> dict[str, float]:
+    shares = {"Bleu_1": 0.8, "Bleu_2": 0.62, "Bleu_3": 0.47, "Bleu_4": 0.35,
+              "METEOR": 0.28, "ROUGE_L": 0.55, "CIDEr": 0.62}
+    return {name: share * level for name, share in shares.items()}
+
+
+def scored(level: float, emotion: tuple[float, ...]) -> dict[str, Any]:
+    names = ("acc_sw", "acc_c", "bfs", "cfs", "balanced_accuracy")
+    return {"coco": scores(level), "evc": scores(0.93 * level),
+            "emotion": dict(zip(names, emotion, strict=True))}
+
+
+def full(videos: int = 60) -> ReportData:
+    draw = random.Random(5)
+    words = list(EMOTIONS)
+    lexicon = gallery.Lexicon(EMOTIONS)
+    predictions: list[dict[str, Any]] = []
+    references: dict[str, list[str]] = {}
+    table: Counter[tuple[str, str]] = Counter()
+    for number in range(videos):
+        person, action, feeling = draw.choice(PEOPLE), draw.choice(ACTIONS), draw.choice(words)
+        said = feeling if number % 3 else draw.choice(words)
+        caption = f"{person} {said} {action}" if number % 5 else f"{person} {action}"
+        video = f"vid{number:04d}"
+        references[video] = [f"{who} {feeling} {action}" for who in (person, "someone", "a person", "he")]
+        predictions.append({
+            "video_id": video, "caption": caption, "score": -0.3 - draw.random(),
+            "beams": [{"caption": caption, "score": -0.4}, {"caption": f"{person} {action}", "score": -0.9}],
+            "emotions": [{"category": EMOTIONS[word][0], "probability": draw.random() ** 3}
+                         for word in ("happily", "sad", "angrily", "calm", "scared", "proud")],
+            "attributes": [{"word": word, "probability": draw.random(), "emotional": word in EMOTIONS}
+                           for word in ["man", "beach", "kitchen", "rain", "horse", feeling, "wave"]],
+            "candidates": [{"text": f"{draw.choice(PEOPLE)} {draw.choice(words)} {action}",
+                            "score": 0.5 - k / 50} for k in range(20)],
+        })
+        told, meant = lexicon.said(caption), lexicon.meant(references[video])
+        table.update((category, "videos") for category in meant)
+        table.update((category, "said") for category in told)
+        table.update((category, "hits") for category in told & meant)
+    return ReportData(
+        dataset="harbour-clips",
+        metrics={
+            **scored(0.9, (0.712, 0.698, 0.512, 0.589, 0.431)),
+            "baseline": scored(0.76, (0.583, 0.561, 0.43, 0.49, 0.262)),
+            "reference_lines": {
+                "constant_word": {**scored(0.11, (0.751, 0.75, 0.19, 0.2, 0.029)), "word": "happily"},
+                "nearest_caption": scored(0.71, (0.55, 0.54, 0.4, 0.45, 0.35)),
+                "human": scored(1.4, (0.8, 0.79, 0.72, 0.85, 0.61)),
+            },
+            "retrieval": {"r1": 0.24, "r5": 0.61, "r10": 0.783, "median_rank": 4.0},
+            "videos": videos,
+            "protocols": {"coco": {"tokenizer": "PTB", "references": "full"},
+                          "evc": {"tokenizer": "none", "references": "cut at 15 words"}},
+            "emotion_table": [{"category": category, **{key: table[category, key]
+                                                        for key in ("videos", "hits", "said")}}
+                              for category in sorted({name for name, _ in table})],
+            "diversity": {"distinct_captions": 48, "distinct_words": 61, "words": 7.25,
+                          "novel_captions": 1 / 3},
+            "warnings": ["METEOR: no Java runtime"],
+            "untrained": False,
+        },
+        predictions=predictions,
+        references=references,
+        splits=dict.fromkeys(references, "test"),
+        emotion_words=EMOTIONS,
+        thumbnails=lambda video: [jpeg(4 * int(video[3:]) + frame) for frame in range(4)],
+        history=[{"epoch": n, "loss": 9 / n + 2.5, "caption_loss": 6 / n + 2, "attribute_loss": 3 / n + 0.5,
+                  "validation_cider": 0.7 - 0.5 / n - 0.001 * max(0, n - 20) ** 1.5,
+                  "learning_rate": 5e-4 / n, "seconds": 1.3} for n in range(1, 31)],
+        stages={name: {"seconds": {"decode": seconds / 3, "all": seconds}, "videos": videos,
+                       "versions": {"torch": "2.8.0", "numpy": "2.3.1"}}
+                for name, seconds in (("prepare", 14.2), ("encoder", 91.7), ("extract", 22.04),
+                                      ("index", 3.1), ("retrieve", 1.2), ("emotion", 2.4),
+                                      ("train", 71.5), ("evaluate", 16.0))},
+        params={"dataset": "harbour-clips", "seed": 3, "retrieval": {"used": 20},
+                "encoders": {"appearance": {"model": "ViT-B-32", "weights": "openai", "frames": 28}},
+                "captioner": {"modalities": ("appearance", "audio", "text"), "vtai": True, "cfb": True,
+                              "aeb": True, "width": 512, "layers": 1}},
+        encoder={"model": "ViT-B-32", "weights": "openai", "sha256": "40d365", "size": (224, 224)},
+        seed=3,
+    )
+
+
+def bare() -> ReportData:
+    """One's own clips, captioned without training or scores: as little as there can be."""
+    return ReportData(
+        dataset="own", metrics={}, references={}, splits={"clip": "predict"}, emotion_words={},
+        predictions=[{"video_id": "clip", "caption": "", "score": None, "beams": [], "emotions": [],
+                      "attributes": [], "candidates": []}],
+    )
+
+
+def unscored() -> ReportData:
+    """A scored run of which no score could be had, and no video has an emotion."""
+    nothing = scored(0.0, (0.0,) * 5)
+    none = {group: dict.fromkeys(values) for group, values in nothing.items()}
+    return ReportData(
+        dataset="none",
+        metrics={**none, "baseline": None,
+                 "retrieval": dict.fromkeys(("r1", "r5", "r10", "median_rank")),
+                 "reference_lines": {"constant_word": {**none, "word": "happily"}, "nearest_caption": none,
+                                     "human": none},
+                 "videos": 1, "protocols": {}, "diversity": {}, "untrained": True,
+                 "emotion_table": [{"category": "joy", "videos": 0, "hits": 0, "said": 0}]},
+        predictions=[{"video_id": "a", "caption": "a dog runs", "score": -1.0, "beams": [], "emotions": [],
+                      "attributes": [], "candidates": []}],
+        references={"a": ["the dog runs"]}, splits={"a": "test"}, emotion_words=EMOTIONS,
+        history=[{"epoch": 1, "loss": 3.0, "caption_loss": 3.0, "attribute_loss": None,
+                  "validation_cider": None, "learning_rate": 1e-3, "seconds": 1.0}],
+        stages={"prepare": {"seconds": {"all": 90.0}}, "odd": {"seconds": {}}},
+    )
+
+
+class Document(HTMLParser):
+    """Checks that tags balance; keeps elements with their attributes, and the text."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "input", "hr"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"line {self.getpos()[0]}: </{tag}> in {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text += data
+
+    def of(self, tag: str, kind: str = "") -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.elements
+                if name == tag and kind in (attrs.get("class") or "").split() + [""]]
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render(full())
+
+
+@pytest.mark.parametrize("data", [full(), full(3), bare(), unscored()],
+                         ids=["full", "few", "bare", "unscored"])
+def test_any_data_render_to_balanced_self_contained_html(data: ReportData) -> None:
+    html = render(data)
+    document = Document(html)
+    assert data.dataset in document.text
+    for _, attrs in document.elements:
+        for name in ("src", "href", "xlink:href", "srcset", "action", "poster"):
+            assert (attrs.get(name) or "#").startswith(("#", "data:image/jpeg;base64,"))
+    assert not document.of("link")
+    assert not re.search(r"@import|url\((?!#)", html)
+    identities = Counter(attrs["id"] for _, attrs in document.elements if "id" in attrs)
+    assert set(identities.values()) == {1}
+
+
+def test_same_input_same_page(html: str) -> None:
+    assert render(full()) == html
+
+
+def test_headline_numbers_and_table(html: str) -> None:
+    text = Document(html).text
+    assert "55.8" in text                       # CIDEr of the model: 0.62 · 0.9
+    assert "24.0 / 61.0" in text
+    assert "nearest 44.0 constant 6.8 human 86.8" in text
+    assert "reaches Acc sw 75.1, above the model's 71.2" in text
+    assert "in balanced accuracy it gets 2.9 and the model 43.1" in text
+    assert "60 videos captioned (60 of test), 60 scored" in text
+    assert page.sentence(full().params) == (
+        "A Transformer of 1 layer and width 512 that reads 28 frames a video through ViT-B-32, sound and "
+        "20 retrieved captions, with VTAI, CFB and AEB.")
+    assert page.sentence(full().params) in text
+    assert "different captions48" in text and "captions that are no training caption33.3%" in text
+    assert "METEOR: no Java runtime" in text
+    assert "untrained" not in text
+
+
+def test_gaming_sentence_says_only_what_is_known() -> None:
+    lines = {"constant_word": {"word": "happily", "emotion": {"acc_sw": 0.5}}}
+    assert tables.gaming({"emotion": {"acc_sw": 0.5}, "reference_lines": lines}) == (
+        "Here “happily”, said of every video, reaches Acc sw 50.0, level with the model's 50.0.")
+    assert tables.gaming({"emotion": {"acc_sw": 0.5}}) == ""
+
+
+def test_best_that_is_not_human_is_marked_and_a_tie_marks_both() -> None:
+    metrics = {"coco": {"CIDEr": 0.50004}, "baseline": {"coco": {"CIDEr": 0.50001}},
+               "reference_lines": {"nearest_caption": {"coco": {"CIDEr": 0.4}},
+                                   "human": {"coco": {"CIDEr": 0.9}}}}
+    rows = tables.rows(metrics, (tables.DRAWN[0],))
+    assert [(row.name, row.cells[0].text, row.cells[0].best) for row in rows] == [
+        ("Model", "50.0", True), ("Baseline", "50.0", True), ("Nearest caption", "40.0", False),
+        ("Human", "90.0", False)]
+
+
+def test_a_lone_score_is_not_called_the_best() -> None:
+    assert not tables.rows({"coco": {"CIDEr": 0.5}}, (tables.DRAWN[0],))[0].cells[0].best
+
+
+def test_none_scores_are_dashes_and_untrained_weights_a_banner() -> None:
+    document = Document(render(unscored()))
+    assert "The picture encoder has untrained weights: captions mean nothing." in document.text
+    assert len(document.of("p", "banner")) == 1
+    assert "– / –" in document.text
+    assert "None" not in document.text
+    assert "Too few emotions stand in the references" in document.text
+
+
+def test_a_run_without_references_says_so() -> None:
+    text = Document(render(bare())).text
+    for told in ("1 video captioned (1 of predict)", "Nothing was scored", "no references", "(no words)",
+                 "no frames", "No training curve"):
+        assert told in text
+
+
+def test_a_run_without_videos_says_so() -> None:
+    assert "No video was captioned" in Document(render(dataclasses.replace(bare(), predictions=[]))).text
+
+
+def test_hostile_text_shows_as_text() -> None:
+    attribute = '" onmouseover="alert(1)'
+    base = full(30)
+    video = ATTACK + attribute
+    row = {"video_id": video, "caption": f"a man {ATTACK} happily{attribute}", "score": -1.0,
+           "beams": [{"caption": ATTACK, "score": -1.0}],
+           "emotions": [{"category": ATTACK, "probability": 0.5}],
+           "attributes": [{"word": ATTACK, "probability": 0.5, "emotional": True}],
+           "candidates": [{"text": ATTACK, "score": 0.1}]}
+    table = [{"category": f"{ATTACK}$x$", "videos": 2, "hits": 1, "said": 1}]
+    data = dataclasses.replace(
+        base, dataset=ATTACK, predictions=[row], references={video: [ATTACK + " happily"]},
+        splits={video: ATTACK}, params={**base.params, "note": ATTACK}, encoder={"note": ATTACK},
+        thumbnails={},
+        stages={ATTACK: {"seconds": {"all": 1.0, ATTACK: 2.0}, "note": ATTACK, "versions": {ATTACK: ATTACK}}},
+        metrics={**base.metrics, "emotion_table": table,
+                 "protocols": {ATTACK: ATTACK}, "warnings": [ATTACK],
+                 "reference_lines": {"constant_word": {**scored(0.1, (0.1,) * 5), "word": ATTACK}}})
+    html = render(data)
+    document = Document(html)
+    assert len(document.of("script")) == 1          # the report's own
+    assert not any(name.startswith("on") for _, attrs in document.elements for name in attrs)
+    assert f"a man {ATTACK} happily{attribute}" in document.text
+    assert f"{ATTACK}$x$" in document.text
+    assert document.text.count(ATTACK) > 15
+
+
+def test_policy_allows_the_reports_own_script_alone(html: str) -> None:
+    policy = next(attrs["content"] for attrs in Document(html).of("meta") if "http-equiv" in attrs) or ""
+    script = html[html.rindex("<script>") + len("<script>"):html.rindex("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy
+
+
+def test_gallery_shows_every_chosen_video_with_its_frames(html: str) -> None:
+    data = full()
+    lexicon = gallery.Lexicon(EMOTIONS)
+    outcome_of = gallery.outcomes(lexicon, data.predictions, data.references)
+    chosen = gallery.choose(outcome_of, data.seed)
+    document = Document(html)
+    cards = document.of("article", "video")
+    assert len(chosen) == len(set(chosen)) == len(cards) == 24
+    for video, card in zip(chosen, cards, strict=True):
+        assert card["data-search"].startswith(video)        # type: ignore[union-attr]
+        assert card["data-outcome"] == outcome_of[video]
+    assert {"right", "wrong", "missed"} <= {outcome_of[video] for video in chosen}
+    pictures = document.of("img")
+    assert len(pictures) == 24 * 4
+    assert pictures[0]["alt"] == f"Frame 1 of 4 of video {chosen[0]}"
+    assert base64.b64decode((pictures[0]["src"] or "").partition(",")[2]) == jpeg(4 * int(chosen[0][3:]))
+    assert "20 beams" not in document.text and "All 2 beams" in document.text
+    assert "17 more" in document.text                       # candidates behind the fold
+
+
+def test_the_choice_depends_on_the_seed_and_not_on_the_order() -> None:
+    outcome_of = {f"v{n}": "right" if n % 2 else "wrong" for n in range(100)}
+    chosen = gallery.choose(outcome_of, 0)
+    assert chosen == gallery.choose(dict(reversed(outcome_of.items())), 0)
+    assert chosen != gallery.choose(outcome_of, 1)
+    assert Counter(outcome_of[video] for video in chosen) == {"right": 12, "wrong": 12}
+    assert gallery.choose({"a": "unknown"}, 0) == ["a"]
+
+
+@pytest.mark.parametrize(("caption", "references", "outcome"), [
+    ("a man happily sings", ["a joyful song"], "right"),
+    ("a happily angrily man", ["a joyful song"], "mixed"),
+    ("a man angrily sings", ["a joyful song"], "wrong"),
+    ("a man angrily sings", ["a song"], "wrong"),
+    ("a man sings", ["a joyful song"], "missed"),
+    ("a man sings", ["a song"], "plain"),
+    ("a man happily sings", [], "unknown"),
+    ("a hopeful man", ["he is hopeful"], "right"),
+    ("a worried man", ["she is afraid"], "wrong"),      # a caption's word counts for its first category alone
+    ("an afraid man", ["she is worried"], "right"),     # a reference's word counts for all of them
+])
+def test_outcome(caption: str, references: list[str], outcome: str) -> None:
+    assert gallery.Lexicon(EMOTIONS).outcome(caption, references) == outcome
+
+
+def test_emotion_words_are_marked_and_the_text_is_kept() -> None:
+    text = "A man, HAPPILY  (unhappily?) or very_sad: sad's 'calm'! É"
+    pieces = gallery.Lexicon({**EMOTIONS, "sads": "sadness"}).mark(text, {"joy", "sadness"})
+    assert "".join(piece.text for piece in pieces) == text
+    assert [(piece.text, piece.emotion, piece.state) for piece in pieces if piece.emotion] == [
+        ("HAPPILY", "joy", "right"), ("sad's", "sadness", "right"), ("calm", "serenity", "wrong")]
+    assert gallery.Lexicon(EMOTIONS).mark("happily")[0].state == ""
+
+
+def test_matrix_counts_videos_by_meant_and_said() -> None:
+    predictions = [{"video_id": "a", "caption": "he is sad"}, {"video_id": "b", "caption": "he runs"},
+                   {"video_id": "c", "caption": "he is sad"}, {"video_id": "d", "caption": "a worried man"}]
+    references = {"a": ["a worried man"], "b": ["worried"], "d": ["worried"]}
+    counts, videos = gallery.matrix(gallery.Lexicon(EMOTIONS), predictions, references)
+    assert videos == {"apprehension": 3, "fear": 3}
+    # "worried" is said as its first category; beside a reference's second one it is no confusion.
+    assert counts == {("apprehension", "apprehension"): 1,
+                      ("apprehension", "sadness"): 1, ("fear", "sadness"): 1,
+                      ("apprehension", gallery.NOTHING_SAID): 1, ("fear", gallery.NOTHING_SAID): 1}
+
+
+def test_plots_are_well_formed_and_without_a_date() -> None:
+    data = full()
+    counts, videos = gallery.matrix(gallery.Lexicon(EMOTIONS), data.predictions, data.references)
+    drawings = [plots.training(data.history), plots.reference_lines(*tables.drawn(data.metrics)),
+                plots.emotions(data.metrics["emotion_table"]),
+                plots.matrix(counts, videos, gallery.NOTHING_SAID),
+                plots.timings({"prepare": 3.0, "a $tage & more": 119.7, "train": 7380.0})]
+    for svg in drawings:
+        tree = ElementTree.fromstring(svg.replace("xlink:href", "href"))
+        assert tree.get("role") == "img" and tree.get("aria-label")
+        assert "metadata" not in svg and "http" not in svg
+    assert all(f">{told}<" in drawings[-1] for told in ("3.0 s", "2 min 0 s", "2 h 3 min"))
+    assert "a $tage &amp; more" in drawings[-1]
+    assert "in epoch 2" in drawings[0]
+
+
+def test_plots_without_data_are_empty() -> None:
+    assert plots.training([]) == plots.emotions([]) == plots.timings({}) == ""
+    assert plots.reference_lines([], []) == plots.reference_lines(["CIDEr"], [("Model", [None])]) == ""
+    assert plots.matrix({}, {}, "") == plots.matrix({("joy", "joy"): 3}, {"joy": 3}, "") == ""
+
+
+def test_a_stage_of_other_versions_shows_both() -> None:
+    stages = {"a": {"versions": {"torch": "2.8"}}, "b": {"versions": {"torch": "2.7"}}}
+    assert "torch2.7, 2.8" in Document(render(dataclasses.replace(bare(), stages=stages))).text
+
+
+def test_model_sentence_names_what_is_off() -> None:
+    captioner = {"modalities": ["appearance"], "vtai": False, "cfb": False, "aeb": False,
+                 "width": 64, "layers": 2}
+    told = page.sentence({**full().params, "captioner": captioner})
+    assert told == ("A Transformer of 2 layers and width 64 that reads 28 frames a video through ViT-B-32, "
+                    "without attributes or theme.")
+
+
+@pytest.mark.timeout(120)
+def test_page_opens_in_a_browser(html: str, tmp_path: Path) -> None:
+    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+    if browser is None:
+        pytest.skip("no chromium or google-chrome on PATH")
+    target = tmp_path / "index.html"
+    target.write_text(html, encoding="utf-8")
+    flags = ["--headless", "--disable-gpu", "--disable-quic", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync",
+             "--hide-scrollbars", "--window-size=1280,1600",
+             f"--user-data-dir={tmp_path / 'profile'}", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    picture = tmp_path / "page.png"
+    subprocess.run([browser, *flags, f"--screenshot={picture}", target.as_uri()], check=True, timeout=60,
+                   capture_output=True)
+    colours = Image.open(picture).convert("RGB").resize((320, 400)).getcolors(320 * 400)
+    assert colours is not None and len(colours) > 50        # a blank page has one
+    dom = subprocess.run([browser, *flags, "--dump-dom", target.as_uri()], check=True, timeout=60,
+                         capture_output=True, text=True).stdout
+    seen = Document(dom.removeprefix("<!DOCTYPE html>"))
+    lexicon = gallery.Lexicon(EMOTIONS)
+    data = full()
+    for video in gallery.choose(gallery.outcomes(lexicon, data.predictions, data.references), data.seed):
+        caption = next(row["caption"] for row in data.predictions if row["video_id"] == video)
+        assert caption in seen.text
+    # The script ran: the policy let it, it showed the controls and counted the videos.
+    controls = next(attrs for tag, attrs in seen.elements if tag == "form")
+    assert "hidden" not in controls and "24 of 24" in seen.text
