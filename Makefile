@@ -28,7 +28,7 @@ demo: install   ## the sample data set through the whole graph, and where to loo
 	@echo "Open reports/sample/index.html in a browser."
 
 test: install   ## the test suite, with coverage of pipeline/ and stages/
-	pytest -n 2 --dist worksteal --cov --cov-report=term
+	pytest -n 2 --dist loadgroup --cov --cov-report=term
 
 lint: install   ## ruff and mypy
 	ruff check .

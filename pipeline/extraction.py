@@ -86,6 +86,7 @@ def extract(videos: Sequence[tuple[str, str | Path]], encoder: Encoder, folder: 
         batches.finish()
         for number, done in unwritten:
             tally.wrote(*_write(number, done, batches, old))
+    tally.failures.sort(key=lambda failure: failure["id"])
     old.remove_others(set(tally.written))
     write_index(folder, encoder.modality, encoder.recipe, encoder.dim, tally.written, section.shards,
                 tally.failures)

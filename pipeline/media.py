@@ -46,6 +46,10 @@ class Unreadable(Exception):
     """A video that cannot be read; the message is the reason, without the file's name."""
 
 
+class _Empty(Unreadable):
+    """A stream that is declared, but of which nothing is there."""
+
+
 @dataclass(frozen=True)
 class Track:
     """One stream of a file, by its packets: times are seconds on the file's own clock."""
@@ -130,12 +134,15 @@ def sound(path: str, n: int, window: float,
     """`n` windows of mono sound, `window` seconds each: (time of its centre, float32 [window * rate]).
 
     They are centred on uniform times of the sound track and filled with zeros beyond its ends. A file without
-    sound gives nothing at all: silence and no sound are not the same.
+    sound gives nothing at all: silence and no sound are not the same. Raises Unreadable as `frames` does.
     """
     with _opened(path) as container:
         if not container.streams.audio:
             return
-        track = _scanned(container, _sound_stream(container))
+        try:
+            track = _scanned(container, _sound_stream(container))
+        except _Empty:
+            return
     times = uniform_times(track.start, track.end, n)
     length = round(window * rate)
     windows = np.zeros((n, length), np.float32)
@@ -223,7 +230,7 @@ def _scanned(container: InputContainer, stream: Any) -> Track:
         if packet.stream_index == stream.index:
             start, last, end = min(start, begins), max(last, begins), max(end, begins + lasts)
     if start > end:
-        raise Unreadable("its stream has no packets")
+        raise _Empty("its stream has no packets")
     _check_whole(container, latest - min(earliest, 0.0))
     return Track(stream.index, start, last, end)
 

@@ -74,14 +74,14 @@ class AppearanceEncoder(Section):
     model: str
     weights: str
     frames: Positive
-    batch: Positive = 64
+    batch: Positive = 32
 
 
 class AudioEncoder(Section):
     name: Slug
     kind: Literal["logmel", "none"]
     windows: Positive
-    window_seconds: Rate
+    window_seconds: Annotated[float, Field(ge=0.025)]
 
 
 class Encoders(Section):

@@ -123,7 +123,7 @@ def write_index(folder: Path, modality: str, recipe: dict[str, Any], dim: int,
         "rows": sum(rows for _, rows in counts.values()),
         "shards": [{"file": shard_name(number), "sha256": sha256(folder / shard_name(number)),
                     "videos": videos, "rows": rows} for number, (videos, rows) in sorted(counts.items())],
-        "failures": sorted(failures, key=lambda failure: failure["id"]),
+        "failures": failures,
     })
 
 

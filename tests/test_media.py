@@ -1,6 +1,9 @@
+import io
+import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,6 +107,13 @@ def test_no_sound_track_is_no_window(tmp_path: Path) -> None:
     assert list(media.sound(str(clip(tmp_path / "a.mp4", 5)), 4, 0.5)) == []
 
 
+def test_a_sound_track_with_nothing_in_it_is_no_window(tmp_path: Path) -> None:
+    path = tmp_path / "empty.mkv"
+    ffmpeg("-i", clip(tmp_path / "a.mp4", 5, sound=440.0), "-c", "copy", "-bsf:a", "noise=drop=1", path)
+    assert media.probe(str(path)).has_sound
+    assert list(media.sound(str(path), 4, 0.5)) == []
+
+
 def test_the_best_picture_stream_is_taken(tmp_path: Path) -> None:
     small, large = clip(tmp_path / "s.mp4", 10), clip(tmp_path / "l.mp4", 10, size=(256, 192), first=100)
     both = tmp_path / "both.mkv"
@@ -197,6 +207,38 @@ def test_any_file_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatc
     shutil.move(clip(tmp_path / "plain.mp4", 4), tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert [number_of(image) for _, image in media.frames(name, 2)] == [1, 3]
+
+
+def answer(job: dict[str, object]) -> list[tuple[dict[str, Any], bytes]]:
+    """The messages that a decoder process gives to a job."""
+    out = io.BytesIO()
+    media._answer(out, job)
+    out.seek(0)
+    messages = []
+    while start := out.read(media.HEADER.size):
+        header = json.loads(out.read(media.HEADER.unpack(start)[0]))
+        messages.append((header, out.read(header["bytes"])))
+    return messages
+
+
+def test_answers_to_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(clip(tmp_path / "a.mp4", 4, sound=440.0))
+    [(header, _)] = answer({"do": "probe", "path": path})
+    assert header["probe"]["width"] == 128
+    *items, (end, _) = answer({"do": "frames", "path": path, "n": 3})
+    assert [(header["is"], header["shape"], len(body)) for header, body in items] == [
+        ("item", [96, 128, 3], 96 * 128 * 3)] * 3
+    assert end["is"] == "end"
+    assert len(answer({"do": "sound", "path": path, "n": 2, "window": 0.1, "rate": 16_000})) == 3
+    [(header, _)] = answer({"do": "frames", "path": path + "x", "n": 3})
+    assert (header["is"], header["reason"]) == ("error", "no such file")
+
+    def too_large(*_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(media, "_rgb", too_large)
+    [(header, _)] = answer({"do": "frames", "path": path, "n": 3})
+    assert header["reason"] == "MemoryError: no room"
 
 
 def test_real_clips(real_data: Path) -> None:

@@ -179,7 +179,7 @@ class _Run:
     def _step(self, videos: list[int]) -> Tensor:
         """Caption and attribute loss [2], detached: no wait for the device."""
         batch = self.captions.batch(videos, self.model.device)
-        encoded = self.model.encode(self.inputs.select(batch.videos))
+        encoded = self.model.encode(self.inputs.select(videos))
         logits = self.model.decode_packed(encoded, batch.words, batch.positions, batch.video_of_word,
                                           batch.packing)
         caption = caption_loss(logits, batch.targets, batch.captions, self.training.label_smoothing)
@@ -195,7 +195,7 @@ class _Run:
 
 
 def _rate(step: int, warm: int, steps: int) -> float:
-    """Linear warm-up, then half a cosine down to a hundredth."""
+    """Linear warm-up, then half a cosine down to a hundredth (ours; CARE multiplies by 0.9 an epoch)."""
     if step < warm:
         return (step + 1) / warm
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))

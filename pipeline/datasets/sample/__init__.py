@@ -1,7 +1,7 @@
 """The sample data set: a small cartoon world rendered here, as real video files with sound and captions.
 
 Actors act in places, in a mood that shows in face, light, motion and sound. See grammar.py for the world and
-its captions, scene.py for the pictures, sound.py for the sound, render.py for the files.
+its captions, scene.py for the pictures, sound.py for the sound, clip.py for the files.
 """
 
 import re
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import params, programs
+from pipeline.datasets.sample.clip import Clip, render
 from pipeline.datasets.sample.grammar import captions, plan
-from pipeline.datasets.sample.render import Clip, render
 from pipeline.manifest import Caption, Manifest, Split, Video, check
 from pipeline.progress import Bar
 

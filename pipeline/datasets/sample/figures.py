@@ -4,6 +4,7 @@ A figure is 1 high, stands on y = 0 and looks to the reader; x goes right. It is
 it holds between them: body, then head and arms.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from pipeline.datasets.sample.pen import INK, WHITE, Colour, Pen, Point, hue, sh
 HIP, SHOULDER, HEAD, RADIUS = 0.24, 0.46, 0.72, 0.235
 SKINS: tuple[Colour, ...] = ((255, 219, 184), (236, 188, 146), (198, 140, 98), (141, 92, 62))
 HAIRS: tuple[Colour, ...] = ((60, 40, 30), (110, 66, 34), (214, 168, 84), (30, 28, 34), (168, 84, 48))
+
+# Of clothes: near one hue an actor.
+_HUES = {"man": 0.62, "woman": 0.0, "boy": 0.33, "girl": 0.85, "robot": 0.5}
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,16 @@ class Pose:
 
 
 def look(actor: str, rng: np.random.Generator) -> Look:
-    colour = rng.random()
+    colour = _HUES.get(actor, 0.0) + rng.uniform(-0.07, 0.07)
     skin = choose(SKINS, rng)
     fur: dict[str, tuple[Colour, ...]] = {
-        "dog": ((196, 140, 84), (176, 118, 66)),
-        "cat": ((245, 160, 70), (150, 150, 158), (90, 88, 98)),
+        "dog": ((206, 168, 124), (190, 150, 110)),
+        "cat": ((248, 164, 66), (240, 178, 96)),
         "robot": ((188, 200, 210), (160, 190, 205)),
-        "bear": ((112, 72, 44), (92, 58, 38)),
+        "bear": ((98, 60, 38), (84, 52, 36)),
     }
     return Look(actor, vary(choose(fur.get(actor, (skin,)), rng), rng, 8), choose(HAIRS, rng),
-                hue(colour, rng.uniform(0.5, 0.85)), hue(colour + rng.uniform(0.3, 0.7), 0.5, 0.55))
+                hue(colour, rng.uniform(0.5, 0.85)), hue(colour + rng.uniform(0.4, 0.6), 0.5, 0.55))
 
 
 def draw_body(pen: Pen, look: Look, pose: Pose) -> None:
@@ -174,14 +178,18 @@ def _draw_face(pen: Pen, face: str, blink: bool, light: Colour | None) -> None:
         if blink:
             pen.stroke([(side * 0.06, HEAD + 0.03), (side * 0.12, HEAD + 0.03)], 0.022, ink)
         else:
-            large = 1.35 if face == "round" else 1.0
+            large = 1.45 if face == "round" else 1.0
             pen.oval(side * 0.09, HEAD + 0.035, 0.05 * large, 0.055 * large, WHITE, INK)
             pen.disc(side * 0.085, HEAD + 0.03, 0.027, INK)
-        rise = {"smile": (0.13, 0.13), "frown": (0.07, 0.15), "round": (0.17, 0.15)}[face]
-        pen.stroke([(side * 0.04, HEAD + rise[0]), (side * 0.14, HEAD + rise[1])], 0.026, ink)
+        rise = {"smile": (0.13, 0.13), "frown": (0.07, 0.17), "round": (0.18, 0.15)}[face]
+        pen.stroke([(side * 0.04, HEAD + rise[0]), (side * 0.14, HEAD + rise[1])], 0.034 if face != "frown" else 0.055, ink)
     if face == "smile":
-        pen.arc(0, HEAD - 0.075, 0.09, 0.075, 180, 360, 0.032, ink)
+        half = [(0.13 * math.cos(a), HEAD - 0.07 + 0.12 * math.sin(a))
+                for a in np.linspace(-math.pi, 0, 9).tolist()]
+        pen.shape(half, WHITE, ink)
+        for side in (-1, 1):
+            pen.disc(side * 0.165, HEAD - 0.06, 0.04, (250, 130, 130))
     elif face == "frown":
-        pen.arc(0, HEAD - 0.165, 0.08, 0.07, 15, 165, 0.032, ink)
+        pen.arc(0, HEAD - 0.18, 0.12, 0.09, 10, 170, 0.055, ink)
     else:
-        pen.oval(0, HEAD - 0.125, 0.05, 0.062, (150, 40, 48), ink)
+        pen.oval(0, HEAD - 0.125, 0.085, 0.095, (170, 30, 44), ink)

@@ -3,7 +3,7 @@
 import colorsys
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import ImageDraw
@@ -30,6 +30,10 @@ class Pen:
         cos, sin = math.cos(self.tilt), math.sin(self.tilt)
         return (self.origin[0] + self.scale * (x * cos + y * sin),
                 self.origin[1] - self.scale * (y * cos - x * sin))
+
+    def grown(self, factor: float, x: float, y: float) -> "Pen":
+        """A pen that draws everything `factor` times as large around (x, y)."""
+        return replace(self, origin=self.at((1 - factor) * x, (1 - factor) * y), scale=factor * self.scale)
 
     def shape(self, points: Sequence[Point], fill: Colour, outline: Colour | None = INK) -> None:
         corners = [self.at(*point) for point in points]

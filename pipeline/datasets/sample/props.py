@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.datasets.sample.figures import Pose
 from pipeline.datasets.sample.pen import INK, WHITE, Colour, Pen, hue
 
+_HUES = {"bicycle": 0.0, "book": 0.6, "ball": 0.95, "kite": 0.8, "flower": 0.35, "picture": 0.55}
 _STANDING = ((-0.09, 0.03), (0.09, 0.03))
 
 
@@ -22,9 +23,10 @@ class Tool:
     phase: float
 
     @classmethod
-    def of(cls, rng: np.random.Generator) -> "Tool":
-        first = rng.random()
-        return cls(hue(first), hue(first + rng.uniform(0.25, 0.75)), rng.uniform(0.6, 1.2), rng.uniform(0, 1))
+    def of(cls, action: str, rng: np.random.Generator) -> "Tool":
+        first = _HUES.get(action, 0.0) + rng.uniform(-0.06, 0.06)
+        return cls(hue(first, 0.8), hue(first + rng.uniform(0.4, 0.6), 0.8), rng.uniform(0.6, 1.2),
+                   rng.uniform(0, 1))
 
     def wave(self, time: float) -> float:
         """-1 to 1."""
@@ -62,7 +64,8 @@ def draw_behind(pen: Pen, action: str, tool: Tool, time: float) -> None:
 def draw_between(pen: Pen, action: str, tool: Tool, time: float) -> None:
     """The part of the things that lies before the body, under hands and head."""
     if action in _HELD:
-        _HELD[action](pen, tool, time)
+        draw, x, y = _HELD[action]
+        draw(pen.grown(1.3, x, y), tool, time)
 
 
 def _bicycle(pen: Pen, tool: Tool, time: float) -> None:
@@ -147,6 +150,8 @@ def _flower(pen: Pen, tool: Tool, time: float) -> None:
     pen.shape([(x - 0.1, 0.12), (x + 0.1, 0.12), (x + 0.07, 0.0), (x - 0.07, 0.0)], (186, 96, 60))
 
 
-_HELD: dict[str, Callable[[Pen, Tool, float], None]] = {
-    "guitar": _guitar, "book": _book, "ball": _ball, "pizza": _pizza, "kite": _kite, "flower": _flower,
+# With the point that stays where it is when the thing is drawn larger than the figure's scale.
+_HELD: dict[str, tuple[Callable[[Pen, Tool, float], None], float, float]] = {
+    "guitar": (_guitar, 0.0, 0.32), "book": (_book, 0.12, 0.34), "ball": (_ball, 0.3, 0.0),
+    "pizza": (_pizza, 0.14, 0.5), "kite": (_kite, 0.5, 0.8), "flower": (_flower, 0.3, 0.0),
 }

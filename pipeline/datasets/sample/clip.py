@@ -30,7 +30,7 @@ class Clip:
 
 
 def render(clip: Clip) -> None:
-    """Raises SpectrumError with ffmpeg's last words where it fails."""
+    """Raises SpectrumError with ffmpeg's own words where it fails."""
     rng = np.random.default_rng(clip.seed)
     sound = synthesise(clip.scene.mood.sound, clip.seconds, rng)
     pictures = b"".join(frame.tobytes() for frame in frames(clip.scene, clip.seconds, clip.size, rng))
@@ -62,6 +62,6 @@ def _run(arguments: list[str], frames: bytes, path: Path) -> None:
     except subprocess.TimeoutExpired:
         raise SpectrumError(f"{path}: {program} did not end within {_TIMEOUT:.0f} s") from None
     if done.returncode:
-        words = " | ".join(done.stderr.decode(errors="replace").strip().splitlines()[-3:])
+        words = " | ".join(done.stderr.decode(errors="replace").strip().splitlines()[:3])     # the cause comes first
         raise SpectrumError(f"{path}: {program} ended with status {done.returncode}: {words}; "
                             "expected an ffmpeg with the encoders libx264 and aac")
