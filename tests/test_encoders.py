@@ -96,6 +96,15 @@ def test_texts_become_unit_rows_whatever_the_batch(tiny: appearance.Appearance) 
     assert tiny.encode_texts([]).shape == (0, 24)
 
 
+def test_texts_are_encoded_as_open_clip_does_on_the_whole_context(tiny: appearance.Appearance) -> None:
+    texts = ["a dog", "", "a very long day in the rain that is followed by another one", "rain " * 100]
+    tokens = open_clip.get_tokenizer(tiny._model_name)(texts)
+    with torch.inference_mode():
+        by_hand = tiny.model.encode_text(tokens, normalize=True).numpy()
+    assert np.allclose(tiny.encode_texts(texts[:2]), by_hand[:2], atol=1e-5)
+    assert np.allclose(tiny.encode_texts(texts), by_hand, atol=1e-5)
+
+
 def test_the_recipe_is_of_what_decides_the_values(tmp_path: Path) -> None:
     appearance.prepare(section(), tmp_path, seed=3)
 

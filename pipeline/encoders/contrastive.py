@@ -24,7 +24,9 @@ Tokenizer = Callable[[list[str]], Tensor]
 _WARMUP = 0.1           # share of the steps
 _WEIGHT_DECAY = 0.2
 _MAX_SCALE = math.log(100.0)
-_ZOOM, _SHIFT, _TURN = 0.12, 0.12, 0.1      # of the picture's side; radians
+_ZOOM, _SHIFT, _TURN = 0.25, 0.2, 0.1       # of the picture's side; radians
+_HIDDEN = 0.4           # of the picture's side: the largest patch that is hidden
+_SILENT = 0.2           # share of the words that are left out of a caption
 
 
 def train(
@@ -74,7 +76,8 @@ class _Captions:
         wordings: dict[str, int] = {}
         self._of_video = [[wordings.setdefault(" ".join(text.words(caption)), len(wordings)) for caption in of_video]
                           for of_video in captions]
-        self._tokens = tokenizer(list(wordings)).to(device)                     # [wordings, context]
+        self._words = [wording.split() for wording in wordings]
+        self._tokenizer = tokenizer
         self._device = device
 
     def draw(self, videos: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -84,7 +87,13 @@ class _Captions:
                            zip(drawn, (self._of_video[video] for video in videos.tolist()), strict=True)})
         matches = torch.tensor([[wording in self._of_video[video] for wording in wordings]
                                 for video in videos.tolist()], device=self._device)
-        return self._tokens[wordings], matches
+        return self._tokenizer([self._thinned(wording, random) for wording in wordings]).to(self._device), matches
+
+    def _thinned(self, wording: int, random: torch.Generator) -> str:
+        """Some words left out: a caption that lacks one of its facts must be found by the others."""
+        words = self._words[wording]
+        kept = torch.rand(len(words), generator=random) >= _SILENT
+        return " ".join(word for word, keep in zip(words, kept.tolist(), strict=True) if keep)
 
 
 def _step(model: Model, images: Tensor, tokens: Tensor, matches: Tensor) -> Tensor:
@@ -111,7 +120,19 @@ def _augment(images: Tensor, mirror: Tensor, random: torch.Generator) -> Tensor:
     down = torch.stack([zoom * flip * turn.sin(), zoom * turn.cos(), uniform(_SHIFT)], 1)
     planes = images.permute(0, 3, 1, 2).float()
     grid = F.affine_grid(torch.stack([across, down], 1), list(planes.shape), align_corners=False)
-    return F.grid_sample(planes, grid, padding_mode="reflection", align_corners=False)
+    moved = F.grid_sample(planes, grid, padding_mode="reflection", align_corners=False)
+    return _hide(moved, random)
+
+
+def _hide(images: Tensor, random: torch.Generator) -> Tensor:
+    """A rectangle of every picture turned into its mean colour."""
+    count, _, height, width = images.shape
+    size, centre = torch.rand(2, 2, count, 1, generator=random)
+    down, across = torch.arange(height) / height, torch.arange(width) / width
+    rows, columns = ((axis - middle).abs() < _HIDDEN / 2 * extent                   # [B, H], [B, W]
+                     for axis, middle, extent in zip((down, across), centre, size, strict=True))
+    hidden = (rows[:, :, None] & columns[:, None, :])[:, None]                      # [B, 1, H, W]
+    return torch.where(hidden, images.mean((2, 3), keepdim=True), images)
 
 
 def _normalise(images: Tensor, model: Model) -> Tensor:

@@ -182,7 +182,8 @@ def _draw_face(pen: Pen, face: str, blink: bool, light: Colour | None) -> None:
             pen.oval(side * 0.09, HEAD + 0.035, 0.05 * large, 0.055 * large, WHITE, INK)
             pen.disc(side * 0.085, HEAD + 0.03, 0.027, INK)
         rise = {"smile": (0.13, 0.13), "frown": (0.07, 0.17), "round": (0.18, 0.15)}[face]
-        pen.stroke([(side * 0.04, HEAD + rise[0]), (side * 0.14, HEAD + rise[1])], 0.034 if face != "frown" else 0.055, ink)
+        brow = [(side * 0.04, HEAD + rise[0]), (side * 0.14, HEAD + rise[1])]
+        pen.stroke(brow, 0.055 if face == "frown" else 0.034, ink)
     if face == "smile":
         half = [(0.13 * math.cos(a), HEAD - 0.07 + 0.12 * math.sin(a))
                 for a in np.linspace(-math.pi, 0, 9).tolist()]
