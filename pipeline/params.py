@@ -169,6 +169,7 @@ class Training(Section):
     warmup: Share = 0.05
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     attribute_weight: Annotated[float, Field(ge=0)] = 1.0
+    plain_weight: Annotated[float, Field(gt=0, le=1)] = 1.0
     clip_norm: Rate = 5.0
 
 

@@ -4,7 +4,7 @@
     python -m stages.train --only captioner training.epochs=10 seed=1
 
 Makes models/<dataset>/{captioner,baseline}: captioner.safetensors, captioner.json and curves.csv. The epoch of
-the best validation CIDEr is kept.
+the best validation CFS is kept.
 """
 
 import csv
@@ -37,7 +37,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
             sources.inputs(validation, section.modalities, params.retrieval.used),
             {video: manifest.captions_of[video] for video in validation},
             Taxonomy.load(params.emotion.words), params.seed, device(params.device),
-            log=lambda epoch: bar.advance(1, f"validation CIDEr {epoch['validation_cider']:.3f}"),
+            log=lambda epoch: bar.advance(1, f"validation CFS {epoch['validation_cfs']:.3f}"),
         )
     folder = paths.captioner if part == "captioner" else paths.baseline
     checkpoint.save(folder, trained, training=params.training, dataset=params.dataset, taxonomy=params.emotion.words,

@@ -64,7 +64,7 @@ def test_packed_words_equal_padded_rows() -> None:
     captions[inputs.ids[0]] = captions[inputs.ids[0]][:1]                # videos with 1, 3 and 3 captions
     model, vocabulary = model_of(inputs, captions)
     model.eval()
-    batch = CaptionSet([captions[i] for i in inputs.ids], vocabulary, 10).batch([2, 0, 1], "cpu")
+    batch = CaptionSet([captions[i] for i in inputs.ids], vocabulary, TAXONOMY, 10, 1.0).batch([2, 0, 1], "cpu")
     encoded = model.encode(inputs.select(batch.videos))
     packed = model.decode_packed(encoded, batch.words, batch.positions, batch.video_of_word, batch.packing)
     tokens = torch.full((batch.packing.rows, batch.packing.length), PAD)
@@ -76,13 +76,21 @@ def test_packed_words_equal_padded_rows() -> None:
 def test_a_batch_says_the_next_word_and_cuts_long_captions() -> None:
     vocabulary = Vocabulary.build(["one two three four five"], 1)
     ids = vocabulary.encode(["one", "two", "three", "four", "five"])
-    captions = [["one two three four five", "two"], ["!", "three four"]]
-    batch = CaptionSet(captions, vocabulary, 3).batch([0, 1], "cpu")
+    captions = [["one two three four five", "two"], ["three four"]]
+    batch = CaptionSet(captions, vocabulary, TAXONOMY, 3, 1.0).batch([0, 1], "cpu")
     assert batch.captions == 3
     assert batch.words.tolist() == [BOS, *ids[:3], BOS, ids[1], BOS, *ids[2:4]]
     assert batch.targets.tolist() == [*ids[:4], ids[1], EOS, *ids[2:4], EOS]
     assert batch.positions.tolist() == [0, 1, 2, 3, 0, 1, 0, 1, 2]
     assert batch.video_of_word.tolist() == [0] * 6 + [1] * 3
+
+
+def test_captions_that_leave_the_emotion_out_weigh_less_where_others_name_it() -> None:
+    vocabulary = Vocabulary.build(["a happy dog runs sadly"], 1)
+    captions = [["a happy dog", "a dog"], ["a dog", "dog runs"]]
+    batch = CaptionSet(captions, vocabulary, TAXONOMY, 9, 0.25).batch([0, 1], "cpu")
+    assert batch.weights.tolist() == [1.0] * 4 + [0.25] * 3 + [1.0] * 6
+    assert batch.captions == 3.25
 
 
 def test_the_future_is_not_seen() -> None:

@@ -195,4 +195,7 @@ def test_attribute_loss_by_hand() -> None:
 def test_caption_loss_sums_tokens_and_skips_unknown_words() -> None:
     logits = torch.zeros(3, 10)
     targets = torch.tensor([5, UNK, EOS])
-    assert caption_loss(logits, targets, captions=2, smoothing=0.1).item() == pytest.approx(math.log(10))
+    weights = torch.ones(3)
+    assert caption_loss(logits, targets, weights, torch.tensor(2.0), 0.1).item() == pytest.approx(math.log(10))
+    weights[2] = 0.5
+    assert caption_loss(logits, targets, weights, torch.tensor(1.5), 0.1).item() == pytest.approx(math.log(10))

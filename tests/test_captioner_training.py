@@ -61,9 +61,9 @@ def test_it_learns_what_is_seen_and_heard(full: Trained) -> None:
 def test_history_and_best(full: Trained) -> None:
     assert [record["epoch"] for record in full.history] == list(range(1, 9))
     assert set(full.history[0]) == {"epoch", "loss", "caption_loss", "attribute_loss", "validation_cider",
-                                    "learning_rate", "seconds"}
+                                    "validation_cfs", "learning_rate", "seconds"}
     assert full.history[-1]["loss"] < 0.7 * full.history[0]["loss"]
-    assert full.best == max(full.history, key=lambda record: record["validation_cider"])
+    assert full.best == max(full.history, key=lambda record: record["validation_cfs"])
     assert full.history[-1]["learning_rate"] < 0.2 * full.history[1]["learning_rate"]
 
 

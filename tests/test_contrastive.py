@@ -26,7 +26,7 @@ def world(rng: np.random.Generator, copies: int) -> tuple[NDArray[np.uint8], lis
     return np.stack(frames), captions
 
 
-def trained(seed: int, epochs: int = 16) -> tuple[torch.nn.Module, list[float]]:
+def trained(seed: int, epochs: int = 30) -> tuple[torch.nn.Module, list[float]]:
     model, tokenizer, _ = appearance.create("spectrum-sample", seed)
     frames, captions = world(np.random.default_rng(0), copies=4)
     section = EncoderTraining(epochs=epochs, batch=8, learning_rate=2e-3)
@@ -89,10 +89,25 @@ def test_videos_whose_captions_name_a_side_are_not_mirrored() -> None:
     assert not contrastive._names_a_side(["a leftover", "bright"])
 
 
-def test_batches_are_of_about_equal_size() -> None:
-    parts = list(contrastive._batches(65, 2, torch.Generator().manual_seed(0)))
+def test_batches_are_of_about_equal_size_and_hold_every_video_once() -> None:
+    parts = list(contrastive._batches(torch.eye(65), 2, torch.Generator().manual_seed(0)))
     assert sorted(len(part) for part in parts) == [32, 33]
     assert sorted(torch.cat(parts).tolist()) == list(range(65))
+
+
+def test_videos_with_similar_captions_come_in_one_batch() -> None:
+    animals = ("dog", "cat", "bird", "fish", "goat", "bear")
+    captions = [[f"a {animal} eats", f"{how} a {animal}"]
+                for animal in animals for how in ("now", "soon", "now", "soon", "now")]
+    likeness = contrastive._likeness(captions)
+    assert likeness.shape == (30, 30)
+    assert likeness[0, 2] == pytest.approx(1) and likeness[0, 1] > 2 * likeness[0, 5]
+    together = 0
+    for seed in range(5):
+        for part in contrastive._batches(likeness, 3, torch.Generator().manual_seed(seed)):
+            kinds = [int(video) // 5 for video in part]
+            together += sum(kinds.count(kind) - 1 for kind in kinds)
+    assert together / (5 * 30) > 3      # of four; at random 1.2
 
 
 def test_the_learning_rate_warms_up_and_ends_at_nothing() -> None:

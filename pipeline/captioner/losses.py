@@ -6,13 +6,14 @@ from torch import Tensor
 from pipeline.captioner.vocabulary import UNK
 
 
-def caption_loss(logits: Tensor, targets: Tensor, captions: int, smoothing: float) -> Tensor:
-    """Cross entropy of packed logits [N, vocabulary] and targets [N], summed and divided by `captions`.
+def caption_loss(logits: Tensor, targets: Tensor, weights: Tensor, captions: Tensor, smoothing: float) -> Tensor:
+    """Cross entropy of packed logits [N, vocabulary] and targets [N], summed and divided by the number of captions.
 
-    <unk> is no target: it is never generated, so nothing is to be learned from it.
+    Every word has the weight [N] of its caption, and `captions` is the sum of the captions' weights. <unk> is no
+    target: it is never generated, so nothing is to be learned from it.
     """
-    total = F.cross_entropy(logits, targets, ignore_index=UNK, label_smoothing=smoothing, reduction="sum")
-    return total / captions
+    words = F.cross_entropy(logits, targets, ignore_index=UNK, label_smoothing=smoothing, reduction="none")
+    return (words * weights).sum() / captions
 
 
 def attribute_loss(logits: Tensor, targets: Tensor) -> Tensor:

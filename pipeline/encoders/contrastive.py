@@ -1,10 +1,12 @@
 """Trains an open_clip model on the frames and captions of a small training split, from nothing.
 
 Every step sees some videos, a random frame and a random caption of each. A frame's captions are all those
-of its video, and any other of the same wording: both directions of InfoNCE share the mass among them.
+of its video, and any other of the same wording: both directions of InfoNCE share the mass among them. A batch
+is made of groups of videos with similar captions, which only their details tell apart.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,21 +14,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline import text
 from pipeline.params import EncoderTraining
 from pipeline.progress import Bar
 
+_WORD_COUNT = 3         # a word is a class when the captions of so many videos have it
+_WORD_SCALE = 10.0      # of the head's logits: it reads unit vectors
 Model = Any             # an open_clip model, which has no types
 Tokenizer = Callable[[list[str]], Tensor]
 
+_GROUP = 5              # videos with similar captions
+_NOISE = 0.1            # of their likeness, so that groups differ from epoch to epoch
 _WARMUP = 0.1           # share of the steps
 _WEIGHT_DECAY = 0.2
 _MAX_SCALE = math.log(100.0)
-_ZOOM, _SHIFT, _TURN = 0.25, 0.2, 0.1       # of the picture's side; radians
-_HIDDEN = 0.4           # of the picture's side: the largest patch that is hidden
-_SILENT = 0.2           # share of the words that are left out of a caption
+_ZOOM, _SHIFT, _TURN = 0.15, 0.15, 0.1      # of the picture's side; radians
+_HIDDEN = 0.3           # of the picture's side: the largest patch that is hidden
 
 
 def train(
@@ -43,21 +48,25 @@ def train(
     mirrors = torch.tensor([not _names_a_side(of_video) for of_video in captions])
     model.to(device=device, memory_format=torch.channels_last).train()
     # Fused: of a small model most is the vocabulary, and a plain step takes as long as the pictures.
-    optimizer = torch.optim.AdamW(_groups(model), lr=section.learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    head = _WordHead(captions, model, device)
+    parameters = [*_groups(model), {"params": list(head.parameters()), "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(parameters, lr=section.learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
     random = torch.Generator().manual_seed(seed)
+    likeness = _likeness(captions)
     batches = math.ceil(len(frames) / section.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(section.epochs * batches))
     losses = []
     with Bar("train encoder", section.epochs, "epochs") as bar:
         for _ in range(section.epochs):
             total = 0.0
-            for videos in _batches(len(frames), batches, random):
+            for videos in _batches(likeness, batches, random):
                 chosen = torch.randint(frames.shape[1], (len(videos),), generator=random)
                 images = _augment(pictures[videos, chosen], mirrors[videos], random).to(device)
                 texts, matches = bank.draw(videos, random)
-                loss = _step(model, _normalise(images, model), texts, matches)
+                seen = model.encode_image(_normalise(images, model), normalize=True)    # [B, D]
+                loss = _contrast(model, seen, texts, matches) + head(seen, videos)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 schedule.step()
                 with torch.no_grad():
@@ -76,8 +85,7 @@ class _Captions:
         wordings: dict[str, int] = {}
         self._of_video = [[wordings.setdefault(" ".join(text.words(caption)), len(wordings)) for caption in of_video]
                           for of_video in captions]
-        self._words = [wording.split() for wording in wordings]
-        self._tokenizer = tokenizer
+        self._tokens = tokenizer(list(wordings)).to(device)                     # [wordings, context]
         self._device = device
 
     def draw(self, videos: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -87,17 +95,36 @@ class _Captions:
                            zip(drawn, (self._of_video[video] for video in videos.tolist()), strict=True)})
         matches = torch.tensor([[wording in self._of_video[video] for wording in wordings]
                                 for video in videos.tolist()], device=self._device)
-        return self._tokenizer([self._thinned(wording, random) for wording in wordings]).to(self._device), matches
-
-    def _thinned(self, wording: int, random: torch.Generator) -> str:
-        """Some words left out: a caption that lacks one of its facts must be found by the others."""
-        words = self._words[wording]
-        kept = torch.rand(len(words), generator=random) >= _SILENT
-        return " ".join(word for word, keep in zip(words, kept.tolist(), strict=True) if keep)
+        return self._tokens[wordings], matches
 
 
-def _step(model: Model, images: Tensor, tokens: Tensor, matches: Tensor) -> Tensor:
-    pictures = model.encode_image(images, normalize=True)                       # [B, D]
+class _WordHead(nn.Module):
+    """Names, from a picture, the words of its video's captions; thrown away after training.
+
+    InfoNCE is content with whatever tells the few videos of a batch apart; this asks for all of it (caption
+    words as classes: Huang et al. 2024, SuperClass). The loss is the cross entropy summed over the words.
+    """
+
+    def __init__(self, captions: Sequence[Sequence[str]], model: Model, device: torch.device) -> None:
+        super().__init__()
+        of_video = [[set(text.words(caption)) for caption in own] for own in captions]
+        counts = Counter(word for own in of_video for word in set().union(*own))
+        classes = sorted(word for word, count in counts.items() if count >= _WORD_COUNT)
+        shares = torch.tensor([[sum(word in caption for caption in own) / len(own) for word in classes]
+                               for own in of_video])
+        self.register_buffer("shares", shares)                                  # [V, W] of the video's captions
+        self.linear = nn.Linear(model.text_projection.shape[1], len(classes))
+        nn.init.zeros_(self.linear.weight)
+        self.linear.bias.data = torch.logit(shares.mean(0).clamp(1e-3, 1 - 1e-3)) / _WORD_SCALE
+        self.to(device)
+
+    def forward(self, pictures: Tensor, videos: Tensor) -> Tensor:
+        target = self.get_buffer("shares")[videos.to(pictures.device)]          # [B, W]
+        logits = self.linear(pictures) * _WORD_SCALE
+        return F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / len(videos)
+
+
+def _contrast(model: Model, pictures: Tensor, tokens: Tensor, matches: Tensor) -> Tensor:
     texts = model.encode_text(tokens, normalize=True)                           # [N, D]
     logits = model.logit_scale.exp() * pictures @ texts.T                       # [B, N]
     return (_shared_cross_entropy(logits, matches) + _shared_cross_entropy(logits.T, matches.T)) / 2
@@ -147,9 +174,34 @@ def _names_a_side(captions: Sequence[str]) -> bool:
     return any({"left", "right"} & set(text.words(caption)) for caption in captions)
 
 
-def _batches(videos: int, batches: int, random: torch.Generator) -> Iterator[Tensor]:
-    """A random order of the videos in parts of about equal size: no last batch of one, which has no negatives."""
-    yield from torch.randperm(videos, generator=random).tensor_split(batches)
+def _likeness(captions: Sequence[Sequence[str]]) -> Tensor:
+    """How alike the captions of two videos are, [V, V]: the cosine of their words, rare ones weighing more."""
+    bags = [Counter(text.words(" ".join(of_video))) for of_video in captions]
+    column = {word: n for n, word in enumerate(sorted({word for bag in bags for word in bag}))}
+    counts = torch.zeros(len(bags), len(column))
+    for row, bag in zip(counts, bags, strict=True):
+        row[[column[word] for word in bag]] = torch.tensor(list(bag.values()), dtype=torch.float32)
+    weighted = F.normalize(counts * (len(bags) / (counts > 0).sum(0)).log(), dim=1)
+    return weighted @ weighted.T
+
+
+def _batches(likeness: Tensor, batches: int, random: torch.Generator) -> Iterator[Tensor]:
+    """The videos in groups of those alike, the groups in random order, cut into parts of about equal size.
+
+    So there is no last batch of one, which would have no negatives.
+    """
+    videos = len(likeness)
+    noisy = likeness + _NOISE * torch.randn(videos, videos, generator=random)
+    free = torch.ones(videos, dtype=torch.bool)
+    groups = []
+    for video in torch.randperm(videos, generator=random).tolist():
+        if free[video]:
+            free[video] = False
+            mates = noisy[video].masked_fill(~free, -math.inf).topk(min(_GROUP - 1, int(free.sum()))).indices
+            free[mates] = False
+            groups.append(torch.cat([torch.tensor([video]), mates]))
+    order = torch.randperm(len(groups), generator=random).tolist()
+    yield from torch.cat([groups[n] for n in order]).tensor_split(batches)
 
 
 def _groups(model: Model) -> list[dict[str, object]]:

@@ -71,8 +71,9 @@ def draw_head(pen: Pen, look: Look, pose: Pose, face: str, blink: bool) -> None:
         elbow = ((side * 0.17 + hand[0]) / 2 + side * 0.03, (SHOULDER + hand[1]) / 2 - 0.05)
         pen.stroke([(side * 0.13, SHOULDER - 0.03), elbow, hand], 0.07, sleeves, outlined=True)
         pen.oval(*hand, 0.045, 0.045, look.skin)
-    _HEADS[look.actor](pen, look)
-    _draw_face(pen, face, blink, WHITE if look.actor == "robot" else None)
+    head = pen.grown(1.25, 0.0, SHOULDER)
+    _HEADS[look.actor](head, look)
+    _draw_face(head, face, blink, WHITE if look.actor == "robot" else None)
 
 
 def _shirt(pen: Pen, look: Look) -> None:

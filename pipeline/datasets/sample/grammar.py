@@ -1,8 +1,9 @@
 """What happens in the sample world and how its people would say it: scenes, cues of mood, captions.
 
-A scene is an actor, an action, a place and an emotion. The emotion shows in four cues. Each value of a cue is
-shared by three or four emotions, so no single cue tells the emotion; face, light and motion together leave
-two for six of the ten, and only the sound tells those apart.
+A scene is an actor, an action, a place and an emotion. The emotion shows in four cues of three values. Each value
+is shared by three or four emotions, so no single cue tells the emotion. Together they form an error-correcting
+code (the tetracode): nine of the emotions differ from each other in three cues, so that a cue that is overlooked
+can be made up for by the others. The tenth, calm, differs from pride in sound alone and from the rest in two or more.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,19 +71,19 @@ class Mood:
 EMOTIONS: dict[str, Mood] = {
     "joy": Mood("smile", "warm", "bounce", "bells", ("happy", "cheerful", "joyful"),
                 ("happy", "cheerful", "glad"), ("happily", "cheerfully", "joyfully")),
-    "proud": Mood("smile", "warm", "bounce", "drums", ("proud",), ("proud",), ("proudly",)),
-    "calm": Mood("smile", "soft", "sway", "bells", ("calm", "peaceful"), ("calm", "peaceful"),
+    "proud": Mood("smile", "soft", "sway", "drums", ("proud",), ("proud",), ("proudly",)),
+    "calm": Mood("smile", "soft", "sway", "flute", ("calm", "peaceful"), ("calm", "peaceful"),
                  ("calmly", "peacefully")),
-    "shy": Mood("smile", "soft", "sway", "flute", ("shy", "bashful"), ("shy", "bashful"), ("shyly",)),
-    "sadness": Mood("frown", "cold", "sway", "flute", ("sad", "sorrowful"), ("sad", "sorrowful"),
+    "shy": Mood("smile", "cold", "shake", "flute", ("shy", "bashful"), ("shy", "bashful"), ("shyly",)),
+    "sadness": Mood("frown", "cold", "sway", "bells", ("sad", "sorrowful"), ("sad", "sorrowful"),
                     ("sadly", "sorrowfully")),
-    "pensiveness": Mood("frown", "soft", "sway", "flute", ("thoughtful", "pensive"),
+    "pensiveness": Mood("frown", "soft", "bounce", "flute", ("thoughtful", "pensive"),
                         ("thoughtful", "pensive"), ("pensively",)),
     "anger": Mood("frown", "warm", "shake", "drums", ("angry",), ("angry",), ("angrily",)),
-    "surprise": Mood("round", "soft", "bounce", "bells", ("surprised", "astonished"),
+    "surprise": Mood("round", "warm", "sway", "flute", ("surprised", "astonished"),
                      ("surprised", "astonished"), ("astonishedly", "surprisedly")),
-    "fear": Mood("round", "cold", "shake", "flute", ("fearful",), ("afraid", "fearful"), ("fearfully",)),
-    "worry": Mood("round", "cold", "shake", "drums", ("anxious", "apprehensive"), ("anxious", "concerned"),
+    "fear": Mood("round", "cold", "bounce", "drums", ("fearful",), ("afraid", "fearful"), ("fearfully",)),
+    "worry": Mood("round", "soft", "shake", "bells", ("anxious", "apprehensive"), ("anxious", "concerned"),
                   ("anxiously", "apprehensively")),
 }
 

@@ -18,7 +18,7 @@ from pipeline.datasets.sample.pen import Pen
 from pipeline.datasets.sample.places import draw_place
 
 FPS = 10
-_HEIGHTS = {"boy": 0.84, "girl": 0.82, "dog": 0.86, "cat": 0.8, "bear": 1.04}
+_SIZES = {"bicycle": 0.88, "boy": 0.84, "girl": 0.82, "dog": 0.86, "cat": 0.8, "bear": 1.04}
 _TRAIL = 0.3
 _SPARK = (255, 224, 60)
 # A place has a few spots that many clips share: else an encoder would know the clips of a small training split
@@ -45,7 +45,7 @@ def frames(scene: Scene, seconds: float, size: int, rng: np.random.Generator) ->
     backdrop = Image.new("RGB", (full, full))
     _draw_backdrop(ImageDraw.Draw(backdrop), scene.place, full, rng)
     look, tool = figures.look(scene.actor, rng), props.Tool.of(scene.action, rng)
-    height = rng.uniform(0.64, 0.74) * _HEIGHTS.get(scene.actor, 1.0) * full
+    height = rng.uniform(0.62, 0.7) * _SIZES.get(scene.actor, 1.0) * _SIZES.get(scene.action, 1.0) * full
     feet = (rng.uniform(0.27, 0.36) * full, rng.uniform(0.89, 0.95) * full)
     speed, phase, blinks = rng.uniform(0.85, 1.2), rng.uniform(0, 1), rng.uniform(0, 2.5)
     mirrored = rng.random() < 0.5
