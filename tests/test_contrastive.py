@@ -55,6 +55,17 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert trained(1, epochs=1)[1] != losses
 
 
+def test_the_word_head_asks_for_the_share_of_captions_that_use_a_word() -> None:
+    model, _, _ = appearance.create("spectrum-sample", 0)
+    captions = [["a red bar", "a bar"], ["a blue bar", "a bar"], ["a red bar", "red"]] * 3
+    head = contrastive._WordHead(captions, model, torch.device("cpu"))
+    assert head.shares[:3].tolist() == [[1.0, 1.0, 0.0, 0.5], [1.0, 1.0, 0.5, 0.0], [0.5, 0.5, 0.0, 1.0]]
+    unit = torch.nn.functional.normalize(torch.ones(1, 128), dim=1)
+    of_mean = head.shares.mean(0).clamp(1e-3, 1 - 1e-3)       # where it starts, whatever the picture
+    expected = torch.nn.functional.binary_cross_entropy(of_mean, head.shares[0], reduction="sum")
+    assert head(unit, torch.tensor([0])).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
 def test_equal_sentences_match_every_video_that_has_them() -> None:
     captions = [["A dog runs.", "a cat"], ["a dog runs"], ["a bird"]]
     bank = contrastive._Captions(captions, lambda texts: torch.arange(len(texts))[:, None], torch.device("cpu"))

@@ -2,7 +2,8 @@
 
 Every step sees some videos, a random frame and a random caption of each. A frame's captions are all those
 of its video, and any other of the same wording: both directions of InfoNCE share the mass among them. A batch
-is made of groups of videos with similar captions, which only their details tell apart.
+is made of groups of videos with similar captions, which only their details tell apart. Beside InfoNCE a head, thrown
+away afterwards, names the words of a video's captions from its picture.
 """
 
 import math
@@ -47,9 +48,9 @@ def train(
     pictures = torch.from_numpy(frames)                                         # stays on the host
     mirrors = torch.tensor([not _names_a_side(of_video) for of_video in captions])
     model.to(device=device, memory_format=torch.channels_last).train()
-    # Fused: of a small model most is the vocabulary, and a plain step takes as long as the pictures.
     head = _WordHead(captions, model, device)
     parameters = [*_groups(model), {"params": list(head.parameters()), "weight_decay": 0.0}]
+    # Fused: of a small model most is the vocabulary, and a plain step takes as long as the pictures.
     optimizer = torch.optim.AdamW(parameters, lr=section.learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
     random = torch.Generator().manual_seed(seed)
     likeness = _likeness(captions)
