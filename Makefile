@@ -23,8 +23,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: install   ## the sample data set through the whole graph, and where to look
 	dvc repro
-	@echo
-	@dvc metrics show
 	@echo "Open reports/sample/index.html in a browser."
 
 test: install   ## the test suite, with coverage of pipeline/ and stages/

@@ -8,6 +8,10 @@ Makes reports/<dataset>/metrics.json and predictions.jsonl.
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 from pipeline.captioner import beam, checkpoint
 from pipeline.captioner.sources import Sources
@@ -50,8 +54,20 @@ def run(params: Params, paths: Paths) -> Summary:
     metrics["retrieval"] = read_json(paths.retrieval)
     metrics["untrained"] = sources.appearance.recipe["untrained"]
     write_json(paths.reports / "metrics.json", metrics)
+    Console(width=100).print(table(metrics))
     return {"scored": len(tested), "unscored": len(unscored), "left_out": sources.left_out,
             "seconds": {"caption": round(decoded - started, 2), "score": round(time.monotonic() - decoded, 2)}}
+
+
+def table(metrics: dict[str, Any]) -> Table:
+    """The model beside the baseline and the reference lines, as a terminal shows it."""
+    found = Table("x 100", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "CFS", "balanced emotion accuracy",
+                  title=f"{metrics['videos']} test videos, coco protocol")
+    for name, block in {"model": metrics, "baseline": metrics["baseline"], **metrics["reference_lines"]}.items():
+        scores = [block["coco"][key] for key in ("Bleu_4", "METEOR", "ROUGE_L", "CIDEr")]
+        scores += [block["emotion"][key] for key in ("cfs", "balanced_accuracy")]
+        found.add_row(name.replace("_", " "), *("-" if score is None else f"{100 * score:.1f}" for score in scores))
+    return found
 
 
 def captions_of(folder: Path, sources: Sources, videos: Sequence[str], params: Params) -> list[beam.Caption]:

@@ -115,6 +115,7 @@ def full(videos: int = 60) -> ReportData:
         thumbnails=lambda video: [jpeg(4 * int(video[3:]) + frame) for frame in range(4)],
         history=[{"epoch": n, "loss": 9 / n + 2.5, "caption_loss": 6 / n + 2, "attribute_loss": 3 / n + 0.5,
                   "validation_cider": 0.7 - 0.5 / n - 0.001 * max(0, n - 20) ** 1.5,
+                  "validation_cfs": 0.6 - 0.4 / n - 0.001 * max(0, n - 20) ** 1.5,
                   "learning_rate": 5e-4 / n, "seconds": 1.3} for n in range(1, 31)],
         stages={name: {"seconds": {"decode": seconds / 3, "all": seconds}, "videos": videos,
                        "versions": {"torch": "2.8.0", "numpy": "2.3.1"}}
@@ -155,7 +156,7 @@ def unscored() -> ReportData:
                       "attributes": [], "candidates": []}],
         references={"a": ["the dog runs"]}, splits={"a": "test"}, emotion_words=EMOTIONS,
         history=[{"epoch": 1, "loss": 3.0, "caption_loss": 3.0, "attribute_loss": None,
-                  "validation_cider": None, "learning_rate": 1e-3, "seconds": 1.0}],
+                  "validation_cider": None, "validation_cfs": None, "learning_rate": 1e-3, "seconds": 1.0}],
         stages={"prepare": {"seconds": {"all": 90.0}}, "odd": {"seconds": {}}},
     )
 

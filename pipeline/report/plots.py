@@ -48,30 +48,33 @@ _STYLE: Any = {
 
 
 def training(history: Sequence[Mapping[str, Any]]) -> str:
-    """Losses and validation CIDEr by epoch; the epoch of the best CIDEr is marked."""
+    """Losses, validation CIDEr and CFS by epoch; the epoch of the best CFS, whose weights are kept, is marked."""
     losses = [(label, colour, points)
               for key, label, colour in (("loss", "all", GREY), ("caption_loss", "caption", TEAL),
                                          ("attribute_loss", "attributes", ORANGE))
               if (points := _points(history, key))]
-    cider = [(epoch, 100 * value) for epoch, value in _points(history, "validation_cider")]
-    if not losses and not cider:
+    cider, cfs = ([(epoch, 100 * value) for epoch, value in _points(history, f"validation_{name}")]
+                  for name in ("cider", "cfs"))
+    if not losses and not cfs:
         return ""
     last = max(row["epoch"] for row in history)
     with _figure(9.6, 3.1) as figure:
-        panels = iter(figure.subplots(1, bool(losses) + bool(cider), squeeze=False)[0])
+        panels = iter(figure.subplots(1, bool(losses) + bool(cfs), squeeze=False)[0])
         if losses:
             axes = _epochs(next(panels), "Training loss", last)
             for label, colour, points in losses:
                 axes.plot(*zip(*points, strict=True), color=colour, label=label, marker=_marker(points))
             axes.legend()
-        if cider:
-            axes = _epochs(next(panels), "Validation CIDEr (×100)", last)
-            axes.plot(*zip(*cider, strict=True), color=VIOLET)
-            epoch, best = max(cider, key=lambda point: (point[1], -point[0]))
+        if cfs:
+            axes = _epochs(next(panels), "Validation (×100)", last)
+            for label, colour, points in (("CIDEr", TEAL, cider), ("CFS", VIOLET, cfs)):
+                axes.plot(*zip(*points, strict=True), color=colour, label=label)
+            axes.legend(loc="lower right")
+            epoch, best = max(cfs, key=lambda point: (point[1], -point[0]))
             axes.plot([epoch], [best], "o", color=VIOLET, markersize=7)
             axes.annotate(f"{best:.1f} in epoch {epoch:g}", (epoch, best), textcoords="offset points",
                           xytext=(0, -16), ha="right" if epoch > last / 2 else "left")
-        return _svg(figure, "training", "Training curves: losses by epoch, and validation CIDEr by epoch")
+        return _svg(figure, "training", "Training curves: losses, and validation CIDEr and CFS, by epoch")
 
 
 def reference_lines(measures: Sequence[str], rows: Sequence[tuple[str, Sequence[float | None]]]) -> str:
