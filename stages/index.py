@@ -7,13 +7,18 @@ Makes indexes/<dataset>/<encoder>/{captions.faiss,captions.h5,index.json}.
 
 import time
 
+import numpy as np
+
 from pipeline import index
 from pipeline.device import device
 from pipeline.encoders import appearance
 from pipeline.manifest import Manifest
 from pipeline.params import Params
 from pipeline.paths import Paths
+from pipeline.progress import Bar
 from stages.command import Summary, stage
+
+PART = 2048     # captions between two steps of the bar
 
 
 def run(params: Params, paths: Paths) -> Summary:
@@ -21,7 +26,12 @@ def run(params: Params, paths: Paths) -> Summary:
     captions = index.distinct(manifest.corpus)
     encoder = appearance.load(params.encoders.appearance, paths.encoder, str(device(params.device)))
     started = time.monotonic()
-    embeddings = encoder.encode_texts([caption.text for caption in captions])
+    embeddings = np.empty((len(captions), encoder.dim), np.float32)
+    with Bar("encode", len(captions), "captions") as bar:
+        for first in range(0, len(captions), PART):
+            part = captions[first : first + PART]
+            embeddings[first : first + PART] = encoder.encode_texts([caption.text for caption in part])
+            bar.advance(len(part))
     encoded = time.monotonic()
     index.build(captions, embeddings, index.model_id(encoder.recipe), paths.index)
     return {

@@ -7,6 +7,7 @@ weights they are, by a hash over the tensors, so that a replaced file is noticed
 
 import hashlib
 import json
+import logging
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -146,7 +147,11 @@ def create(name: str, seed: int) -> tuple[Any, Any, int]:
     """An open_clip model with random weights of `seed`, to train; its tokenizer; the side of its pictures."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _create(name, None, untrained=True)
+        logging.disable(logging.WARNING)        # open_clip warns that there are no weights, which is what was asked for
+        try:
+            model = _create(name, None, untrained=True)
+        finally:
+            logging.disable(logging.NOTSET)
     size = open_clip.get_model_preprocess_cfg(model)["size"]
     return model, _tokenizer(name), size if isinstance(size, int) else size[0]
 
