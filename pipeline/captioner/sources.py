@@ -18,8 +18,8 @@ from pipeline.store import FeatureStore
 class Sources:
     """Feature stores, candidates and emotions of one data set.
 
-    `left_out` counts what is not there, by reason: videos whose frames failed (they cannot be captioned) and
-    videos without sound (masked); `inputs` and `present` add to it.
+    `missing` names what was asked for and is not there, by reason: videos whose frames failed (they cannot be
+    captioned) and videos without sound (masked).
     """
 
     appearance: FeatureStore
@@ -27,7 +27,7 @@ class Sources:
     index: CaptionIndex
     candidates: Candidates
     emotions: Emotions
-    left_out: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, set[str]] = field(default_factory=lambda: {"frames": set(), "sound": set()})
 
     @classmethod
     def open(cls, paths: Paths) -> "Sources":
@@ -41,13 +41,16 @@ class Sources:
         return {"appearance": self.appearance.recipe_id, "audio": self.audio.recipe_id,
                 "candidates": self.candidates.recipe_id, "emotion": self.emotions.recipe_id}
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many videos lack what, for a stage's summary."""
+        return {f"without_{what}": len(videos) for what, videos in self.missing.items()}
+
     def present(self, ids: Iterable[str]) -> list[str]:
-        """`ids` without the videos whose frames are known to have failed, which are counted in `left_out`."""
+        """`ids` without the videos whose frames are known to have failed: those go to `missing`."""
         ids = list(ids)
-        kept = [video for video in ids if video not in self.appearance.failures]
-        if len(kept) < len(ids):
-            self.left_out["without_frames"] = self.left_out.get("without_frames", 0) + len(ids) - len(kept)
-        return kept
+        self.missing["frames"].update(video for video in ids if video in self.appearance.failures)
+        return [video for video in ids if video not in self.missing["frames"]]
 
     def inputs(self, ids: Sequence[str], modalities: Sequence[str], used: int) -> Inputs:
         """Inputs of `ids` with the `used` best candidates; an id that a source lacks is an error."""
@@ -72,9 +75,7 @@ class Sources:
         rows, offsets = self.audio.load(heard)
         counts = dict(zip(heard, np.diff(offsets), strict=True))
         lengths = np.array([counts.get(video, 0) for video in ids])
-        silent = int((lengths == 0).sum())
-        if silent:
-            self.left_out["without_sound"] = self.left_out.get("without_sound", 0) + silent
+        self.missing["sound"].update(video for video, length in zip(ids, lengths, strict=True) if not length)
         return pack(rows.astype(np.float32), np.concatenate([[0], np.cumsum(lengths)]))
 
 
