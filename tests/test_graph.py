@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from media_factory import clip
 
 from pipeline import params
 from pipeline.manifest import Manifest
@@ -33,9 +34,12 @@ STAGES = {"prepare", "encoder", "extract@appearance", "extract@audio", "index", 
 
 
 def run(project: Path, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-    """A command in the copy, as a user types it; the environment's `python` and `dvc` come first."""
+    """A command in the copy, as a user types it; the environment's `python` and `dvc` come first.
+
+    The code that runs is the installed one, by a safe path: DVC watches the copy's, coverage the original.
+    """
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                                "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+                                "COLUMNS": "200", "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
     ended = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert (ended.returncode == 0) == ok, f"{command}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
     return ended
@@ -54,10 +58,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in ("pipeline", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
-    run(copy, "dvc", "init", "--no-scm", "--quiet")
-    run(copy, "dvc", "config", "core.analytics", "false")
     (copy / "tiny.yaml").write_text(TINY)
     params.apply(copy / "tiny.yaml", [], copy / "params.yaml")
+    run(copy, "git", "init", "--quiet")
+    run(copy, "dvc", "init", "--quiet")
+    run(copy, "dvc", "config", "core.analytics", "false")
+    run(copy, "git", "add", ".")
+    run(copy, "git", "-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "--quiet", "--message", "a copy")
     first = run(copy, "dvc", "repro")
     assert ran(first) == STAGES
     yield copy
@@ -80,7 +87,7 @@ def test_metrics_are_what_others_rely_on(project: Path) -> None:
         assert set(block["emotion"]) == emotions
     assert set(metrics["retrieval"]) == {"r1", "r5", "r10", "median_rank"}
     assert metrics["videos"] == 8
-    assert set(metrics["protocols"]) == {"coco", "evc"}
+    assert set(metrics["protocols"]) == {"coco", "evc", "emotion"}
     assert metrics["untrained"] is False
     numbers = [value for block in (metrics, *lines.values()) for part in ("coco", "evc", "emotion")
                for value in block[part].values()]
@@ -135,10 +142,16 @@ def test_the_page_shows_every_test_video(project: Path) -> None:
 
 
 def test_deleting_the_indexes_rebuilds_only_what_hangs_on_them(project: Path) -> None:
+    before = (project / "indexes/sample/candidates.h5").read_bytes()
     shutil.rmtree(project / "indexes")
-    shutil.rmtree(project / ".dvc/cache")       # or else DVC would fetch them from there
-    again = ran(run(project, "dvc", "repro", "retrieve"))
-    assert again == {"index", "retrieve"}       # the same bytes came out, so nothing behind them is stale
+    again = run(project, "dvc", "repro")
+    fetched = {line.split("'")[1] for line in again.stdout.splitlines() if "is cached - skipping run" in line}
+    assert fetched | ran(again) == {"index", "retrieve"}    # the same bytes come out, so nothing behind them is stale
+    assert (project / "indexes/sample/candidates.h5").read_bytes() == before
+    # and without DVC's cache, by the stages themselves
+    shutil.rmtree(project / "indexes")
+    run(project, sys.executable, "-m", "stages.index")
+    run(project, sys.executable, "-m", "stages.retrieve")
     assert ran(run(project, "dvc", "repro")) == set()
 
 
@@ -155,8 +168,6 @@ def test_an_override_of_one_stage_runs_it_alone(project: Path) -> None:
 
 
 def test_own_clips_are_captioned_with_and_without_sound(project: Path, tmp_path: Path) -> None:
-    from media_factory import clip
-
     loud, silent = tmp_path / "a b'c.mp4", tmp_path / "-silent.mp4"
     clip(loud, 10, sound=440.0)
     clip(silent, 10)
@@ -178,6 +189,37 @@ def test_a_clip_of_the_data_set_gets_the_caption_that_the_graph_gave_it(project:
     own = json.loads(run(project, sys.executable, "-m", "stages.caption", "--json", path).stdout)
     assert own["caption"] == row["caption"]
     assert [c["text"] for c in own["candidates"]] == [c["text"] for c in row["candidates"]]
+
+
+def test_your_own_folder_by_overrides_alone(project: Path, tmp_path: Path) -> None:
+    """Eight clips, one of them broken, one without captions, one silent; the sample's results stay where they are."""
+    before = {path: path.read_bytes() for path in (project / "reports/sample").glob("*.json*")}
+    rows = ["video,caption,split"]
+    for number, split in enumerate(["train"] * 4 + ["validation"] * 2 + ["test"] * 2):
+        clip(tmp_path / f"my clip {number}.mp4", 10, first=number, sound=None if number == 1 else 440.0)
+        rows += [f"my clip {number},a {word} picture of number {number},{split}" for word in ("happy", "sad")]
+    (tmp_path / "my clip 0.mp4").write_bytes(b"broken")
+    clip(tmp_path / "uncaptioned.mkv", 10)
+    (tmp_path / "captions.csv").write_text("\n".join(rows))
+    overrides = [f"dataset={tmp_path.name}", "data.kind=folder", f"data.videos={tmp_path}",
+                 f"data.captions={tmp_path}/captions.csv", f"data.corpus={tmp_path}/captions.csv",
+                 "encoders.appearance.name=own", "encoders.appearance.weights=random", "retrieval.stored=4",
+                 "retrieval.used=2"]
+    settings = [part for override in overrides for part in ("-S", override)]
+    stopped = run(project, "dvc", "exp", "run", *settings, ok=False)
+    assert "my clip 0" in stopped.stderr and "allowed_failures" in stopped.stderr
+    run(project, "dvc", "exp", "run", *settings, "-S", "extraction.allowed_failures=0.2")
+
+    metrics = json.loads((project / f"reports/{tmp_path.name}/metrics.json").read_text())
+    assert (metrics["videos"], metrics["untrained"]) == (2, True)
+    captioned = (project / f"reports/{tmp_path.name}/predictions.jsonl").read_text()
+    assert [json.loads(line)["video_id"] for line in captioned.splitlines()] == \
+        ["my clip 6", "my clip 7", "uncaptioned"]
+    trained = json.loads((project / f"reports/{tmp_path.name}/stages/train-captioner.json").read_text())
+    assert trained["left_out"] == {"without_frames": 1, "without_sound": 1}
+    assert "untrained weights" in (project / f"reports/{tmp_path.name}/index.html").read_text()
+    assert before == {path: path.read_bytes() for path in before}
+    run(project, "git", "checkout", "params.yaml")      # what `exp run` leaves changed
 
 
 @pytest.mark.parametrize("stage", ["prepare", "encoder", "extract", "index", "retrieve", "emotion", "train", "evaluate",

@@ -93,8 +93,8 @@ def found() -> dict[str, Any]:
 
 
 def test_evaluation_holds_the_model_and_every_line(found: dict[str, Any]) -> None:
-    assert list(found) == ["coco", "evc", "emotion", "baseline", "diversity", "reference_lines", "videos",
-                           "protocols", "warnings"]
+    assert list(found) == ["coco", "evc", "emotion", "baseline", "diversity", "emotion_table", "reference_lines",
+                           "videos", "protocols", "warnings"]
     assert found["baseline"] == found["reference_lines"]["nearest_caption"]     # the same captions
     assert list(found["reference_lines"]) == ["constant_word", "nearest_caption", "human"]
     for block in (found, *found["reference_lines"].values()):
