@@ -8,6 +8,7 @@ retrieves a caption of its own, nor the same sentence written for another video.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ class CaptionIndex:
     recipe_id: str
     faiss_index: Any
 
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        """Row by sentence key: the captions of an index are distinct sentences."""
+        return {sentence_key(text): row for row, text in enumerate(self.texts)}
+
     def search(self, queries: NDArray[np.float32], own: Sequence[set[str]], top: int,
                batch: int = 256) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and cosines of the `top` captions of each query, best first: two arrays [Q, top].
@@ -50,13 +56,13 @@ class CaptionIndex:
         queries = unit(queries, "queries")
         deepest = top + max((len(keys) for keys in own), default=0)
         depth = min(deepest, len(self.texts))
-        keys = [sentence_key(text) for text in self.texts]
+        barred = [[self._row_of[key] for key in keys if key in self._row_of] for keys in own]
         rows = np.empty((len(queries), top), np.int64)
         scores = np.empty((len(queries), top), np.float32)
         for start in range(0, len(queries), batch):
             found_scores, found = self.faiss_index.search(queries[start : start + batch], depth)
             for i, (hits, cosines) in enumerate(zip(found, found_scores, strict=True), start=start):
-                kept = [n for n, hit in enumerate(hits) if hit >= 0 and keys[hit] not in own[i]][:top]
+                kept = np.flatnonzero((hits >= 0) & np.isin(hits, barred[i], invert=True))[:top]
                 if len(kept) < top:
                     raise SpectrumError(
                         f"only {len(kept)} of {top} candidates are left in a corpus of {len(self.texts)} distinct "
