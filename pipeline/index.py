@@ -47,7 +47,7 @@ class CaptionIndex:
         return {sentence_key(text): row for row, text in enumerate(self.texts)}
 
     def search(self, queries: NDArray[np.float32], own: Sequence[set[str]], top: int,
-               batch: int = 256) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+               batch: int = 1024) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and cosines of the `top` captions of each query, best first: two arrays [Q, top].
 
         queries: [Q, D], any length but zero. own: for each query the sentence keys it must not retrieve.

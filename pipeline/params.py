@@ -107,7 +107,7 @@ class Retrieval(Section):
 
     stored: Positive = 100
     used: Positive = 20
-    batch: Positive = 256
+    batch: Positive = 1024
 
     @model_validator(mode="after")
     def _used_are_stored(self) -> "Retrieval":
