@@ -36,13 +36,13 @@ def run(params: Params, paths: Paths) -> Summary:
                                    captions.embeddings, params.emotion, taxonomy, encoder.encode_texts)
     validation = np.flatnonzero([manifest.split_of[video] == "validation" for video in candidates.ids])
     references = [reference_categories(manifest.captions_of[candidates.ids[i]], taxonomy) for i in validation]
+    mixed = probabilities.mixture(parts, params.emotion)
     found = {}
-    for name, words in {**parts, "mixture": probabilities.mixture(parts, params.emotion)}.items():
+    for name, words in {**parts, "mixture": mixed}.items():
         categories = probabilities.categories(words, taxonomy)
         priors = prior(categories[place[validation]], scores[validation], params.emotion.retrieval_temperature)
         found[name] = hit_rates(priors, references, taxonomy)
 
-    mixed = probabilities.mixture(parts, params.emotion)
     caption_categories = probabilities.categories(mixed, taxonomy)
     temperature = params.emotion.retrieval_temperature
     Emotions(

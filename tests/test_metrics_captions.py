@@ -1,7 +1,6 @@
 """Caption scores: as published, and whole whatever is in a caption or wrong with Java."""
 
 import json
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,17 +128,14 @@ def test_processes_do_not_disturb_each_other(scores: Scores) -> None:
     assert [one.of for one in found] == [{"model": scores.of["model"]}, {"perfect": scores.of["perfect"]}]
 
 
-def test_as_published_for_msvd() -> None:
-    folder = os.environ.get("SPECTRUM_REAL_DATA")
-    if not folder:
-        pytest.skip("SPECTRUM_REAL_DATA is unset")
+def test_as_published_for_msvd(real_data: Path) -> None:
     references: dict[str, list[str]] = {}
-    for line in (Path(folder) / "msvd/sents_test_lc_nopunc.txt").read_text().splitlines():
+    for line in (real_data / "msvd/sents_test_lc_nopunc.txt").read_text().splitlines():
         id, caption = line.split("\t")
         references.setdefault(id, []).append(caption)
-    lines = (Path(folder) / "metric_gold/msvd_test_predictions.txt").read_text().splitlines()
+    lines = (real_data / "metric_gold/msvd_test_predictions.txt").read_text().splitlines()
     captions = {f"vid{1301 + number}": line for number, line in enumerate(lines)}
-    published = json.loads((Path(folder) / "metric_gold/msvd_test_scores.json").read_text())["published"]
+    published = json.loads((real_data / "metric_gold/msvd_test_scores.json").read_text())["published"]
     found = score(captions, references, "coco", TIMEOUT)
     assert {metric: round(value or 0, 3) for metric, value in found.items()} == published
 
