@@ -1,11 +1,11 @@
 """What a data set is to the rest: videos with their splits, captions, and the captions to retrieve from.
 
-A folder holds `videos.jsonl` {id, path, split}, `captions.jsonl` {video_id, text} and `corpus.jsonl`
-{video_id, text}: the captions that candidates are retrieved from, usually those of the training split.
+A folder holds `videos.jsonl` {id, path, split} and maybe {names}, `captions.jsonl` {video_id, text} and
+`corpus.jsonl` {video_id, text}: the captions that candidates are retrieved from, usually those of the training split.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +23,9 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 @dataclass(frozen=True)
 class Video:
     id: str
-    path: str           # relative to the project's root, or absolute
+    path: str                       # relative to the project's root, or absolute; "" where features are imported
     split: Split
+    names: tuple[str, ...] = ()     # what else its owners' files and published features call it
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Caption:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A checked data set: ids are unique, every caption has its video, every video but those of `predict` a caption."""
+    """A checked data set: ids and names are unique, every caption has its video, every video but those of
+    `predict` has a caption."""
 
     videos: tuple[Video, ...]
     captions: tuple[Caption, ...]
@@ -53,6 +55,11 @@ class Manifest:
             captions[caption.video_id].append(caption.text)
         return captions
 
+    @cached_property
+    def id_of(self) -> dict[str, str]:
+        """The id behind every name that a video goes by, its id among them: what keys of published files mean."""
+        return {name: video.id for video in self.videos for name in (video.id, *video.names)}
+
     def ids(self, *splits: Split) -> list[str]:
         """Ids of the videos in `splits` (all of them if none is given), in the manifest's order."""
         return [video.id for video in self.videos if not splits or video.split in splits]
@@ -62,8 +69,15 @@ class Manifest:
         captions = Counter(self.split_of[caption.video_id] for caption in self.captions)
         return {split: {"videos": videos[split], "captions": captions[split]} for split in SPLITS if videos[split]}
 
+    def caption_counts(self) -> dict[str, int]:
+        """Captions, those that repeat an earlier one of the same video, those with a character outside ASCII."""
+        seen = {(caption.video_id, caption.text) for caption in self.captions}
+        return {"all": len(self.captions), "repeated": len(self.captions) - len(seen),
+                "not_ascii": sum(not caption.text.isascii() for caption in self.captions)}
+
     def write(self, folder: Path) -> None:
-        write_jsonl(folder / "videos.jsonl", (vars(video) for video in self.videos))
+        write_jsonl(folder / "videos.jsonl", ({key: value for key, value in vars(video).items() if value != ()}
+                                              for video in self.videos))
         write_jsonl(folder / "captions.jsonl", (vars(caption) for caption in self.captions))
         write_jsonl(folder / "corpus.jsonl", (vars(caption) for caption in self.corpus))
 
@@ -72,10 +86,9 @@ class Manifest:
         """The manifest in `folder`. Raises SpectrumError naming the file and line of what is wrong."""
         videos, captions, corpus = (folder / f"{name}.jsonl" for name in ("videos", "captions", "corpus"))
         return check(
-            [(f"{videos}, line {n}", _row(Video, row, f"{videos}, line {n}")) for n, row in read_jsonl(videos)],
-            [(f"{captions}, line {n}", _row(Caption, row, f"{captions}, line {n}"))
-             for n, row in read_jsonl(captions)],
-            [(f"{corpus}, line {n}", _row(Caption, row, f"{corpus}, line {n}")) for n, row in read_jsonl(corpus)],
+            [(f"{videos}, line {n}", _video(f"{videos}, line {n}", row)) for n, row in read_jsonl(videos)],
+            [(f"{captions}, line {n}", _caption(f"{captions}, line {n}", row)) for n, row in read_jsonl(captions)],
+            [(f"{corpus}, line {n}", _caption(f"{corpus}, line {n}", row)) for n, row in read_jsonl(corpus)],
         )
 
 
@@ -98,6 +111,7 @@ def check(
         seen[video.id] = (place, video)
     if not seen:
         raise SpectrumError("the data set has no videos")
+    _check_names(seen)
 
     kept: list[Caption] = []
     captioned: set[str] = set()
@@ -120,11 +134,35 @@ def _cleaned(place: str, caption: Caption) -> Caption:
     text = clean(caption.text)
     if not text:
         raise SpectrumError(f"{place}: empty caption of video {caption.video_id!r}")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise SpectrumError(f"{place}: caption of video {caption.video_id!r} has half a character (a lone surrogate)")
     return Caption(caption.video_id, text)
 
 
-def _row(kind: type, row: Any, place: str) -> Any:
-    fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
-    if not isinstance(row, dict) or set(row) != set(fields) or not all(isinstance(row[f], str) for f in fields):
-        raise SpectrumError(f"{place}: expected an object of the strings {sorted(fields)}, found {row!r:.200}")
-    return kind(**row)
+def _check_names(seen: Mapping[str, tuple[str, Video]]) -> None:
+    owner = {video_id: video_id for video_id in seen}
+    for place, video in seen.values():
+        for name in video.names:
+            if name != clean(name) or not name:
+                raise SpectrumError(f"{place}: {name!r} is no name: names are one line without outer spaces")
+            if owner.setdefault(name, video.id) != video.id:
+                raise SpectrumError(f"{place}: video {video.id!r} is also called {name!r}, as is video "
+                                    f"{owner[name]!r}; names are unique")
+
+
+def _video(place: str, row: Any) -> Video:
+    names = row.pop("names", []) if isinstance(row, dict) else []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SpectrumError(f"{place}: expected a list of strings as names, found {names!r:.200}")
+    fields = _strings(place, row, "id", "path", "split")
+    return Video(fields["id"], fields["path"], fields["split"], tuple(names))    # type: ignore[arg-type]  # see check
+
+
+def _caption(place: str, row: Any) -> Caption:
+    return Caption(**_strings(place, row, "text", "video_id"))
+
+
+def _strings(place: str, row: Any, *keys: str) -> dict[str, str]:
+    if not isinstance(row, dict) or set(row) != set(keys) or not all(isinstance(row[key], str) for key in keys):
+        raise SpectrumError(f"{place}: expected an object of the strings {sorted(keys)}, found {row!r:.200}")
+    return row

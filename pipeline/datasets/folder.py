@@ -9,7 +9,7 @@ that have captions are dealt out by a seeded hash of their names. Every other vi
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,11 @@ def read_captions(path: Path) -> Iterator[Row]:
         raise SpectrumError(f"{path}: captions are read from .csv, .jsonl, .tsv or .txt files")
 
 
+def dealt(videos: Iterable[str], seed: int) -> list[str]:
+    """Videos in an order that only their names and the seed decide."""
+    return sorted(videos, key=lambda video: hashlib.sha256(f"{seed}:{video}".encode()).hexdigest())
+
+
 def _row(place: str, record: Any) -> Row:
     if not isinstance(record, dict) or not isinstance(record.get("video"), str) \
             or not isinstance(record.get("caption"), str):
@@ -111,8 +116,7 @@ def _splits(section: Data, seed: int, rows: list[tuple[str, str, str]]) -> dict[
             raise SpectrumError(f"{place}: split {split!r}; expected one of {', '.join(manifest.SPLITS)}")
         if split and given.setdefault(video, split) != split:
             raise SpectrumError(f"{place}: video {video!r} is of split {given[video]} and of {split}")
-    without = sorted({video for _, video, _ in rows} - set(given),
-                     key=lambda video: hashlib.sha256(f"{seed}:{video}".encode()).hexdigest())
+    without = dealt({video for _, video, _ in rows} - set(given), seed)
     if without and given:
         raise SpectrumError(f"{section.captions}: video {without[0]!r} has no split but others do; give all or none")
     # Even a handful of videos gives each split one: an empty split would end the graph at its evaluation.

@@ -1,0 +1,246 @@
+"""What the adapters of published data sets share: finding the owners' files, checking them against what was
+published, finding the videos' files, and telling what is missing in one list.
+
+An adapter reads its files into `Annotations`; `build` makes the manifest of them. Policy: what would change a
+published number is an error (another set or number of videos or captions, a video without a file), unless the
+parameters allow it, and then it is counted among the findings; what changes none is counted.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import manifest
+from pipeline.datasets.folder import SUFFIXES, read_captions
+from pipeline.errors import SpectrumError
+from pipeline.manifest import Caption, Manifest, Split, Video
+from pipeline.params import Data
+from pipeline.text import clean
+
+LEARNT: tuple[Split, ...] = ("train", "validation", "test")
+_SHOWN = 5      # ids or names that a message shows of many
+
+
+@dataclass
+class Findings:
+    """What was found beside the videos and captions themselves; empty and zero entries are not told."""
+
+    empty_captions: int = 0                 # left out
+    lines_not_utf8: int = 0                 # read as Windows-1252
+    dropped_from_training: dict[str, str] = field(default_factory=dict)         # video → why
+    left_out_videos: dict[str, int] = field(default_factory=dict)               # by split: no file
+    videos_without_file: dict[str, int] = field(default_factory=dict)           # by split: kept, features imported
+    files_of_no_video: int = 0
+    not_as_published: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value}
+
+
+@dataclass
+class Annotations:
+    """A data set as its owners' files describe it. `place` is where a row stands: file and line or position."""
+
+    title: str
+    videos: dict[str, tuple[str, Split]] = field(default_factory=dict)          # id → place, split
+    captions: list[tuple[str, Caption]] = field(default_factory=list)           # place, caption
+    names: dict[str, str] = field(default_factory=dict)                         # id → what its video is called
+    keys: dict[str, str] = field(default_factory=dict)                          # id → key in features of others
+    findings: Findings = field(default_factory=Findings)
+
+    def add_video(self, place: str, video: str, split: Split) -> None:
+        first, other = self.videos.setdefault(video, (place, split))
+        if other != split:
+            raise SpectrumError(f"{place}: video {video!r} is of split {split}, but of {other} in {first}; "
+                                "get the file again from its owners")
+
+    def add_caption(self, place: str, video: str, text: str) -> None:
+        if clean(text):
+            self.captions.append((place, Caption(video, text)))
+        else:
+            self.findings.empty_captions += 1
+
+    def of(self, split: Split) -> list[str]:
+        return [video for video, (_, other) in self.videos.items() if other == split]
+
+
+class Checklist:
+    """What a data set needs, file by file; `enforce` ends with all of it, marked, if anything is missing."""
+
+    def __init__(self, title: str, section: Data, videos: int) -> None:
+        """`videos`: how many there should be."""
+        self._title, self._section, self._videos = title, section, videos
+        self._lines: list[tuple[bool, str]] = []
+
+    def file(self, below: Collection[Path], names: Sequence[str], what: str, where: str, *,
+             needed: bool = True) -> Path | None:
+        """The one file among `below` that has the first of the names (patterns, `a*.txt`) which any file has.
+
+        `where` names the parameter to mend; two such files are as bad as none.
+        """
+        of_name = ([path for path in below if path.match(name)] for name in names)
+        found = next((paths for paths in of_name if paths), [])
+        told = (str(found[0]) if len(found) == 1 else f"not below {where}" if not found
+                else f"{len(found)} of them: {some(map(str, found))}; keep one")
+        if needed or found:
+            self.tell(len(found) == 1, f"{' or '.join(names)} ({what}): {told}")
+        return found[0] if len(found) == 1 else None
+
+    def tell(self, there: bool, line: str) -> None:
+        self._lines.append((there, line))
+
+    def enforce_annotations(self) -> None:
+        """Before the annotations are read: which videos are wanted is not known, but how many are there."""
+        if all(there for there, _ in self._lines):
+            return
+        if self._section.missing_videos != "keep":
+            found = len(videos_below(self._section))
+            self.tell(found >= self._videos, f"videos: {found} of {self._videos} files below data.videos "
+                                             f"({self._section.videos})")
+        self.enforce()
+
+    def enforce(self) -> None:
+        if not all(there for there, _ in self._lines):
+            marked = [f"  {'✓' if there else '✗'} {line}" for there, line in self._lines]
+            raise SpectrumError("\n".join([f"{self._title} is not complete:", *marked,
+                                           "docs/datasets.md says where to get each and how to lay it out"]))
+
+
+def build(section: Data, annotations: Annotations, checklist: Checklist) -> tuple[Manifest, Findings]:
+    """The manifest of annotations whose published counts were checked.
+
+    Raises SpectrumError with the checklist for videos without files (`data.missing_videos` allows them), for a
+    split that is left without videos, and for all that `manifest.check` refuses.
+    """
+    findings = annotations.findings
+    path_of = _paths(section, annotations, checklist)
+    videos = [(place, Video(video, path_of.get(video, ""), split, _names(annotations, video)))
+              for video, (place, split) in annotations.videos.items()]
+    without = Counter[str](video.split for _, video in videos if not video.path)
+    if section.missing_videos == "leave_out":
+        findings.left_out_videos = dict(without)
+        videos = [(place, video) for place, video in videos if video.path]
+        _refuse_empty_splits(annotations, {video.split for _, video in videos})
+    elif section.missing_videos == "keep":
+        findings.videos_without_file = dict(without)
+    kept = {video.id for _, video in videos}
+    captions = [(place, caption) for place, caption in annotations.captions
+                if caption.video_id in kept or caption.video_id not in annotations.videos]
+    return manifest.check(videos, captions, _corpus(section, annotations)), findings
+
+
+def check_published(section: Data, annotations: Annotations, differences: list[str]) -> None:
+    """Raises SpectrumError if there are differences to what was published, or notes them where they are allowed."""
+    if differences and section.published_counts:
+        raise SpectrumError("\n".join([
+            f"{annotations.title} in {section.captions} is not as published:", *(f"  ✗ {line}" for line in differences),
+            "get the files again from their owners; or set data.published_counts=false, and compare no result with "
+            "a published one"]))
+    annotations.findings.not_as_published += differences
+
+
+def difference(part: str, what: str, found: Collection[str], published: Collection[str]) -> list[str]:
+    """At most one line: how the ids found differ from the published ones."""
+    known, wanted = set(found), set(published)
+    missing = [video for video in published if video not in known]
+    unknown = [video for video in found if video not in wanted]
+    told = [f"missing: {some(missing)}"] * bool(missing) + [f"not among the published: {some(unknown)}"] * bool(unknown)
+    return [f"{part}: {len(found)} {what}, published {len(published)} ({'; '.join(told)})"] if told else []
+
+
+def caption_differences(annotations: Annotations, published: Mapping[Split, int]) -> list[str]:
+    counts = Counter(annotations.videos[caption.video_id][1] for _, caption in annotations.captions
+                     if caption.video_id in annotations.videos)
+    return [f"{split}: {counts[split]} captions, published {published[split]}"
+            for split in published if counts[split] != published[split]]
+
+
+def some(items: Iterable[str]) -> str:
+    """A few of many, for a message."""
+    listed = list(items)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file below a folder, sorted, links to folders followed (once each); nothing where it does not exist."""
+    files: list[Path] = []
+    seen: set[str] = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(where)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        files += [Path(where, name) for name in names]
+    return sorted(files)
+
+
+def videos_below(section: Data) -> list[Path]:
+    return [path for path in files_below(Path(section.videos)) if path.suffix.lower() in SUFFIXES]
+
+
+def lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
+    """(place, line) of every line that is not blank, without its ending (LF or CRLF) and the file's mark.
+
+    A line that is not UTF-8 is read as Windows-1252 and counted.
+    """
+    for number, raw in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        try:
+            line = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            line = raw.decode("cp1252", errors="replace")
+            findings.lines_not_utf8 += 1
+        if line.strip():
+            yield f"{path}, line {number}", line.removesuffix("\r")
+
+
+def _paths(section: Data, annotations: Annotations, checklist: Checklist) -> dict[str, str]:
+    """The file of every video that has one, found anywhere below `data.videos` by the video's id or other name."""
+    of_stem: dict[str, list[Path]] = {}
+    for path in videos_below(section):
+        of_stem.setdefault(path.stem, []).append(path)
+    found = {video: [path for name in _called(annotations, video) for path in of_stem.pop(name, ())]
+             for video in annotations.videos}
+    annotations.findings.files_of_no_video = sum(map(len, of_stem.values()))
+    for video, paths in found.items():
+        if len(paths) > 1:
+            raise SpectrumError(f"video {video!r} has {len(paths)} files: {some(map(str, paths))}; keep one of them "
+                                f"in data.videos ({section.videos})")
+    missing = [video for video, paths in found.items() if not paths]
+    if section.missing_videos == "error":
+        examples = some(" or ".join(_called(annotations, video)) for video in missing)
+        advice = (f"; missing: {examples}. Name them so, or set data.missing_videos to leave_out (use those that are "
+                  "there) or keep (their features are imported)") if missing else ""
+        checklist.tell(not missing, f"videos: {len(found) - len(missing)} of {len(found)} below data.videos "
+                                    f"({section.videos}){advice}")
+        checklist.enforce()
+    return {video: str(paths[0]) for video, paths in found.items() if paths}
+
+
+def _called(annotations: Annotations, video: str) -> tuple[str, ...]:
+    """What the file of a video may be called, its ending aside."""
+    return (video, annotations.names[video]) if video in annotations.names else (video,)
+
+
+def _names(annotations: Annotations, video: str) -> tuple[str, ...]:
+    return tuple(names[video] for names in (annotations.names, annotations.keys) if video in names)
+
+
+def _refuse_empty_splits(annotations: Annotations, left: set[Split]) -> None:
+    empty = [f"{split} (0 of {len(annotations.of(split))})" for split in LEARNT if split not in left]
+    if empty:
+        raise SpectrumError(
+            f"{annotations.title}: data.missing_videos=leave_out leaves no video of {', '.join(empty)}; training "
+            "needs some of each. Get more of the videos, or give those you have a captions file of their own "
+            "(data.kind=folder), or caption them with a trained model (python -m stages.caption)")
+
+
+def _corpus(section: Data, annotations: Annotations) -> list[tuple[str, Caption]]:
+    """All published training captions, those of videos that were left out among them; or another file's."""
+    if Path(section.corpus) == Path(section.captions):
+        training = set(annotations.of("train"))
+        return [(place, caption) for place, caption in annotations.captions if caption.video_id in training]
+    return [(place, Caption(name, text)) for place, name, text, _ in read_captions(Path(section.corpus))]
