@@ -1,19 +1,23 @@
 """A decoder process and its parent's side: a video that hangs or crashes a codec costs that video alone.
 
     with Decoder(timeout=120) as decoder:
-        for time, picture in decoder.frames(Path("clip.mp4"), 8): ...
+        reading = decoder.frames(Path("clip.mp4"), Uniform(8))
+        for time, picture in reading: ...
+        if reading.share < 1: print(reading.reason)
 
-Messages are JSON headers and raw bytes over pipes (pipeline/media.py has the other side).
+Messages are JSON headers and raw bytes over pipes (pipeline/media/serving.py has the other side).
 """
 
 import json
+import math
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,8 +27,12 @@ from numpy.typing import NDArray
 
 from pipeline import media
 from pipeline.errors import SpectrumError
+from pipeline.media import Backend, Probe
+from pipeline.media.serving import HEADER
+from pipeline.sampling import Sampling
 
 Item = tuple[float, NDArray[Any]]
+Outcome = tuple[float, str]     # share that could be decoded, why not more
 
 
 class MediaError(SpectrumError):
@@ -39,13 +47,43 @@ class DecoderError(SpectrumError):
     """The decoder process itself cannot run: no fault of the video."""
 
 
-def backend() -> dict[str, str]:
-    """What decodes, for the recipe: another version may round another way."""
-    import av
+class Reading(Iterator[Item]):
+    """What comes of a video, item by item: (seconds, array). Raises MediaError.
 
-    libraries = {name: ".".join(map(str, numbers)) for name, numbers in sorted(av.library_versions.items())
-                 if name in ("libavcodec", "libswscale", "libswresample")}
-    return {"backend": "pyav", "pyav": av.__version__, **libraries}
+    Once it is exhausted, `share` is how much of the video could be decoded (1.0: it is whole) and `reason` why not
+    more ("" where it is whole). Before that `share` is not a number.
+    """
+
+    def __init__(self, items: Generator[Item, None, Outcome]) -> None:
+        self.share, self.reason = math.nan, ""
+        self._items = items
+
+    @classmethod
+    def nothing(cls) -> "Reading":
+        """Of a video that lacks what was asked for: no items, and whole."""
+        return cls(_nothing())
+
+    def __next__(self) -> Item:
+        try:
+            return next(self._items)
+        except StopIteration as end:
+            if end.value is not None:
+                self.share, self.reason = end.value
+            raise
+
+    def close(self) -> None:
+        """Leaves early: what is not read yet is given up."""
+        self._items.close()
+
+
+def _nothing() -> Generator[Item, None, Outcome]:
+    yield from ()
+    return 1.0, ""
+
+
+def backend(name: Backend = "pyav") -> dict[str, str]:
+    """What decodes, for the recipe: another version may round another way. Raises SpectrumError without ffmpeg."""
+    return media.recipe(name)
 
 
 class Decoder:
@@ -55,8 +93,8 @@ class Decoder:
     between two items is not counted. The process ends with its parent, however that ends.
     """
 
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
+    def __init__(self, timeout: float, backend: Backend = "pyav") -> None:
+        self.timeout, self.backend = timeout, backend
         self._process: subprocess.Popen[bytes] | None = None
         self._left, self._path = timeout, ""
 
@@ -71,45 +109,50 @@ class Decoder:
         """Ends the process from any thread: the one that reads from it gets a MediaError."""
         process = self._process
         if process is not None:
-            process.kill()
+            _kill(process)
 
     def close(self) -> None:
         if self._process is not None:
-            self._process.kill()
+            _kill(self._process)
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
                     pipe.close()
             self._process = None
 
-    def probe(self, path: Path) -> media.Probe:
+    def probe(self, path: Path) -> Probe:
         """As media.probe. Raises MediaError."""
         header, _ = self._message(self._start({"do": "probe", "path": str(path)}))
-        return media.Probe(**header["probe"])
+        return Probe(**header["probe"])
 
-    def frames(self, path: Path, n: int) -> Iterator[Item]:
-        """As media.frames. Raises MediaError."""
-        return self._items({"do": "frames", "path": str(path), "n": n})
+    def frames(self, path: Path, sampling: Sampling) -> Reading:
+        """The frames shown at the sampling's times: (time it is shown from, uint8 RGB [H, W, 3])."""
+        return self._reading({"do": "frames", "path": str(path), "sampling": sampling.recipe,
+                              "backend": self.backend})
 
-    def sound(self, path: Path, n: int, window: float, rate: int) -> Iterator[Item]:
-        """As media.sound. Raises MediaError."""
-        return self._items({"do": "sound", "path": str(path), "n": n, "window": window, "rate": rate})
+    def sound(self, path: Path, n: int, window: float, rate: int) -> Reading:
+        """Windows of mono sound: (time of its centre, float32 [window * rate]); none where it has no sound."""
+        return self._reading({"do": "sound", "path": str(path), "n": n, "window": window, "rate": rate,
+                              "backend": self.backend})
 
-    def _items(self, job: dict[str, Any]) -> Iterator[Item]:
+    def _reading(self, job: dict[str, Any]) -> Reading:
+        return Reading(self._items(job))
+
+    def _items(self, job: dict[str, Any]) -> Generator[Item, None, Outcome]:
         process = self._start(job)
-        whole = False
+        over = False
         try:
             while True:
                 header, body = self._message(process)
                 if header["is"] == "end":
-                    whole = True
-                    return
+                    over = True
+                    return header["share"], header["reason"]
                 yield header["time"], np.frombuffer(body, header["dtype"]).reshape(header["shape"])
         except MediaError:
-            whole = True
+            over = True
             raise
         finally:
-            if not whole:           # the reader left early: what is still in the pipe belongs to no one
+            if not over:            # the reader left early: what is still in the pipe belongs to no one
                 self.close()
 
     def _start(self, job: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -129,7 +172,7 @@ class Decoder:
         raise DecoderError("the decoder process does not start; run `python -m pipeline.media` to see why")
 
     def _message(self, process: subprocess.Popen[bytes]) -> tuple[dict[str, Any], bytearray]:
-        (length,) = media.HEADER.unpack(self._read(process, media.HEADER.size))
+        (length,) = HEADER.unpack(self._read(process, HEADER.size))
         header: dict[str, Any] = json.loads(self._read(process, length))
         body = self._read(process, header["bytes"])
         if header["is"] == "error":
@@ -153,9 +196,8 @@ class Decoder:
                 raise MediaError(self._path, f"decoding it took more than {self.timeout:g} s")
             count = os.readv(descriptor, [view[filled:]])
             if count == 0:
-                status = process.wait()
                 self.close()
-                raise MediaError(self._path, f"the decoder process died of it ({_cause(status)})")
+                raise MediaError(self._path, f"the decoder process died of it ({_cause(process.returncode)})")
             filled += count
         return data
 
@@ -172,4 +214,11 @@ def _spawn() -> subprocess.Popen[bytes]:
     root = str(Path(__file__).resolve().parents[1])
     paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     return subprocess.Popen([sys.executable, "-m", "pipeline.media"], stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, bufsize=0, env={**os.environ, "PYTHONPATH": paths})
+                            stdout=subprocess.PIPE, bufsize=0, env={**os.environ, "PYTHONPATH": paths},
+                            process_group=0)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends the process and the programs it runs, which are of its group."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

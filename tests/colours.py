@@ -1,17 +1,17 @@
 """A cheap encoder over real frames, for tests of extraction; light to import in a process of its own."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pipeline.decoder import Decoder
-from pipeline.params import Extraction
+from pipeline.decoder import Decoder, Reading
+from pipeline.params import Cluster, Extraction
+from pipeline.sampling import Uniform
 
 SHARDS = 3
 SECTION = Extraction(decoders=2, timeout=30, shards=SHARDS)
+ALONE = Cluster()
 
 
 class Colours:
@@ -24,8 +24,8 @@ class Colours:
         self.recipe = {"kind": "colours", "frames": frames}
         self.encoded = 0
 
-    def read(self, decoder: Decoder, path: Path) -> Iterator[tuple[float, Any]]:
-        return decoder.frames(path, self.frames)
+    def read(self, decoder: Decoder, path: Path) -> Reading:
+        return decoder.frames(path, Uniform(self.frames))
 
     def prepare(self, item: np.ndarray) -> np.ndarray:
         item = item.repeat(2, 0).repeat(2, 1)           # a picture of one pixel has quarters too

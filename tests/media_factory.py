@@ -77,6 +77,19 @@ def sound_only(path: Path, frequency: float = 440.0, seconds: float = 2.0) -> Pa
     return path
 
 
+def damaged(path: Path, kind: str) -> Path:
+    """Flips bits in every third packet of the pictures ("video") or of the sound ("audio")."""
+    data = bytearray(path.read_bytes())
+    with av.open(f"file:{path}") as container:
+        packets = [packet for packet in container.demux() if packet.size and packet.stream.type == kind]
+        places = [(packet.pos, packet.size) for packet in packets]
+    for position, size in places[1::3]:
+        for i in range(position + 12, position + size):
+            data[i] ^= 0x5A
+    path.write_bytes(data)
+    return path
+
+
 def ffmpeg(*arguments: str | Path) -> bytes:
     """Runs the ffmpeg program, for what PyAV cannot write; its standard output."""
     program = imageio_ffmpeg.get_ffmpeg_exe()

@@ -1,0 +1,96 @@
+"""The program `python -m pipeline.store`: list, verify, import and export feature stores."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import SpectrumError, readable_errors
+from pipeline.store.exchange import Layout, export_features, import_features, read_names
+from pipeline.store.index import INDEX
+from pipeline.store.store import FeatureStore
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+Folder = Annotated[Path, typer.Argument(metavar="STORE", help="the store's folder")]
+
+
+Ids = Annotated[Path | None, typer.Option("--ids", metavar="FILE", help="a manifest's videos.jsonl: its ids and names")]
+Map = Annotated[Path | None, typer.Option("--map", metavar="FILE", help="lines of two columns: key in the file, id")]
+
+
+@app.command("verify")
+def verify_command(path: Folder) -> None:
+    """Tests every checksum, count and value; exit status 1 and what is wrong where something is."""
+    with readable_errors():
+        store = FeatureStore.open(path)
+    problems = store.verify()
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise typer.Exit(1)
+    print(f"{path}: whole: {_counts(store)}, recipe {store.recipe_id}")
+
+
+@app.command("ls")
+def ls_command(path: Folder) -> None:
+    """Lists the videos: id, rows, first and last time in seconds, share where partial; then those that failed."""
+    with readable_errors():
+        store = FeatureStore.open(path)
+        for video_id in store.ids:
+            times = store.times(video_id)
+            span = "none" if not len(times) else "times unknown" if "times" in store.recipe else \
+                f"{times[0]:.2f}-{times[-1]:.2f} s"
+            share = f"\tpartial: {store.partial[video_id]:.0%}" if video_id in store.partial else ""
+            print(f"{video_id}\t{len(times)} rows\t{span}{share}")
+    for video_id, reason in store.failures.items():
+        print(f"{video_id}\tfailed\t{reason}")
+    print(f"{path}: {_counts(store)}")
+    for reason, count in Counter(store.failures.values()).most_common():
+        print(f"  {count} failed: {reason}")
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[Path, typer.Argument(help="flat HDF5, .npz, or a folder of .npy or .npz files")],
+    path: Folder,
+    ids: Ids = None,
+    mapping: Map = None,
+    encoder: Annotated[str, typer.Option(help="what made the features, e.g. ViT-B-32/openai")] = "",
+    note: Annotated[str, typer.Option(help="what else is known of them")] = "",
+    modality: Annotated[str, typer.Option(help="appearance | audio | motion")] = "appearance",
+    dtype: Annotated[str, typer.Option(help="float16 | float32; without it, the source's own")] = "",
+    shards: Annotated[int, typer.Option(min=1, max=9999)] = 16,
+    allow_missing: Annotated[float, typer.Option(min=0, max=1, help="share of the ids that may lack features")] = 0.0,
+) -> None:
+    """Makes a store of published features. Refuses one that is there already."""
+    with readable_errors():
+        if (path / INDEX).exists():
+            raise SpectrumError(f"{path}: there is a store already; remove it or name another folder")
+        about = {"model": encoder or "unknown", "weights": "unknown", "untrained": False, "note": note}
+        done = import_features(source, path, read_names(ids, mapping), about=about, modality=modality, dtype=dtype,
+                               shards=shards, allowed_absent=allow_missing)
+        print(f"{path}: {done['videos']} videos, {done['rows']} rows of {done['dim']} {done['dtype']}; "
+              f"{done['failed']} videos without features, {done['extra']} keys that are no id")
+
+
+@app.command("export")
+def export_command(
+    path: Folder,
+    destination: Annotated[Path, typer.Argument(help="the file or folder to make")],
+    layout: Annotated[Layout, typer.Option(help="hdf5 | npz: one file; npy: a folder with one file a video")] = "hdf5",
+    mapping: Map = None,
+) -> None:
+    """Writes a store's rows as others read them: flat HDF5, .npz, or a folder of .npy files."""
+    with readable_errors():
+        done = export_features(FeatureStore.open(path), destination, layout, read_names(None, mapping))
+        print(f"{destination}: {done['videos']} videos, {done['rows']} rows of {done['dim']} {done['dtype']}; "
+              f"{done['failed']} that failed are not in it")
+
+
+def _counts(store: FeatureStore) -> str:
+    return f"{len(store)} videos, {len(store.partial)} of them partial, {len(store.failures)} failed"
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,264 @@
+"""Published feature files in, ours out: flat HDF5, folders of .npy, .npz. The round trip is exact.
+
+    import_features(Path("MSVD_CLIP.hdf5"), Path("features/msvd/clip"), names, about={"encoder": "ViT-B-32/openai"})
+    export_features(FeatureStore.open(Path("features/msvd/clip")), Path("out.hdf5"), "hdf5")
+
+What nobody knows is not made up: a published file has no times, so the times of imported rows are their numbers
+0, 1, 2 …, and the recipe says `times: unknown`.
+"""
+
+import shutil
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import SpectrumError
+from pipeline.files import fingerprint, published, read_jsonl
+from pipeline.shards import only_writer, remove_stale, tidy, told
+from pipeline.store.index import INDEX, write_index
+from pipeline.store.shard import DTYPES, Rows, Shard, shard_name, shard_of, write_shard
+from pipeline.store.sources import Source, digest, open_source
+from pipeline.store.store import FeatureStore
+
+Layout = Literal["hdf5", "npy", "npz"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+ABSENT = "the imported file has no features of it"
+_SHOWN = 5          # ids that a message tells
+_TOGETHER = 256     # videos that export loads at once
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What of a source goes where: `key_of` the ids, the ids that it lacks, the keys that nobody asked for."""
+
+    key_of: dict[str, str]
+    absent: tuple[str, ...]
+    extra: tuple[str, ...]
+    dim: int
+    dtype: np.dtype[Any]
+
+
+def import_features(source: Path, folder: Path, names: Mapping[str, str] | None = None, *,
+                    about: Mapping[str, Any], modality: str = "appearance", dtype: str = "",
+                    shards: int = 16, allowed_absent: float = 0.0) -> dict[str, Any]:
+    """Makes a store in `folder` of the features in `source`; returns what was done.
+
+    names: the id behind every key that a video may go by (`Manifest.id_of`); without it every key is an id. Keys
+    that it lacks are counted and left out; videos that the source lacks are listed as failures, and more of them
+    than the share `allowed_absent` of all are an error. about: what is known of the features (`encoder`, `note`,
+    …), for the recipe. dtype: float16 or float32; "" keeps the source's.
+
+    Raises SpectrumError, with nothing changed in `folder`, for rows of different widths or types, values that are
+    not finite (also: not in float16), features of one video under two keys.
+    """
+    with open_source(source) as opened:
+        plan = _plan(opened, names, dtype)
+        videos = len(plan.key_of) + len(plan.absent)
+        if len(plan.absent) > allowed_absent * videos:
+            raise SpectrumError(
+                f"{source}: no features of {len(plan.absent)} of {videos} videos ({_some(plan.absent)}), and "
+                f"{len(plan.extra)} keys that are no id ({_some(plan.extra)}); map keys to ids, or allow some to "
+                "lack (--allow-missing, extraction.allowed_failures)")
+        for video_id, key in plan.key_of.items():       # all of it is tested before anything is written
+            _rows(opened, key, plan, video_id)
+        source_digest = digest(source)
+        recipe = {"kind": "imported", **about, "source": {"name": source.name, "sha256": source_digest},
+                  "times": "unknown: row numbers", "dtype": plan.dtype.name}
+        with only_writer(folder), told(folder):
+            counts = _write(opened, plan, folder, fingerprint(recipe), shards, source_digest)
+            failures = [{"id": video_id, "path": str(source), "reason": ABSENT} for video_id in plan.absent]
+            write_index(folder, modality, recipe, plan.dim, counts, shards, failures)
+    return {"videos": len(plan.key_of), "rows": sum(rows for _, rows in counts.values()), "dim": plan.dim,
+            "dtype": plan.dtype.name, "failed": len(plan.absent), "extra": len(plan.extra)}
+
+
+def _plan(source: Source, names: Mapping[str, str] | None, dtype: str) -> _Plan:
+    key_of: dict[str, str] = {}
+    extra = []
+    for key in source.keys:
+        video_id = key if names is None else names.get(key)
+        if video_id is None:
+            extra.append(key)
+        elif key_of.setdefault(video_id, key) != key:
+            raise SpectrumError(f"{source.path}: video {video_id!r} is there as {key_of[video_id]!r} and as {key!r}")
+    if not key_of:
+        raise SpectrumError(f"{source.path}: none of its {len(source.keys)} keys ({_some(source.keys)}) is the id or a "
+                            f"name of a video ({_some(sorted(set((names or {}).values())))}); map keys to ids")
+    dim, found = _common(source, key_of)
+    ids = set(key_of) if names is None else set(names.values())
+    return _Plan(dict(sorted(key_of.items())), tuple(sorted(ids - set(key_of))), tuple(extra), dim,
+                 _kept(source, found, dtype))
+
+
+def _common(source: Source, key_of: Mapping[str, str]) -> tuple[int, np.dtype[Any]]:
+    """The one width and the one type of all rows."""
+    first: tuple[str, int, np.dtype[Any]] | None = None
+    for key in key_of.values():
+        shape, dtype = source.about(key)
+        if dtype.kind != "f" or len(shape) not in (1, 2) or shape[-1] == 0:
+            raise source.wrong(key, f"{dtype} {list(shape)}, expected floating point [T, D] or [D]")
+        dtype = dtype.newbyteorder("=")
+        first = first or (key, shape[-1], dtype)
+        if (shape[-1], dtype) != first[1:]:
+            raise source.wrong(key, f"rows of {shape[-1]} {dtype}, but those of {first[0]!r} are of {first[1]} "
+                                    f"{first[2]}; a store has rows of one kind")
+    if first is None:
+        raise SpectrumError(f"{source.path}: it has no features")
+    return first[1], first[2]
+
+
+def _kept(source: Source, found: np.dtype[Any], asked: str) -> np.dtype[Any]:
+    if (asked or found.name) not in DTYPES:
+        raise SpectrumError(f"{source.path}: its rows are {found.name}, a store keeps {' or '.join(DTYPES)}; choose "
+                            "one with --dtype, to which they are rounded")
+    return np.dtype(asked or found.name)
+
+
+def _rows(source: Source, key: str, plan: _Plan, video_id: str) -> Rows:
+    with np.errstate(over="ignore"):
+        rows = source.read(key).astype(plan.dtype)
+    bad = np.flatnonzero(~np.isfinite(rows).all(1))
+    if len(bad):
+        raise source.wrong(key, f"(video {video_id}) {len(bad)} of {len(rows)} rows, the first of them {bad[0]}, hold "
+                                f"values that are not finite in {plan.dtype}")
+    return rows
+
+
+def _write(source: Source, plan: _Plan, folder: Path, recipe_id: str, shards: int,
+           source_digest: str) -> dict[int, tuple[int, int]]:
+    """Writes all shards; each one's videos and rows. Until its index is written the folder is no store."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / INDEX).unlink(missing_ok=True)
+    remove_stale(folder)
+    by_shard: dict[int, list[str]] = {}
+    for video_id in plan.key_of:
+        by_shard.setdefault(shard_of(video_id, shards), []).append(video_id)
+    counts = {}
+    for number, ids in sorted(by_shard.items()):
+        parts = [_rows(source, plan.key_of[video_id], plan, video_id) for video_id in ids]
+        offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+        times: NDArray[np.float64] = np.concatenate([np.arange(len(part), dtype=np.float64) for part in parts])
+        write_shard(folder / shard_name(number), Shard(
+            tuple(ids), offsets, np.concatenate(parts), times, (source_digest,) * len(ids),
+            np.ones(len(ids), np.float32)), recipe_id)
+        counts[number] = (len(ids), int(offsets[-1]))
+    tidy(folder, set(counts))
+    return counts
+
+
+def export_features(store: FeatureStore, destination: Path, layout: Layout,
+                    names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Writes every video's rows [T, D], in the store's type, to a flat HDF5 file, an .npz archive or a folder of .npy.
+
+    names: key → id, as for import; a video goes out under the first key that is not its id. Videos that failed are
+    not in the store and so not in the file. Raises SpectrumError where `destination` is there already.
+    """
+    if destination.exists():
+        raise SpectrumError(f"{destination}: it is there already; remove it or name another")
+    keys = _keys(store.ids, names or {})
+    with told(destination), published(destination) if layout != "npy" else _folder(destination) as temporary:
+        if layout == "hdf5":
+            with h5py.File(temporary, "w") as file:
+                for video_id, rows in _videos(store):
+                    file.create_dataset(keys[video_id], data=rows, track_times=False)
+        elif layout == "npz":
+            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+                for video_id, rows in _videos(store):
+                    # A ZipInfo has a fixed date: the same store gives the same bytes.
+                    with archive.open(zipfile.ZipInfo(f"{keys[video_id]}.npy"), "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, rows, allow_pickle=False)
+        else:
+            for video_id, rows in _videos(store):
+                np.save(temporary / f"{keys[video_id]}.npy", rows, allow_pickle=False)
+    return {"videos": len(store), "rows": store.index["rows"], "dim": store.dim, "dtype": store.dtype.name,
+            "failed": len(store.failures)}
+
+
+class _folder:
+    """A folder that takes its name when all is in it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._temporary = path, path.with_name(f".{path.name}.tmp")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._temporary.mkdir(parents=True)
+        return self._temporary
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._temporary.rename(self._path)
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _videos(store: FeatureStore) -> Iterable[tuple[str, Rows]]:
+    ids = store.ids
+    for first in range(0, len(ids), _TOGETHER):
+        part = ids[first:first + _TOGETHER]
+        rows, offsets = store.load(part)
+        for place, video_id in enumerate(part):
+            yield video_id, rows[offsets[place]:offsets[place + 1]]
+
+
+def _keys(ids: Sequence[str], names: Mapping[str, str]) -> dict[str, str]:
+    """The key that each id goes out under."""
+    keys = {video_id: video_id for video_id in ids}
+    for name, video_id in names.items():
+        if keys.get(video_id) == video_id:
+            keys[video_id] = name
+    for video_id, key in keys.items():
+        if "/" in key or "\\" in key or key.startswith(".") or len(key.encode()) > 200:
+            raise SpectrumError(f"video {video_id!r}: {key!r} cannot name a data set or a file; give it another name "
+                                "with a map")
+    if len(set(keys.values())) != len(keys):
+        raise SpectrumError("two videos would go out under one key; every name of the map has to be of one video")
+    return keys
+
+
+def read_names(ids: Path | None, mapping: Path | None) -> dict[str, str] | None:
+    """key → id from a manifest's videos.jsonl (ids, and the other names it has for them) and a map of two columns.
+
+    The map's lines are `key id`, as MSVD's `youtubeid_start_end vid1`; with both files, ids that the manifest does
+    not have are left out. None where there is neither.
+    """
+    if ids is None and mapping is None:
+        return None
+    names: dict[str, str] = {}
+    if ids is not None:
+        for number, row in read_jsonl(ids):
+            if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+                raise SpectrumError(f"{ids}, line {number}: expected an object with an id, as in a manifest")
+            names |= dict.fromkeys((row["id"], *row.get("names", ())), row["id"])
+    known = set(names.values())
+    for key, video_id in _pairs(mapping) if mapping else ():
+        if ids is None or video_id in known:
+            names[key] = video_id
+    return names
+
+
+def _pairs(path: Path) -> Iterable[tuple[str, str]]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpectrumError(f"{path}: the map cannot be read ({error})") from None
+    seen: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        columns = line.split("\t") if "\t" in line else line.split()
+        if not line.strip():
+            continue
+        if len(columns) != 2 or not all(column.strip() for column in columns):
+            raise SpectrumError(f"{path}, line {number}: expected two columns, key and id, found {line!r:.100}")
+        key, video_id = (column.strip() for column in columns)
+        if seen.setdefault(key, video_id) != video_id:
+            raise SpectrumError(f"{path}, line {number}: {key!r} is {seen[key]!r} and {video_id!r}")
+        yield key, video_id
+
+
+def _some(texts: Sequence[str]) -> str:
+    return ", ".join(map(repr, texts[:_SHOWN])) + (", …" if len(texts) > _SHOWN else "") if texts else "none"

@@ -1,0 +1,156 @@
+"""Reading rows of a shard in bulk, each checksum tested, straight to where they belong.
+
+HDF5 reads under one lock, a checksum at a time. Here batches of chunks go from the page cache into a buffer that fits a
+processor's cache, numpy computes their fletcher32 there, and their rows are copied to their places: all of it with
+Python's lock released, so that several threads read several shards at once.
+"""
+
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import SpectrumError
+from pipeline.store.shard import DAMAGE, Rows, broken, check_recipe, texts
+
+_BATCH = 1 << 20    # bytes that are read and tested at once
+_CHECKSUM = 4       # bytes behind each chunk
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """What is known of a shard's file without its rows. No handle stays open, so a forked child shares none."""
+
+    path: Path
+    place_of: dict[str, int]            # id → position, sorted by id
+    offsets: NDArray[np.int64]          # [n + 1]
+    dtype: np.dtype[Any]
+    dim: int
+    chunk_rows: int
+    addresses: NDArray[np.int64]        # [chunks] bytes from the file's start
+    state: tuple[int, int, int]         # by which a replaced file is noticed
+
+    @classmethod
+    def open(cls, path: Path, recipe_id: str) -> "ShardFile":
+        """Raises SpectrumError where the file is damaged or of another recipe."""
+        try:
+            state = _state(path.stat())
+            with h5py.File(path, "r") as file:
+                check_recipe(file, path, recipe_id)
+                ids, offsets, rows = texts(file["ids"]), file["offsets"][:], file["rows"]
+                found = cls(path, {video_id: place for place, video_id in enumerate(ids)}, offsets, rows.dtype,
+                            rows.shape[1], rows.chunks[0] if rows.size else 1, _addresses(rows), state)
+                if len(offsets) != len(found.place_of) + 1 or offsets[0] != 0 or offsets[-1] != len(rows) \
+                        or (np.diff(offsets) < 0).any():
+                    raise ValueError("its data sets do not fit together")
+        except DAMAGE as error:
+            raise broken(path, error) from None
+        return found
+
+    def part(self, position: int) -> slice:
+        return slice(int(self.offsets[position]), int(self.offsets[position + 1]))
+
+    def values(self, name: str) -> Any:
+        """All of a small data set."""
+        try:
+            with h5py.File(self.path, "r") as file:
+                return file[name][:]
+        except DAMAGE as error:
+            raise broken(self.path, error) from None
+
+    def read(self, source: NDArray[np.int64], into: Rows, places: NDArray[np.int64]) -> None:
+        """into[places] = rows[source] of the shard. Only the chunks that these rows lie in are read."""
+        if (np.diff(source) < 0).any():
+            order = np.argsort(source, kind="stable")
+            source, places = source[order], places[order]
+        of_row = source // self.chunk_rows
+        chunks = of_row[np.diff(of_row, prepend=-1) > 0]
+        most = max(1, _BATCH // (self.chunk_rows * self.dim * self.dtype.itemsize))
+        buffer, sums = np.empty((most * self.chunk_rows, self.dim), self.dtype), np.empty(most, "<u4")
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                if _state(os.fstat(file.fileno())) != self.state:
+                    raise SpectrumError(f"{self.path}: it was replaced while it was being read; start again")
+                for batch in (chunks[first:first + most] for first in range(0, len(chunks), most)):
+                    rows = self._fetch(file.fileno(), batch, buffer, sums)
+                    begin, end = np.searchsorted(of_row, (batch[0], batch[-1] + 1))
+                    shift = np.arange(len(batch)) - batch       # from a chunk's number to its place in the batch
+                    wanted = source[begin:end] + shift[np.searchsorted(batch, of_row[begin:end])] * self.chunk_rows
+                    dense = (np.diff(wanted) == 1).all()
+                    into[places[begin:end]] = rows[wanted[0]:wanted[-1] + 1] if dense else rows[wanted]
+        except OSError as error:
+            raise broken(self.path, error) from None
+
+    def _fetch(self, file: int, batch: NDArray[np.int64], buffer: Rows, sums: NDArray[np.uint32]) -> Rows:
+        """The rows of the chunks in `batch`, one chunk after the other in `buffer`."""
+        rows, sums = buffer[:len(batch) * self.chunk_rows], sums[:len(batch)]
+        values, checks = rows.data.cast("B"), sums.data.cast("B")
+        size = len(values) // len(batch)
+        addresses = self.addresses[batch]
+        apart = np.flatnonzero(np.diff(addresses) != size + _CHECKSUM) + 1
+        read = 0
+        for first, last in pairwise([0, *apart.tolist(), len(batch)]):      # neighbours in the file, at once
+            pieces = [piece for chunk in range(first, last)
+                      for piece in (values[chunk * size:(chunk + 1) * size],
+                                    checks[chunk * _CHECKSUM:(chunk + 1) * _CHECKSUM])]
+            read += os.preadv(file, pieces, int(addresses[first]))
+        words = rows.view("<u2").reshape(len(batch), self.chunk_rows, -1)
+        if read != len(values) + len(checks) or (fletcher32(words) != sums).any():
+            raise broken(self.path, f"rows between {batch[0] * self.chunk_rows} and "
+                                    f"{(batch[-1] + 1) * self.chunk_rows} do not have their checksum")
+        return rows
+
+
+def fletcher32(words: NDArray[np.uint16]) -> NDArray[np.uint32]:
+    """HDF5's checksums of n chunks, [n], given as tables of 16-bit words [n, lines, columns].
+
+    Of the words w_1 … w_m of a chunk, taken as big-endian: Σ w_i and Σ (m + 1 - i) w_i, both modulo 65535, where 0
+    is written as 65535 unless all words are 0. The words are added by line and by column, each in one pass at the
+    speed of memory. To swap the bytes of a word is to multiply it by 256 modulo 65535, so the sums are multiplied
+    instead.
+    """
+    _, lines, columns = words.shape
+    wide = np.uint32 if max(lines, columns) <= 1 << 16 else np.uint64
+    by_line = words.sum(2, dtype=wide).astype(np.uint64)                            # [n, lines]
+    by_column = words.sum(1, dtype=wide).astype(np.uint64)                          # [n, columns]
+    below = np.arange(lines - 1, -1, -1, dtype=np.uint64) * np.uint64(columns)      # words in the lines after
+    right = np.arange(columns, 0, -1, dtype=np.uint64)                              # in the same line, itself included
+    first = by_line.sum(1)
+    second = (by_line % 65535 * below).sum(1) + (by_column % 65535 * right).sum(1)
+    some = first > 0
+    return (_folded(second, some) << np.uint32(16)) | _folded(first, some)
+
+
+def _folded(sums: NDArray[np.uint64], some: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    swapped = (sums % 65535 * 256 % 65535).astype(np.uint32)
+    swapped[(swapped == 0) & some] = 65535
+    return swapped
+
+
+def _addresses(rows: Any) -> NDArray[np.int64]:
+    """Where the chunks of `rows` lie. Raises ValueError unless each is whole and has its checksum."""
+    if not rows.size:
+        return np.empty(0, np.int64)
+    if not rows.fletcher32 or rows.compression or rows.chunks[1] != rows.shape[1]:
+        raise ValueError("its rows are not laid out as a shard's")
+    lines = rows.chunks[0]
+    size = rows.dtype.itemsize * lines * rows.chunks[1] + _CHECKSUM
+    found = np.full(-(-len(rows) // lines), -1, np.int64)
+
+    def note(chunk: Any) -> None:
+        if chunk.filter_mask == 0 and chunk.size == size:
+            found[chunk.chunk_offset[0] // lines] = chunk.byte_offset
+
+    rows.id.chunk_iter(note)
+    if (found < 0).any():
+        raise ValueError("chunks of its rows are missing")
+    return found
+
+
+def _state(about: os.stat_result) -> tuple[int, int, int]:
+    return about.st_ino, about.st_size, about.st_mtime_ns
