@@ -12,12 +12,14 @@ class Paths:
     encoder: Path       # the appearance encoder: weights or a pointer to them
     appearance: Path    # feature store
     audio: Path         # feature store
+    motion: Path        # feature store
     emotion: Path       # emotion.h5
     index: Path         # captions.faiss, captions.h5, index.json
     candidates: Path    # candidates.h5
     retrieval: Path     # retrieval.json: text-to-video scores
     captioner: Path     # the checkpoint
     baseline: Path      # the checkpoint of the same model without VTAI and HCOT
+    state: Path         # of trainings under way; no out of the graph, so that what was killed can go on
     reports: Path       # metrics, predictions, page, what each stage did
 
     @classmethod
@@ -29,11 +31,13 @@ class Paths:
             encoder=Path("models", dataset, "encoder"),
             appearance=Path("features", dataset, appearance),
             audio=Path("features", dataset, params.encoders.audio.name),
+            motion=Path("features", dataset, params.encoders.motion.name),
             emotion=Path("features", dataset, "emotion.h5"),
             index=Path("indexes", dataset, appearance),
             candidates=Path("indexes", dataset, "candidates.h5"),
             retrieval=Path("indexes", dataset, "retrieval.json"),
             captioner=Path("models", dataset, "captioner"),
             baseline=Path("models", dataset, "baseline"),
+            state=Path("models", dataset, ".state"),
             reports=Path("reports", dataset),
         )

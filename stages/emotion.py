@@ -2,22 +2,30 @@
 
     python -m stages.emotion emotion.clip=0      # the word lists alone
 
-Makes features/<dataset>/emotion.h5, and emotion.json in the reports: how often the prior, and each back end
-alone, finds a reference emotion of the validation videos.
+Makes features/<dataset>/emotion.h5, and emotion.json in the reports: a line for each back end, their mixture and
+a constant (how often each emotion is felt in the training videos) with how well their priors find the reference
+emotions of the validation videos, and their log-loss before and after calibration on the training videos.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import index
 from pipeline.device import device
-from pipeline.emotion import probabilities
-from pipeline.emotion.prior import Emotions, hit_rates, prior, reference_categories
+from pipeline.emotion import calibration, probabilities
+from pipeline.emotion.backends import Backends
+from pipeline.emotion.prior import Emotions, hit_rates, prior
+from pipeline.emotion.probabilities import Floats
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.encoders import appearance
+from pipeline.encoders.imported import text_encoder
 from pipeline.files import write_json
 from pipeline.manifest import Manifest
+from pipeline.metrics.emotions import reference_categories
 from pipeline.params import Params
 from pipeline.paths import Paths
+from pipeline.text import words
 from stages.command import Summary, stage
 
 
@@ -31,29 +39,56 @@ def run(params: Params, paths: Paths) -> Summary:
     rows, place = np.unique(used, return_inverse=True)  # [n], [V, K]
     place = place.reshape(used.shape)
 
-    encoder = appearance.load(params.encoders.appearance, paths.encoder, str(device(params.device)))
-    parts = probabilities.backends([captions.texts[row] for row in rows], captions.embeddings[rows],
-                                   captions.embeddings, params.emotion, taxonomy, encoder.encode_texts)
-    validation = np.flatnonzero([manifest.split_of[video] == "validation" for video in candidates.ids])
-    references = [reference_categories(manifest.captions_of[candidates.ids[i]], taxonomy) for i in validation]
-    mixed = probabilities.mixture(parts, params.emotion)
-    found = {}
-    for name, words in {**parts, "mixture": mixed}.items():
-        categories = probabilities.categories(words, taxonomy)
-        priors = prior(categories[place[validation]], scores[validation], params.emotion.retrieval_temperature)
-        found[name] = hit_rates(priors, references, taxonomy)
+    where = str(device(params.device))
+    encoder = text_encoder(params.encoders.appearance, paths.encoder, where)
+    backends = Backends(params.emotion, captions, encoder.encode_texts, where)
+    parts = backends.parts([captions.texts[row] for row in rows], captions.embeddings[rows])
+
+    def of_split(split: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Its videos' places among the candidates, and their reference emotions [v, C]."""
+        videos = np.flatnonzero([manifest.split_of[video] == split for video in candidates.ids])
+        return videos, wanted([manifest.captions_of[candidates.ids[i]] for i in videos], taxonomy)
+
+    temperature = params.emotion.retrieval_temperature
+    train, felt = of_split("train")
+
+    def fit(part: Floats) -> float:
+        return calibration.fit(probabilities.categories(part, taxonomy), place[train], scores[train], felt, temperature)
+
+    fitted = {name: fit(part) for name, part in parts.items()}
+    # A mean of calibrated probabilities is not calibrated.
+    fitted["mixture"] = fit(backends.calibrated(fitted).lines(parts)["mixture"])
+    calibrated = backends.calibrated(fitted)
+    before, after = backends.lines(parts), calibrated.lines(parts)
+    in_use, mixed = (calibrated, after["mixture"]) if params.emotion.calibrate else (backends, before["mixture"])
+
+    validation, told = of_split("validation")
+
+    def priors(part: Floats) -> Floats:
+        return prior(probabilities.categories(part, taxonomy)[place[validation]], scores[validation], temperature)
+
+    found = {name: {**hit_rates(priors(after[name] if params.emotion.calibrate else before[name]), told),
+                    "temperature": fitted[name],
+                    "log_loss": calibration.log_loss(priors(before[name]), told),
+                    "log_loss_calibrated": calibration.log_loss(priors(after[name]), told)} for name in before}
+    if len(felt):
+        constant = np.broadcast_to(felt.mean(0, dtype=np.float32), told.shape)
+        found["constant"] = {**hit_rates(constant, told), "log_loss": calibration.log_loss(constant, told)}
 
     caption_categories = probabilities.categories(mixed, taxonomy)
-    temperature = params.emotion.retrieval_temperature
     Emotions(
-        taxonomy=taxonomy.name,
-        recipe_id=probabilities.recipe_id(params.emotion, params.retrieval.used, candidates.recipe_id),
+        taxonomy=taxonomy.name, recipe_id=in_use.recipe_id(params.retrieval.used), temperatures=in_use.temperatures,
         rows=rows, caption_words=mixed, caption_categories=caption_categories, ids=candidates.ids,
         words=prior(mixed[place], scores, temperature),
         categories=prior(caption_categories[place], scores, temperature),
     ).write(paths.emotion)
     write_json(paths.reports / "emotion.json", found)
     return {"captions": len(rows), "videos": len(candidates.ids), "validation": found}
+
+
+def wanted(captions: Sequence[Sequence[str]], taxonomy: Taxonomy) -> NDArray[np.bool_]:
+    return calibration.targets([reference_categories([words(text) for text in one], taxonomy) for one in captions],
+                               taxonomy)
 
 
 if __name__ == "__main__":

@@ -18,42 +18,55 @@ from PIL import Image
 from pipeline import params as parameters
 from pipeline.decoder import Decoder
 from pipeline.device import device
-from pipeline.encoders import appearance, contrastive
+from pipeline.encoders import appearance, contrastive, imported
+from pipeline.errors import SpectrumError
 from pipeline.manifest import Manifest
 from pipeline.params import Params
 from pipeline.paths import Paths
 from pipeline.progress import Bar
+from pipeline.sampling import Uniform
 from stages.command import Summary, stage
 
 
 def run(params: Params, paths: Paths) -> Summary:
     section = params.encoders.appearance
     if section.weights != "train":
-        facts = appearance.prepare(section, paths.encoder, params.seed)
+        facts = imported.prepare(section, paths.encoder) if section.weights == "imported" else \
+            appearance.prepare(section, paths.encoder, params.seed)
         return {"model": facts["model"], "weights": facts["weights"], "untrained": facts["untrained"]}
     manifest = Manifest.load(paths.data)
     videos = [video for video in manifest.videos if video.split == "train"]
     model, tokenizer, size = appearance.create(section.model, params.seed)
     started = time.monotonic()
-    frames = pictures([Path(video.path) for video in videos], section.frames, size, params.extraction)
+    frames, partial = pictures([Path(video.path) for video in videos], section.frames, size, params.extraction)
     decoded = time.monotonic()
     losses = contrastive.train(model, frames, [manifest.captions_of[video.id] for video in videos], tokenizer,
                                params.encoder, params.seed, device(params.device))
     appearance.save_trained(section.model, model, paths.encoder,
                             {"dataset": params.dataset, "seed": params.seed, **params.encoder.model_dump()})
-    return {"model": section.model, "weights": "train", "videos": len(videos), "loss": round(losses[-1], 4),
+    return {"model": section.model, "weights": "train", "videos": len(videos), "partial": partial,
+            "loss": round(losses[-1], 4),
             "seconds": {"decode": round(decoded - started, 2), "train": round(time.monotonic() - decoded, 2)}}
 
 
-def pictures(videos: Sequence[Path], frames: int, size: int, section: parameters.Extraction) -> NDArray[np.uint8]:
-    """[V, F, S, S, 3]: `frames` of every video, squeezed to the model's size. A video that fails ends the training."""
-    found = np.empty((len(videos), frames, size, size, 3), np.uint8)
-    with Decoder(section.timeout) as decoder, Bar("decode", len(videos), "videos") as bar:
+def pictures(videos: Sequence[Path], frames: int, size: int,
+             section: parameters.Extraction) -> tuple[NDArray[np.uint8], int]:
+    """`frames` of every video, squeezed to the model's size [V, F, S, S, 3], and how many videos are not whole.
+
+    A video that fails, or of which less than extraction.least_share decodes, ends the training.
+    """
+    found, partial = np.empty((len(videos), frames, size, size, 3), np.uint8), 0
+    with Decoder(section.timeout, section.backend) as decoder, Bar("decode", len(videos), "videos") as bar:
         for row, video in zip(found, videos, strict=True):
-            for place, (_, frame) in zip(row, decoder.frames(video, frames), strict=True):
+            reading = decoder.frames(video, Uniform(frames))
+            for place, (_, frame) in zip(row, reading, strict=True):
                 place[:] = np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BICUBIC))
+            if reading.share < section.least_share:
+                raise SpectrumError(f"{video}: only {reading.share:.2f} of it can be decoded: {reading.reason}; "
+                                    "replace it or leave it out of the training split")
+            partial += reading.share < 1
             bar.advance()
-    return found
+    return found, partial
 
 
 if __name__ == "__main__":

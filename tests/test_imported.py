@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline import index
-from pipeline.encoders import imported
+from pipeline.encoders import appearance, imported
 from pipeline.errors import SpectrumError
 from pipeline.files import read_json
 from pipeline.manifest import Caption, Manifest, Video
@@ -94,11 +94,15 @@ def test_imported_features_go_through_the_stages(made: tuple[Params, Paths, dict
             assert file[key][()].tobytes() == source[key][()].tobytes()
 
 
-def test_the_clip_back_end_is_refused_where_texts_are_imported(
-        made: tuple[Params, Paths, dict[str, np.ndarray]]) -> None:
-    _, paths, _ = made
-    with pytest.raises(SpectrumError, match=r"emotion.clip: .*set emotion.clip=0"):
-        emotion.run(load([*OVERRIDES, "emotion.clip=0.5"], ROOT / "params.yaml"), paths)
+def test_the_clip_back_end_is_refused_where_texts_are_imported() -> None:
+    with pytest.raises(SpectrumError, match=r"emotion.clip .*set emotion.clip=0"):
+        load([*OVERRIDES, "emotion.clip=0.5"], ROOT / "params.yaml")
+
+
+def test_an_own_clip_cannot_be_encoded_by_imported_features(made: tuple[Params, Paths, dict[str, np.ndarray]]) -> None:
+    params, paths, _ = made
+    with pytest.raises(SpectrumError, match="no model to encode pictures with"):
+        appearance.load(params.encoders.appearance, paths.encoder, "cpu")
 
 
 def test_a_text_that_is_not_there_is_named(made: tuple[Params, Paths, dict[str, np.ndarray]]) -> None:

@@ -3,7 +3,8 @@
 prior(e) = Σ_k w_k p(e | c_k), w = softmax(similarity_k / τ).
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.emotion.probabilities import Floats
-from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.errors import SpectrumError
 from pipeline.files import published
-from pipeline.text import words
+from pipeline.metrics.attributes import mean_average_precision
 
 
 def prior(probabilities: Floats, scores: Floats, temperature: float) -> Floats:
@@ -31,11 +31,13 @@ class Emotions:
     """What the emotion stage found: of every candidate caption once, and of every video.
 
     rows [n]: rows of the caption index; caption_words [n, W], caption_categories [n, C]: their probabilities;
-    ids, words [V, W], categories [V, C]: the videos' priors. recipe_id: of back ends, temperatures, encoder.
+    ids, words [V, W], categories [V, C]: the videos' priors. recipe_id: of back ends, temperatures, encoder;
+    temperatures: by back end, those of calibration, none where it is off.
     """
 
     taxonomy: str
     recipe_id: str
+    temperatures: Mapping[str, float]
     rows: NDArray[np.int64]
     caption_words: Floats
     caption_categories: Floats
@@ -47,6 +49,7 @@ class Emotions:
         with published(path) as temporary, h5py.File(temporary, "w") as file:
             file.attrs["taxonomy"] = self.taxonomy
             file.attrs["recipe_id"] = self.recipe_id
+            file.attrs["temperatures"] = json.dumps(dict(self.temperatures), sort_keys=True)
             file.create_dataset("ids", data=list(self.ids), dtype=h5py.string_dtype(), track_times=False)
             for name in ("rows", "caption_words", "caption_categories", "words", "categories"):
                 file.create_dataset(name, data=getattr(self, name), fletcher32=True, track_times=False)
@@ -58,9 +61,19 @@ class Emotions:
         with h5py.File(path) as file:
             return cls(
                 taxonomy=str(file.attrs["taxonomy"]), recipe_id=str(file.attrs["recipe_id"]),
+                temperatures=json.loads(str(file.attrs["temperatures"])),
                 ids=tuple(file["ids"].asstr()[:]),
                 **{name: file[name][:] for name in
                    ("rows", "caption_words", "caption_categories", "words", "categories")})
+
+    @staticmethod
+    def stored_temperatures(path: Path) -> dict[str, float]:
+        """The temperatures alone."""
+        if not path.is_file():
+            raise SpectrumError(f"{path}: no such file; run python -m stages.emotion")
+        with h5py.File(path) as file:
+            found: dict[str, float] = json.loads(str(file.attrs["temperatures"]))
+        return found
 
     def select(self, ids: Sequence[str]) -> tuple[Floats, Floats]:
         """Priors of `ids` in that order: categories [V, C], words [V, W]; a missing id is an error."""
@@ -73,27 +86,19 @@ class Emotions:
         return self.categories[take], self.words[take]
 
 
-def reference_categories(captions: Sequence[str], taxonomy: Taxonomy) -> set[str]:
-    """All categories of all emotion words in a video's captions."""
-    return {category for text in captions for word in words(text) for category in taxonomy.categories_of(word)}
-
-
-def hit_rates(priors: Floats, references: Sequence[set[str]], taxonomy: Taxonomy) -> dict[str, float | int | None]:
-    """How well category priors [V, C] find the videos' reference emotions; videos without any are left out.
+def hit_rates(priors: Floats, wanted: NDArray[np.bool_]) -> dict[str, float | int | None]:
+    """How well category priors [V, C] find the videos' reference emotions, `wanted` [V, C]; None without any.
 
     hit1, hit3: share of videos with a reference category among the prior's top 1 and 3; mean_ap: mean average
-    precision of the prior's order of the categories.
+    precision of the prior's order of the categories, over videos (those without emotions are left out);
+    category_ap: that of the prior's order of the videos, over categories, each counting alike, which a prior
+    that is the same for every video cannot win.
     """
-    index = {category: i for i, category in enumerate(taxonomy.categories)}
-    hits1, hits3, precisions = [], [], []
-    for row, reference in zip(priors, references, strict=True):
-        if reference:
-            order = np.argsort(-row, kind="stable")
-            right = np.isin(order, [index[category] for category in reference])
-            hits1.append(bool(right[0]))
-            hits3.append(bool(right[:3].any()))
-            precisions.append(float(np.mean((np.cumsum(right) / np.arange(1, len(right) + 1))[right])))
-    if not hits1:
-        return {"videos": 0, "hit1": None, "hit3": None, "mean_ap": None}
-    return {"videos": len(hits1), "hit1": float(np.mean(hits1)), "hit3": float(np.mean(hits3)),
-            "mean_ap": float(np.mean(precisions))}
+    felt = np.flatnonzero(wanted.any(1))
+    if not len(felt):
+        return {"videos": 0, "hit1": None, "hit3": None, "mean_ap": None, "category_ap": None}
+    order = np.argsort(-priors[felt], axis=1, kind="stable")
+    right = np.take_along_axis(wanted[felt], order, 1)                          # [V, C], best first
+    return {"videos": len(felt), "hit1": float(right[:, 0].mean()), "hit3": float(right[:, :3].any(1).mean()),
+            "mean_ap": mean_average_precision(priors[felt].T, wanted[felt].T),
+            "category_ap": mean_average_precision(priors, wanted)}

@@ -2,16 +2,17 @@
 
 Back ends give the words; a category is the noisy-or of its words (METHOD: coarse from fine). `lexicon` is
 certain of the words that stand in the caption; `clip` also hears what is only near them, by the similarity
-of the encoder's own text tower.
+of the encoder's own text tower; `classifier` (classifier.py) gives categories, which are spread over their words
+in such a way that the same noisy-or gives them back. backends.py runs them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.files import fingerprint
 from pipeline.params import Emotion
 from pipeline.text import words
 
@@ -48,17 +49,6 @@ def clip(embeddings: Floats, corpus: Floats, taxonomy: Taxonomy, encode_texts: E
     return np.asarray(weights / (weights.sum(1, keepdims=True) + np.exp(-top)), np.float32)
 
 
-def backends(texts: Sequence[str], embeddings: Floats, corpus: Floats, section: Emotion, taxonomy: Taxonomy,
-             encode_texts: EncodeTexts) -> dict[str, Floats]:
-    """The word probabilities [n, W] of every back end that has a weight, by its name."""
-    found = {}
-    if section.lexicon > 0:
-        found["lexicon"] = lexicon(texts, taxonomy)
-    if section.clip > 0:
-        found["clip"] = clip(embeddings, corpus, taxonomy, encode_texts, section.clip_temperature)
-    return found
-
-
 def mixture(parts: Mapping[str, Floats], section: Emotion) -> Floats:
     """The weighted mean of the back ends' word probabilities, each [n, W]."""
     weights = {name: float(getattr(section, name)) for name in parts}
@@ -72,6 +62,30 @@ def categories(word_probabilities: Floats, taxonomy: Taxonomy) -> Floats:
     return np.asarray(-np.expm1(silent @ taxonomy.membership().T.astype(np.float32)), np.float32)
 
 
-def recipe_id(section: Emotion, used: int, text_model: str) -> str:
-    """Stands for everything that decides a prior but the captions: back ends, temperatures, candidates used, model."""
-    return fingerprint({"emotion": section.model_dump(), "used": used, "text": text_model})
+def spread(category_probabilities: Floats, taxonomy: Taxonomy, counts: NDArray[np.int64]) -> Floats:
+    """Word probabilities [n, W] whose noisy-or are the category probabilities [n, C]: the inverse of `categories`.
+
+    counts [W]: how often each word stands in the corpus; a word takes a part of its category's evidence
+    −log(1 − p) in proportion, so that the usual word is the likely one. A word of several categories says all of
+    them, and gets the part of the least sure; what it does not take goes to the words of one category alone.
+    """
+    evidence = -np.log1p(-np.minimum(category_probabilities.astype(np.float64), 1 - 1e-6))      # [n, C]
+    member = taxonomy.membership()                                                              # [C, W]
+    frequency = member * (counts + 1.0)
+    alone = member & (member.sum(0) == 1)
+    double = np.flatnonzero(member.sum(0) > 1)
+    parts = frequency / frequency.sum(1, keepdims=True)
+    found = np.zeros((len(evidence), member.shape[1]))
+    for word in double:
+        owners = member[:, word]
+        found[:, word] = (evidence[:, owners] * parts[owners, word]).min(1)
+    left = evidence - found[:, double] @ member[:, double].T.astype(float)                      # [n, C]
+    singles = frequency * alone
+    found += left @ (singles / singles.sum(1, keepdims=True))
+    return np.asarray(-np.expm1(-found), np.float32)
+
+
+def word_counts(texts: Sequence[str], taxonomy: Taxonomy) -> NDArray[np.int64]:
+    """[W]: in how many of the texts each emotion word stands."""
+    counts = Counter(word for text in texts for word in set(words(text)))
+    return np.array([counts[word] for word in taxonomy.words], np.int64)

@@ -5,38 +5,35 @@ here. Every later stage loads the same folder: `load(section, folder, device)`. 
 weights they are, by a hash over the tensors, so that a replaced file is noticed.
 """
 
-import hashlib
 import json
 import logging
-import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decoder import Decoder, backend
+from pipeline.decoder import Decoder, Reading, backend
 from pipeline.encoders import compat
 from pipeline.encoders.base import Recipe
+from pipeline.encoders.pictures import Pictures
+from pipeline.encoders.weights import check_server, one_line, tensors_sha256
 from pipeline.errors import SpectrumError
 from pipeline.files import published, read_json, write_json
 from pipeline.params import AppearanceEncoder
+from pipeline.sampling import Rate, Sampling, Uniform
 
 compat.install()
 
 import open_clip  # noqa: E402
 import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
-from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
-from PIL import Image  # noqa: E402
 
 open_clip.add_model_config(Path(__file__).with_name("models"))
 
 _TRAINED_FILE = "model.safetensors"
-_PATIENCE = 3.0         # seconds to reach the server of the weights
+_GIVE = "give its file in encoders.appearance.weights"     # instead of filling a cache
 
 
 class Appearance:
@@ -51,29 +48,28 @@ class Appearance:
         self.name, self.batch = section.name, section.batch
         self.device = device
         self.model = model.eval().to(device)
-        self._frames = section.frames
+        self._sampling: Sampling = Rate(section.per_second) if section.per_second else Uniform(section.frames)
         self._tokenizer: Any = None
         self._model_name = section.model
-        self._transform = image_transform_v2(PreprocessCfg(**_preprocess(model)), is_train=False)
+        self._pictures = Pictures(_preprocess(model), device)
         self.dim: int = facts["dim"]
         self.recipe: Recipe = {
             "kind": "open_clip", "model": section.model, "weights": facts["sha256"],
             "untrained": facts["untrained"], "preprocess": facts["preprocess"], "normalised": False,
-            "sampling": {"times": "uniform", "frames": section.frames}, "decoder": backend(),
+            "resized": "torchvision uint8", "sampling": self._sampling.recipe, "decoder": backend(),
             "dtype": "float16",
         }
 
-    def read(self, decoder: Decoder, path: Path) -> Iterator[tuple[float, NDArray[Any]]]:
-        return decoder.frames(path, self._frames)
+    def read(self, decoder: Decoder, path: Path) -> Reading:
+        return decoder.frames(path, self._sampling)
 
-    def prepare(self, item: NDArray[Any]) -> NDArray[np.float32]:
-        """A frame, RGB [H, W, 3] → [3, S, S], by open_clip's own transform."""
-        prepared: NDArray[np.float32] = self._transform(Image.fromarray(item)).numpy()
-        return prepared
+    def prepare(self, item: NDArray[Any]) -> NDArray[Any]:
+        """A frame, RGB uint8 [H, W, 3] → uint8 [3, S, S], resized and cropped as open_clip does."""
+        return self._pictures.fitted(item)
 
     @torch.inference_mode()
-    def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        pictures = torch.from_numpy(batch).to(self.device)                          # [B, 3, S, S]
+    def encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        pictures = self._pictures.normalised(batch)                                 # [B, 3, S, S]
         with self._precision():
             rows: NDArray[np.float32] = self.model.encode_image(pictures).float().cpu().numpy()     # [B, D]
         return rows
@@ -118,6 +114,9 @@ def load(section: AppearanceEncoder, folder: Path, device: str) -> Appearance:
 
     Raises SpectrumError where its weights are missing, have changed, or are not those of the parameters.
     """
+    if section.weights == "imported":
+        raise SpectrumError("encoders.appearance: its features are imported, so there is no model to encode pictures "
+                            "with; own clips need the model that made the features")
     path = folder / "encoder.json"
     facts = read_json(path)
     if (facts["model"], facts["weights"]) != (section.model, section.weights):
@@ -167,16 +166,6 @@ def save_trained(name: str, model: torch.nn.Module, folder: Path, training: dict
     return _publish(name, "train", model, folder, {"training": training})
 
 
-def tensors_sha256(model: torch.nn.Module) -> str:
-    """A hash over names, types, shapes and values of a model's tensors, whatever file they came from."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def _publish(name: str, weights: str, model: Any, folder: Path, more: dict[str, Any]) -> dict[str, Any]:
     size = open_clip.get_model_preprocess_cfg(model)["size"]
     height, width = (size, size) if isinstance(size, int) else size
@@ -204,11 +193,11 @@ def _existing(section: AppearanceEncoder, seed: int) -> Any:
     if section.weights == "random":
         return create(section.model, seed)[0]
     if own:
-        _check_server(section.model.removeprefix("hf-hub:"), section.model)
+        check_server(section.model.removeprefix("hf-hub:"), section.model, _GIVE)
         return _create(section.model, None)
     tag = open_clip.get_pretrained_cfg(section.model, section.weights)
     if tag:
-        _check_server(tag.get("hf_hub") or tag["url"], f"{section.model} with weights {section.weights}")
+        check_server(tag.get("hf_hub") or tag["url"], f"{section.model} with weights {section.weights}", _GIVE)
     elif not Path(section.weights).is_file():
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(section.model)) or "none"
         raise SpectrumError(f"encoders.appearance.weights: {section.weights!r} is no file and no pretrained "
@@ -225,48 +214,14 @@ def _create(name: str, weights: str | None, untrained: bool = False) -> Any:
         return open_clip.create_model(name, pretrained=weights, require_pretrained=not untrained,
                                       weights_only=True)
     except Exception as error:      # a file of anything can make a reader of weights fail in any way
-        reason = " ".join(str(error).split())[:300]
         raise SpectrumError(f"{name} with weights {weights or 'of its own'}: they cannot be loaded "
-                            f"({reason}); give a file of this model's weights in encoders.appearance.weights, "
+                            f"({one_line(error)}); give a file of this model's weights in encoders.appearance.weights, "
                             ".safetensors or a .pt of tensors alone") from None
-
-
-def _check_server(source: str, what: str) -> None:
-    """Fails at once where weights would have to be downloaded and cannot be: libraries retry for minutes.
-
-    `source` is a hub repository (`org/name/…`) or an address.
-    """
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    if source.startswith("http"):
-        cache = Path("~/.cache/clip").expanduser() / Path(urlsplit(source).path).name
-        host = urlsplit(source).hostname
-    elif source.startswith("local-dir:"):
-        return
-    else:
-        repository = "/".join(source.split("/")[:2])
-        cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model")
-        host = urlsplit(constants.ENDPOINT).hostname
-    if cache.exists():
-        return
-    why = None
-    if constants.HF_HUB_OFFLINE:
-        why = "the hub's offline switch is set"
-    elif not getproxies():          # behind a proxy only the proxy can be reached, and it may well serve
-        try:
-            socket.create_connection((host, 443), timeout=_PATIENCE).close()
-        except OSError:
-            why = f"{host} cannot be reached"
-    if why:
-        raise SpectrumError(f"{what}: {source} is not in the cache ({cache}) and {why}; download it "
-                            "elsewhere and put it there, or give its file in encoders.appearance.weights")
 
 
 def _tokenizer(name: str) -> Any:
     try:
         return open_clip.get_tokenizer(name)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise SpectrumError(f"{name}: its tokenizer cannot be loaded ({reason}); download it elsewhere and "
+        raise SpectrumError(f"{name}: its tokenizer cannot be loaded ({one_line(error)}); download it elsewhere and "
                             "copy the hub's cache") from None

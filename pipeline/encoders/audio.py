@@ -1,15 +1,27 @@
-"""Sound without a model: statistics of log-mel spectra, which tell loudness, timbre and how both move."""
+"""Sound: windows of it through an audio model of the transformers library, as statistics of log-mel spectra, or none.
 
-from collections.abc import Iterator
+    encoder = load(section, device)
+
+The statistics need no model: they tell loudness, timbre and how both move. With `kind: transformers`
+section.model is a CLAP or an AST, by hub id or folder.
+"""
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decoder import Decoder, backend
+from pipeline.decoder import Decoder, Reading, backend
+from pipeline.encoders import transformer
 from pipeline.encoders.base import Encoder, Recipe
+from pipeline.encoders.nothing import Nothing
+from pipeline.encoders.transformer import Family, Loaded
+from pipeline.errors import SpectrumError
 from pipeline.params import AudioEncoder
+
+if TYPE_CHECKING:
+    import torch
 
 RATE = 16_000               # samples a second
 FRAME, HOP, FFT = 400, 160, 512     # samples: 25 ms windows every 10 ms
@@ -17,8 +29,41 @@ BANDS, LOW, HIGH = 64, 50.0, 8_000.0
 FLOOR = 1e-6                # of a band's power: about the noise of 16-bit sound
 
 
-def load(section: AudioEncoder) -> Encoder:
-    return LogMel(section) if section.kind == "logmel" else NoSound(section)
+_KEY = "encoders.audio.model"
+
+
+def _clap(model: Any, mel: "torch.Tensor") -> "torch.Tensor":
+    """mel: [B, 1, T, bands], or [B, 4, T, bands] for a model that fuses.
+
+    A model that fuses has to be told which windows are longer than it hears, and its library tells it so of one in
+    each batch, drawn by chance, even where none is. Of a window on its own it says it always, and so do we: a row
+    depends on its window alone.
+    """
+    import torch
+
+    longer = torch.ones(len(mel), 1, dtype=torch.bool, device=mel.device)
+    rows: torch.Tensor = model.get_audio_features(input_features=mel, is_longer=longer).pooler_output
+    return rows
+
+
+def _ast(model: Any, mel: "torch.Tensor") -> "torch.Tensor":
+    rows: torch.Tensor = model(input_values=mel).pooler_output
+    return rows
+
+
+_FAMILIES = {
+    "clap": Family("ClapModel", "get_audio_features", lambda c: int(c.projection_dim), _clap),
+    "audio-spectrogram-transformer": Family("ASTModel", "pooler_output", lambda c: int(c.hidden_size), _ast),
+}
+
+
+def load(section: AudioEncoder, device: str) -> Encoder:
+    """Raises SpectrumError where a model cannot be had or hears less than a window."""
+    if section.kind == "none":
+        return Nothing(section.name, "audio")
+    if section.kind == "logmel":
+        return LogMel(section)
+    return Sound(section, transformer.load(section.model, _KEY, _FAMILIES, "AutoFeatureExtractor", device))
 
 
 class LogMel:
@@ -26,10 +71,9 @@ class LogMel:
 
     modality = "audio"
     dim = 2 * BANDS
-    batch = 256
 
     def __init__(self, section: AudioEncoder) -> None:
-        self.name = section.name
+        self.name, self.batch = section.name, section.batch
         self._windows, self._seconds = section.windows, section.window_seconds
         self._filters = mel_filters()
         self.recipe: Recipe = {
@@ -40,7 +84,7 @@ class LogMel:
             "decoder": backend(), "dtype": "float16",
         }
 
-    def read(self, decoder: Decoder, path: Path) -> Iterator[tuple[float, NDArray[Any]]]:
+    def read(self, decoder: Decoder, path: Path) -> Reading:
         return decoder.sound(path, self._windows, self._seconds, RATE)
 
     def prepare(self, item: NDArray[Any]) -> NDArray[np.float32]:
@@ -58,25 +102,42 @@ class LogMel:
         return batch
 
 
-class NoSound:
-    """Sound left out: no video has a row."""
+class Sound:
+    """A row a window of sound, as the model's library pools it."""
 
     modality = "audio"
-    dim = 1
-    batch = 1
 
-    def __init__(self, section: AudioEncoder) -> None:
-        self.name = section.name
-        self.recipe: Recipe = {"kind": "none"}
+    def __init__(self, section: AudioEncoder, loaded: Loaded) -> None:
+        self.name, self.batch, self.dim = section.name, section.batch, loaded.dim
+        self._loaded = loaded
+        self._windows, self._seconds = section.windows, section.window_seconds
+        self._rate = int(loaded.preprocess.sampling_rate)
+        heard = _heard(loaded.preprocess)
+        if section.window_seconds > heard:      # the library would cut it, CLAP's at a place drawn by chance
+            raise SpectrumError(f"encoders.audio.window_seconds: {section.window_seconds:g}, but {section.model} hears "
+                                f"{heard:g} s at a time; lower it, and raise encoders.audio.windows to hear more")
+        self.recipe: Recipe = {
+            **loaded.recipe, "rate": self._rate, "decoder": backend(), "dtype": "float16",
+            "sampling": {"times": "uniform", "windows": self._windows, "window_seconds": self._seconds},
+        }
 
-    def read(self, decoder: Decoder, path: Path) -> Iterator[tuple[float, NDArray[Any]]]:  # noqa: ARG002
-        return iter(())
+    def read(self, decoder: Decoder, path: Path) -> Reading:
+        return decoder.sound(path, self._windows, self._seconds, self._rate)
 
     def prepare(self, item: NDArray[Any]) -> NDArray[np.float32]:
-        return item.astype(np.float32)
+        """Samples [S] in -1 … 1 → what the model hears, [T, bands] or [1 or 4, T, bands], by its feature extractor."""
+        prepared = self._loaded.preprocess(item, sampling_rate=self._rate, return_tensors="np")
+        return np.asarray(prepared[self._loaded.preprocess.model_input_names[0]][0], np.float32)
 
     def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return batch
+        return self._loaded.encode(batch)
+
+
+def _heard(extractor: Any) -> float:
+    """Seconds that the feature extractor takes without cutting: CLAP's by samples, AST's by frames of 10 ms."""
+    if hasattr(extractor, "nb_max_samples"):
+        return float(extractor.nb_max_samples / extractor.sampling_rate)
+    return float(extractor.max_length / 100)
 
 
 def mel_filters() -> NDArray[np.float64]:

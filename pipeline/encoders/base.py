@@ -1,13 +1,13 @@
 """What an encoder is to extraction: it reads items from a video, prepares each and encodes batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decoder import Decoder
+from pipeline.decoder import Decoder, Reading
 
 Recipe = dict[str, Any]
 
@@ -25,17 +25,28 @@ class Encoder(Protocol):
     batch: int          # items an encode call
     recipe: Recipe
 
-    def read(self, decoder: Decoder, path: Path) -> Iterator[tuple[float, NDArray[Any]]]:
+    def read(self, decoder: Decoder, path: Path) -> Reading:
         """The video's items with their times in seconds, none where it lacks the modality.
 
         Raises MediaError.
         """
         ...
 
-    def prepare(self, item: NDArray[Any]) -> NDArray[np.float32]:
-        """One item as the model takes it, the same shape for each."""
+    def prepare(self, item: NDArray[Any]) -> NDArray[Any]:
+        """One item as `encode` takes it, of the same shape and type for each."""
         ...
 
-    def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Prepared items [B, …] → rows [B, dim]."""
+    def encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Prepared items [B, …] → rows [B, dim].
+
+        A row depends on its item alone: in a batch of the same shape, on no other item, on no place, and on no
+        number of threads.
+        """
         ...
+
+
+def on_device(load: Callable[..., Encoder], device: str, *arguments: Any) -> Encoder:
+    """`load(*arguments, device)` with the device that `device` (auto, cpu, cuda) means where this runs."""
+    from pipeline.device import device as found  # torch, which those who only name the protocol do without
+
+    return load(*arguments, str(found(device)))

@@ -35,7 +35,9 @@ class _BeforeTorchvision(MetaPathFinder):
 
 def install() -> None:
     """Call before torchvision, open_clip or transformers are first imported; once more does nothing."""
-    if "torchvision" not in sys.modules and not any(isinstance(f, _BeforeTorchvision) for f in sys.meta_path):
+    waits = any(isinstance(finder, _BeforeTorchvision) for finder in sys.meta_path)
+    # `_declared`: transformers looks for torchvision long before it imports it.
+    if "torchvision" not in sys.modules and not waits and not _declared:
         sys.meta_path.insert(0, _BeforeTorchvision())
 
 

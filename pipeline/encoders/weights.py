@@ -1,0 +1,186 @@
+"""Weights that exist already: in a folder, in the model hub's cache, or on the hub.
+
+    folder = folder_of("org/name", "encoders.audio.model", (CONFIG, WEIGHTS, PREPROCESSING))
+
+A model is named by a folder or by its hub id, `org/name` or `org/name@revision`. What the hub's cache holds is
+taken from there and the hub is not asked, so that a run repeats without a network; the recipe has a hash over
+the tensors, which tells two revisions apart. What cannot be had is told at once, in one sentence: libraries
+retry for minutes. Weights are read from safetensors alone: a pickle may run code.
+"""
+
+import hashlib
+import re
+import ssl
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from pipeline.errors import SpectrumError
+
+if TYPE_CHECKING:
+    import torch
+
+# Files that a model is made of; of the names in one tuple any will do.
+Wanted = tuple[str, ...]
+CONFIG: Wanted = ("config.json",)
+WEIGHTS: Wanted = ("model.safetensors", "model.safetensors.index.json")
+PREPROCESSING: Wanted = ("preprocessor_config.json",)
+TOKENIZER: Wanted = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_DOWNLOADED = ["*.json", "*.txt", "*.model", "model*.safetensors"]      # never a pickle, never code
+_PATIENCE = 2.0         # seconds for the server of the weights to answer at all
+
+
+def folder_of(model: str, key: str, wanted: Sequence[Wanted]) -> Path:
+    """The folder with the files of `model`, a folder or a hub id; what the cache lacks is downloaded.
+
+    key: the parameter that names the model. Raises SpectrumError that says which files are missing, where they were
+    looked for and how to provide them.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        missing = _missing(folder, wanted)
+        if missing:
+            raise SpectrumError(f"{key}: {folder} lacks {missing}{_pickle_note(folder)}; save the model there with "
+                                "transformers' save_pretrained, or give a hub id (org/name)")
+        return folder
+    from huggingface_hub.errors import HFValidationError
+
+    repository, _, revision = model.partition("@")
+    try:
+        if not _HUB_ID.fullmatch(model):
+            raise HFValidationError
+        cached = _cached(repository, revision or "main")
+    except HFValidationError:
+        raise SpectrumError(f"{key}: {model!r} is no folder and no hub id (org/name or org/name@revision)") from None
+    if cached is not None and not _missing(cached, wanted):
+        return cached
+    _check_reachable(model, key, wanted)
+    return _download(model, key, wanted)
+
+
+def check_server(source: str, what: str, give: str) -> None:
+    """Fails at once where the weights of `source` would have to be downloaded and cannot be.
+
+    source: a hub repository (`org/name/…`), an address, or `local-dir:…`. give: what to do instead of copying a
+    cache, as in "give its file in encoders.appearance.weights".
+    """
+    from huggingface_hub import constants
+
+    if source.startswith("local-dir:"):
+        return
+    if source.startswith("http"):
+        cache = Path("~/.cache/clip").expanduser() / Path(urlsplit(source).path).name
+        there, server = cache.exists(), source
+    else:
+        cache = _cache_folder("/".join(source.split("@")[0].split("/")[:2]))
+        there = any(file.suffix in (".safetensors", ".bin", ".pt") for file in cache.glob("snapshots/*/*"))
+        server = constants.ENDPOINT
+    if not there and (why := _out_of_reach(server)):
+        raise SpectrumError(f"{what}: {source} is not in the cache ({cache}) and {why}; download it elsewhere and put "
+                            f"it there, or {give}")
+
+
+def tensors_sha256(model: "torch.nn.Module") -> str:
+    """A hash over names, types, shapes and values of a model's tensors, whatever file they came from."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _missing(folder: Path, wanted: Sequence[Wanted]) -> str:
+    """The files of `wanted` that the folder lacks, for a sentence; "" where it has them all."""
+    return ", ".join(" or ".join(names) for names in wanted if not any((folder / name).is_file() for name in names))
+
+
+def _pickle_note(folder: Path) -> str:
+    """Why a pickle of weights beside them does not count."""
+    if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
+        return " (its .bin is a pickle, which may run code and is not read)"
+    return ""
+
+
+def _cached(repository: str, revision: str) -> Path | None:
+    """The repository's snapshot in the hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(repository, CONFIG[0], revision=revision)
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def _cache_folder(repository: str) -> Path:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model")
+
+
+def _check_reachable(model: str, key: str, wanted: Sequence[Wanted]) -> None:
+    from huggingface_hub import constants
+
+    why = _out_of_reach(constants.ENDPOINT)
+    if why:
+        files = ", ".join(" or ".join(names) for names in wanted)
+        raise SpectrumError(
+            f"{key}: {model} is no folder, its files ({files}) are not all in the cache "
+            f"({_cache_folder(model.partition('@')[0])}) and {why}; run `hf download {model.partition('@')[0]}` where "
+            "there is a network and copy the cache, or give a folder that holds them")
+
+
+def _download(model: str, key: str, wanted: Sequence[Wanted]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = model.partition("@")
+    try:
+        folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=_DOWNLOADED,
+                                        ignore_patterns=["*/*"]))
+    except Exception as error:      # a network, a server and a file system can fail in any way
+        raise SpectrumError(f"{key}: {model} cannot be downloaded ({one_line(error)}); check the name on the hub, or "
+                            "give a folder that holds the model") from None
+    missing = _missing(folder, wanted)
+    if missing:
+        raise SpectrumError(f"{key}: the hub's {model} has no {missing}; choose a revision that has "
+                            f"({repository}@refs/pr/…, where the hub's bot puts converted weights), or convert it once "
+                            "and give its folder")
+    return folder
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _out_of_reach(server: str) -> str:
+    """Why nothing can be downloaded from `server`; "" where it answers."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "the hub's offline switch (HF_HUB_OFFLINE) is set"
+    answers: list[bool] = []
+    # A thread, for looking up a name has no time limit of its own.
+    asking = threading.Thread(target=lambda: answers.append(_answers(server)), daemon=True)
+    asking.start()
+    asking.join(_PATIENCE)
+    return "" if answers and answers[0] else f"{urlsplit(server).hostname} cannot be reached"
+
+
+def _answers(server: str) -> bool:
+    """Whether the server says anything, be it a refusal. Goes through the proxy where there is one."""
+    try:
+        urlopen(Request(server, method="HEAD"), timeout=_PATIENCE).close()
+    except HTTPError:
+        return True
+    except URLError as error:       # its certificate is the downloading library's matter
+        return isinstance(error.reason, ssl.SSLError)
+    except OSError:
+        return False
+    return True
