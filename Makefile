@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # The extra that holds faiss: `make demo FAISS=gpu` on a machine with a GPU.
 FAISS  ?= cpu
+# The videos of `make bench`.
+CLIPS  ?= data/sample/clips
 # What the stages run is `python`: the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -32,8 +34,11 @@ lint: install   ## ruff and mypy
 	ruff check .
 	mypy
 
-bench: install   ## what benchmarks/ measures
-	python -m benchmarks
+bench: install   ## what benchmarks/ measures, on the sample's clips or CLIPS=a folder of videos
+	python -m benchmarks.retrieval
+	python -m benchmarks.decoding $(CLIPS)
+	python -m benchmarks.extraction $(CLIPS)
+	python -m benchmarks.captioner
 
 clean:   ## what the stages made; the environment and DVC's cache stay
 	rm -rf data indexes/[!R]* features/[!R]* models reports dvc.lock

@@ -8,32 +8,19 @@ readers end with all rows in memory; ours has tested every checksum. Both files 
 timed in turn, several times, and the ratio of the medians is told.
 """
 
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from benchmarks.timing import in_turn, medians
 from pipeline.files import fingerprint
 from pipeline.store import FeatureStore, Shard, shard_name, shard_of, write_index, write_shard
 
 ROUNDS = 7
 VIDEOS, FRAMES, DIM, SHARDS = 10_000, 28, 512, 16
-
-
-def in_turn(*runs: Callable[[], object]) -> list[float]:
-    """Median seconds of each, timed alternately so that a drift of the machine meets all; a first round warms up."""
-    seconds: list[list[float]] = [[] for _ in runs]
-    for _ in range(ROUNDS + 1):
-        for run, found in zip(runs, seconds, strict=True):
-            started = time.perf_counter()
-            run()
-            found.append(time.perf_counter() - started)
-    return [statistics.median(found[1:]) for found in seconds]
 
 
 def make(folder: Path, videos: int) -> list[str]:
@@ -71,8 +58,8 @@ def loading(folder: Path, videos: int = VIDEOS) -> dict[str, float]:
 
     if not np.array_equal(np.concatenate(flat(ids)), store(ids)):
         raise RuntimeError("the store and the flat file differ")
-    whole, whole_flat, part, part_flat = in_turn(lambda: store(ids), lambda: flat(ids),
-                                                 lambda: store(some), lambda: flat(some))
+    whole, whole_flat, part, part_flat = medians(in_turn(
+        ROUNDS, lambda: store(ids), lambda: flat(ids), lambda: store(some), lambda: flat(some)))
     return {"store_seconds": whole, "flat_seconds": whole_flat, "load_speedup": whole_flat / whole,
             "tenth_seconds": part, "tenth_flat_seconds": part_flat, "tenth_load_speedup": part_flat / part}
 

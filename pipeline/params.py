@@ -3,17 +3,21 @@
     params = load(["seed=1", "captioner.width=128"])
 
 An unknown key, a wrong type or an impossible value is an error that names the key. As a program it lays a
-preset (a part of such a file) over params.yaml, comments kept, so that `dvc repro` runs it:
+preset (a part of such a file) over params.yaml, comments kept, so that `dvc repro` or `dvc exp run` runs it:
 
-    python -m pipeline.params presets/folder.yaml dataset=mine data.videos=~/clips
+    python -m pipeline.params presets/folder.yaml dataset=mine data.videos=/my/clips
+
+A preset that names a data set starts afresh: what describes an experiment takes the defaults of this module
+first, so that nothing of an earlier preset is left. Any other preset is laid over what the file says.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from io import StringIO
+from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -30,22 +34,39 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0)]
 
-CaptionerModality = Literal["appearance", "audio", "text"]
+CaptionerModality = Literal["appearance", "audio", "motion", "text"]
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Data(Section):
-    """Where a data set comes from. Paths are relative to the project's root, or absolute."""
+Transformers = TypeVar("Transformers", "AudioEncoder", "MotionEncoder")
 
-    kind: Literal["sample", "folder"]
+
+def _needs_model(section: Transformers) -> Transformers:
+    if section.kind == "transformers" and not section.model:
+        raise ValueError("kind transformers needs a model: a hub id (org/name) or a folder")
+    return section
+
+
+class Data(Section):
+    """Where a data set comes from. Paths are relative to the project's root, or absolute.
+
+    `videos` is a folder, `captions` a file (`folder`) or the folder of the owners' files, `corpus` a file of
+    captions to retrieve from or the same as `captions`, which stands for the training captions.
+    `missing_videos`: what becomes of a published video without a file (`keep`: its features are imported).
+    `published_counts`: other counts than the published ones end the stage.
+    """
+
+    kind: Literal["sample", "folder", "msvd", "msrvtt", "emvidcap-s", "emvidcap-l", "emvidcap"]
     videos: str
     captions: str
     corpus: str
     validation: Share = 0.1
     test: Share = 0.2
+    missing_videos: Literal["error", "leave_out", "keep"] = "error"
+    published_counts: bool = True
 
 
 class Sample(Section):
@@ -68,38 +89,103 @@ class EncoderTraining(Section):
 
 
 class AppearanceEncoder(Section):
-    """An open_clip model: pictures, and the texts they are compared with."""
+    """An open_clip model: pictures, and the texts they are compared with.
+
+    `frames` are spread over each video; with `per_second` (above 0) it is so many a second instead. `features` is a
+    file of frames that are already encoded, and with weights `imported` `texts` is one of captions: docs/sharing.md.
+    """
 
     name: Slug
     model: str
     weights: str
     frames: Positive
+    per_second: Annotated[float, Field(ge=0)] = 0.0
     batch: Positive = 32
+    features: str = ""
+    texts: str = ""
+
+    @model_validator(mode="after")
+    def _imports_fit(self) -> "AppearanceEncoder":
+        if (self.weights == "imported") != bool(self.texts):
+            raise ValueError("weights imported and texts go together: a file of the captions' embeddings")
+        if self.texts and not self.features:
+            raise ValueError("texts are imported, so features must be: a file of the frames' embeddings")
+        if self.features and self.weights == "train":
+            raise ValueError("features are imported, so weights cannot be train: name the model that made them")
+        return self
 
 
 class AudioEncoder(Section):
+    """Windows of sound; `model`: hub id or folder, where `kind` is `transformers`."""
+
     name: Slug
-    kind: Literal["logmel", "none"]
+    kind: Literal["logmel", "transformers", "none"]
+    model: str = ""
     windows: Positive
     window_seconds: Annotated[float, Field(ge=0.025)]
+    batch: Positive = 32
+
+    @model_validator(mode="after")
+    def _has_model(self) -> "AudioEncoder":
+        return _needs_model(self)
+
+
+class MotionEncoder(Section):
+    """Windows of frames, as many a window as the model takes; `model` as in AudioEncoder."""
+
+    name: Slug = "motion"
+    kind: Literal["transformers", "none"] = "none"
+    model: str = ""
+    windows: Positive = 8
+    window_seconds: Rate = 2.0
+    batch: Positive = 8
+
+    @model_validator(mode="after")
+    def _has_model(self) -> "MotionEncoder":
+        return _needs_model(self)
 
 
 class Encoders(Section):
     appearance: AppearanceEncoder
     audio: AudioEncoder
+    motion: MotionEncoder = MotionEncoder()
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Encoders":
-        if self.appearance.name == self.audio.name:
-            raise ValueError("encoders.appearance.name and encoders.audio.name name one folder")
+        names = {"appearance": self.appearance.name, "audio": self.audio.name, "motion": self.motion.name}
+        for one, other in combinations(names, 2):
+            if names[one] == names[other]:
+                raise ValueError(f"encoders.{one}.name and encoders.{other}.name name one folder")
         return self
 
 
 class Extraction(Section):
+    """From videos to stores. `least_share`: a video of which less could be decoded counts as failed.
+
+    `memory`: MB of prepared frames and sound that may wait for the encoder. `save_every`: finished videos are saved
+    at least so often, in seconds; a run that is killed repeats no more than that.
+    """
+
     decoders: Annotated[int, Field(ge=0)] = 0
+    backend: Literal["pyav", "ffmpeg"] = "pyav"
     timeout: Rate = 120.0
     shards: Annotated[int, Field(ge=1, le=9999)] = 16
     allowed_failures: Share = 0.0
+    least_share: Share = 0.5
+    memory: Positive = 256
+    save_every: Annotated[float, Field(ge=0)] = 10.0
+
+
+class Cluster(Section):
+    """Processes that extract side by side: `none`, `local`, or the address of a dask scheduler.
+
+    `workers` are those of `local`; 0: one a GPU, or one a core where there is no GPU. `retries`: workers that may
+    die over one shard before the run ends.
+    """
+
+    scheduler: Annotated[str, Field(pattern=r"^(none|local|(tcp|tls|ucx|ws|wss)://.+)$")] = "none"
+    workers: Annotated[int, Field(ge=0)] = 0
+    retries: Annotated[int, Field(ge=0)] = 3
 
 
 class Retrieval(Section):
@@ -117,28 +203,55 @@ class Retrieval(Section):
 
 
 class Emotion(Section):
-    """Back ends of a caption's emotion probabilities (their weights), and the softmax temperatures."""
+    """Back ends of a caption's emotion probabilities (their weights), and the softmax temperatures.
+
+    `classifier_model` is a transformers sequence classifier, by hub id or folder; `classifier_labels` says which
+    categories its labels stand for: a map that ships, or a JSON file like those in pipeline/emotion/labels.
+    `calibrate` fits a temperature per back end on the training videos.
+    """
 
     words: Literal["evc-179", "ft-161"] = "evc-179"
     lexicon: Share = 0.5
     clip: Share = 0.5
+    classifier: Share = 0.0
+    classifier_model: str = ""
+    classifier_labels: str = "goemotions"
+    classifier_batch: Positive = 64
     clip_temperature: Rate = 0.02
+    calibrate: bool = False
     retrieval_temperature: Rate = 0.05
 
     @model_validator(mode="after")
     def _some_weight(self) -> "Emotion":
-        if self.lexicon + self.clip <= 0:
-            raise ValueError("lexicon and clip are both 0: at least one back end needs a weight")
+        if self.lexicon + self.clip + self.classifier <= 0:
+            raise ValueError("lexicon, clip and classifier are all 0: at least one back end needs a weight")
+        if self.classifier > 0 and not self.classifier_model:
+            raise ValueError("classifier needs a classifier_model: a hub id (org/name) or a folder")
         return self
 
 
 class Captioner(Section):
-    """The model. `vtai`, `cfb` and `aeb` switch the parts of the paper; both off is the baseline."""
+    """The model. `vtai`, `cfb` and `aeb` switch the parts of the paper; all off is the baseline.
 
-    modalities: tuple[CaptionerModality, ...] = ("appearance", "audio", "text")
+    VTAI reads `modalities`, the decoder those of them that `memory` names (none named: all). A modality that the
+    data set does not have is left out. What only `presets/care.yaml` changes is CARE's way of the same part.
+    """
+
+    modalities: tuple[CaptionerModality, ...] = ("appearance", "audio", "motion", "text")
+    memory: tuple[CaptionerModality, ...] = ()
     vtai: bool = True
     cfb: bool = True
     aeb: bool = True
+    standardise: bool = True
+    attributes: Literal["emotional", "one"] = "emotional"
+    matching: Literal["lexical", "semantic", "both"] = "lexical"
+    matching_threshold: Share = 0.5
+    detector: Literal["layered", "linear"] = "layered"
+    prior: bool = True
+    theme: Literal["coarse-to-fine", "linear"] = "coarse-to-fine"
+    layer_norm: Literal["before", "after"] = "before"
+    activation: Literal["gelu", "relu"] = "gelu"
+    tied: bool = True
     width: Positive = 512
     heads: Positive = 8
     layers: Positive = 1
@@ -150,33 +263,77 @@ class Captioner(Section):
     word_count: Positive = 3
     max_words: Positive = 30
 
+    @property
+    def remembered(self) -> tuple[CaptionerModality, ...]:
+        """The modalities that the decoder attends to."""
+        return self.memory or self.modalities
+
     @model_validator(mode="after")
     def _parts_fit(self) -> "Captioner":
         if self.width % self.heads:
             raise ValueError(f"width ({self.width}) is not a multiple of heads ({self.heads})")
         if (self.cfb or self.aeb) and not self.vtai:
             raise ValueError("cfb and aeb read the attributes that vtai predicts: they need vtai=true")
-        if "appearance" not in self.modalities:
-            raise ValueError("modalities must hold appearance")
+        if "appearance" not in self.modalities or "appearance" not in self.remembered:
+            raise ValueError("modalities, and memory where it names any, must hold appearance")
+        if not set(self.memory) <= set(self.modalities):
+            raise ValueError("memory names a modality that is not among modalities")
         return self
 
 
 class Training(Section):
+    """How the captioner learns.
+
+    A batch is `captions` random captions mixed over all videos or, where that is 0, `videos` whole videos with
+    all their captions. The rate warms up over the first `warmup` of the steps; then it falls along half a cosine
+    (`cosine`), or is multiplied by `decay` an epoch (`decay`). `adam` adds `weight_decay` to the gradient of every
+    parameter, `adamw` takes it off the matrices. `ema` is the decay of an average of the weights, which is then
+    what is validated and kept (0: none). `keep` names the validation score that chooses the epoch; after
+    `patience` epochs without a gain the phase ends (0: never). `seeds` trainings begin at the seeds seed,
+    seed + 1, …; the one that validates best is kept. The `self_critical_*` of an optional last phase: its reward
+    is CIDEr-D + `emotion_reward` x the share of right less wrong emotions.
+    """
+
     epochs: Positive = 50
     videos: Positive = 16
+    captions: Annotated[int, Field(ge=0)] = 0
+    optimiser: Literal["adamw", "adam"] = "adamw"
     learning_rate: Rate = 5e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-3
+    schedule: Literal["cosine", "decay"] = "cosine"
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.9
     warmup: Share = 0.05
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     attribute_weight: Annotated[float, Field(ge=0)] = 1.0
     plain_weight: Annotated[float, Field(gt=0, le=1)] = 1.0
     clip_norm: Rate = 5.0
+    keep: Literal["cider", "cfs", "mean"] = "cfs"
+    patience: Annotated[int, Field(ge=0)] = 0
+    seeds: Positive = 1
+    self_critical_epochs: Annotated[int, Field(ge=0)] = 0
+    self_critical_samples: Annotated[int, Field(ge=2)] = 5
+    self_critical_learning_rate: Rate = 5e-5
+    emotion_reward: Annotated[float, Field(ge=0)] = 0.25
 
 
 class Decoding(Section):
+    """Beam search (`beam: 1` is greedy) or `beam` random captions a video (`sample`), the best score first.
+
+    A score is Σ log p / length ** `length_power`. No `no_repeat` words in a row occur twice in a caption (0: they
+    may). `temperature`, `top_p` and `seed` are of `sample`. `consensus` is the weight of the candidates' agreement
+    with a beam beside its score (0: none): see pipeline/captioner/consensus.py.
+    """
+
+    method: Literal["beam", "sample"] = "beam"
     beam: Positive = 5
     batch: Positive = 64
     length_power: Annotated[float, Field(ge=0)] = 1.0
+    no_repeat: Annotated[int, Field(ge=0)] = 0
+    consensus: Annotated[float, Field(ge=0)] = 0.0
+    temperature: Rate = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Metrics(Section):
@@ -194,12 +351,20 @@ class Params(Section):
     encoder: EncoderTraining
     encoders: Encoders
     extraction: Extraction = Extraction()
+    cluster: Cluster = Cluster()
     retrieval: Retrieval = Retrieval()
     emotion: Emotion = Emotion()
     captioner: Captioner = Captioner()
     training: Training = Training()
     decoding: Decoding = Decoding()
     metrics: Metrics = Metrics()
+
+    @model_validator(mode="after")
+    def _clip_has_a_text_tower(self) -> "Params":
+        if self.encoders.appearance.weights == "imported" and self.emotion.clip > 0:
+            raise ValueError("emotion.clip puts questions to a text tower, and imported texts are captions alone; "
+                             "set emotion.clip=0")
+        return self
 
 
 def load(overrides: Sequence[str] = (), path: Path = DEFAULT) -> Params:
@@ -212,8 +377,10 @@ def load(overrides: Sequence[str] = (), path: Path = DEFAULT) -> Params:
 
 def read(path: Path) -> dict[str, Any]:
     """The tree of a YAML file, with what writing it back needs to keep its comments."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
     try:
-        tree = YAML().load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpectrumError(f"{path}: no such file; run from the project's root, where params.yaml is") from None
     except (YAMLError, UnicodeDecodeError) as error:
@@ -252,9 +419,36 @@ def lay_over(tree: dict[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def afresh(tree: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `tree` in which what describes an experiment has its default, where it has one.
+
+    What describes the machine (device, extraction, cluster, metrics) stays.
+    """
+    tree = deepcopy(tree)
+    _reset(tree, Params, ("seed", "data", "encoders", "retrieval", "emotion", "captioner", "training", "decoding"))
+    return tree
+
+
+def _reset(node: Any, section: type[BaseModel], names: Iterable[str]) -> None:
+    for name in names:
+        if not isinstance(node, dict) or name not in node:
+            continue
+        field = section.model_fields[name]
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            _reset(node[name], field.annotation, field.annotation.model_fields)
+        elif not field.is_required():
+            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            if node[name] != default:       # what says the same keeps its spelling
+                node[name] = default
+
+
 def apply(preset: Path, overrides: Sequence[str], path: Path = DEFAULT) -> Params:
-    """Lays `preset`, then `overrides`, over the file `path`, which stays as it was if the result is not valid."""
-    tree = override(lay_over(read(path), read(preset)), overrides)
+    """Lays `preset`, then `overrides`, over the file `path`, which stays as it was if the result is not valid.
+
+    A preset that names a data set is laid over the defaults, see `afresh`.
+    """
+    tree, over = read(path), read(preset)
+    tree = override(lay_over(afresh(tree) if "dataset" in over else tree, over), overrides)
     params = validate(tree, source=str(preset))
     text = StringIO()
     YAML().dump(tree, text)
@@ -288,10 +482,10 @@ def main(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
     params_file: Annotated[Path, typer.Option("--params", help="the file it is laid over")] = DEFAULT,
 ) -> None:
-    """Lay a preset over params.yaml; `git diff params.yaml` shows what changed, `git restore params.yaml` undoes it."""
+    """Lay a preset over params.yaml; `git diff params.yaml` shows what changed, presets/sample.yaml undoes it."""
     with readable_errors():
         params = apply(preset, overrides or [], params_file)
-        print(f"{params_file}: now data set {params.dataset!r}; run it with `dvc repro`")
+        print(f"{params_file}: now data set {params.dataset!r}; run it with `dvc repro` or `dvc exp run`")
 
 
 if __name__ == "__main__":

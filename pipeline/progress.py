@@ -11,11 +11,15 @@ _LOG_EVERY = 15.0  # seconds between lines where there is no terminal
 
 
 class Bar:
-    """`with Bar("extract", total=560, unit="videos") as bar: bar.advance(8, "2 failed")`."""
+    """`with Bar("extract", total=560, unit="videos", inner="frames") as bar: bar.advance(8, "2 failed", inner=64)`.
 
-    def __init__(self, title: str, total: int, unit: str) -> None:
-        self.title, self.total, self.unit = title, total, unit
-        self.done = 0
+    `inner` is what each unit is made of, whose rate is told, too.
+    """
+
+    def __init__(self, title: str, total: int, unit: str, inner: str = "") -> None:
+        self.title, self.total, self.unit, self.inner = title, total, unit, inner
+        self.done = self.inner_done = 0
+        self._note = ""
         self._started = self._logged = time.monotonic()
         self._console = Console(stderr=True)
         self._bar = Progress(
@@ -33,22 +37,25 @@ class Bar:
                  trace: TracebackType | None) -> None:
         self._bar.stop()
         if kind is None and not self._console.is_terminal:
-            self._log("")
+            self._log()
 
-    def advance(self, count: int = 1, note: str = "") -> None:
+    def advance(self, count: int = 1, note: str = "", inner: int = 0) -> None:
         """`count` more are done; `note` stands behind the bar (failures so far, the last score)."""
-        self.done += count
-        self._bar.update(self._task, advance=count, rate=f"{self._rate():.1f} {self.unit}/s", note=note)
+        self.done, self.inner_done = self.done + count, self.inner_done + inner
+        self._note = note
+        self._bar.update(self._task, advance=count, rate=self._rates(), note=note)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._logged > _LOG_EVERY:
             self._logged = now
-            self._log(note)
+            self._log()
 
-    def _rate(self) -> float:
-        return self.done / max(time.monotonic() - self._started, 1e-6)
+    def _rates(self) -> str:
+        seconds = max(time.monotonic() - self._started, 1e-6)
+        told = f"{self.done / seconds:.1f} {self.unit}/s"
+        return told + (f", {self.inner_done / seconds:.1f} {self.inner}/s" if self.inner else "")
 
-    def _log(self, note: str) -> None:
-        rate = self._rate()
-        remaining = (self.total - self.done) / rate if rate > 0 else 0.0
-        print(f"{self.title}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s, {remaining:.0f} s left"
-              + (f", {note}" if note else ""), file=sys.stderr, flush=True)
+    def _log(self) -> None:
+        seconds = time.monotonic() - self._started
+        remaining = (self.total - self.done) * seconds / self.done if self.done else 0.0
+        print(f"{self.title}: {self.done}/{self.total} {self.unit}, {self._rates()}, {remaining:.0f} s left"
+              + (f", {self._note}" if self._note else ""), file=sys.stderr, flush=True)

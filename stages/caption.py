@@ -3,6 +3,7 @@
     python -m stages.caption holiday.mp4 clips/*.mkv
     python -m stages.caption --json holiday.mp4 > captions.jsonl      # with all beams, emotions, attributes, candidates
     python -m stages.caption holiday.mp4 --set decoding.beam=10
+    python -m stages.caption --checkpoint models/sample/baseline holiday.mp4
 
 Exit status: 0 every file has its caption, 1 some file could not be read (the others are captioned all the same).
 """
@@ -18,7 +19,9 @@ from pipeline import index
 from pipeline.captioner import checkpoint
 from pipeline.captioner.own_clip import OwnClips
 from pipeline.device import device
-from pipeline.encoders import appearance, audio
+from pipeline.emotion.backends import Backends
+from pipeline.emotion.prior import Emotions
+from pipeline.encoders import appearance, audio, motion
 from pipeline.errors import SpectrumError, readable_errors, tell
 from pipeline.params import DEFAULT, load
 from pipeline.paths import Paths
@@ -32,11 +35,13 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="a line of JSON a file")] = False,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a parameter")] = None,
+    folder: Annotated[Path | None, typer.Option(
+        "--checkpoint", metavar="FOLDER", help="the captioner; without it, the graph's own")] = None,
     params_file: ParamsFile = DEFAULT,
 ) -> None:
     failed = 0
     with readable_errors():
-        clips = _open(overrides or [], params_file)
+        clips = _open(overrides or [], params_file, folder)
         for path in files:
             try:
                 caption, candidates = clips.caption(path)
@@ -44,22 +49,25 @@ def main(
                 tell(error)
                 failed += 1
                 continue
-            found = caption.as_json() | {"candidates": [{"text": text, "score": round(score, 4)}
-                                                        for text, score in candidates]}
+            found = caption.as_json(candidates)
             print(json.dumps(found, ensure_ascii=False) if as_json else _told(found), flush=True)
     sys.exit(failed > 0)
 
 
-def _open(overrides: list[str], params_file: Path) -> OwnClips:
+def _open(overrides: list[str], params_file: Path, folder: Path | None) -> OwnClips:
     params = load(overrides, params_file)
     paths = Paths.of(params)
     where = device(params.device)
-    trained = checkpoint.load(paths.captioner, where)
+    trained = checkpoint.load(folder or paths.captioner, where)
     pictures = appearance.load(params.encoders.appearance, paths.encoder, str(where))
     if pictures.recipe["untrained"]:
         print("warning: the picture encoder has untrained weights; the captions mean nothing", file=sys.stderr)
     captions = index.open_index(paths.index, index.model_id(pictures.recipe))
-    return OwnClips(trained, pictures, audio.load(params.encoders.audio), captions, params)
+    temperatures = Emotions.stored_temperatures(paths.emotion) if params.emotion.calibrate else {}
+    emotions = Backends(params.emotion, captions, pictures.encode_texts, str(where)).calibrated(temperatures)
+    sound = audio.load(params.encoders.audio, str(where))
+    windows = motion.load(params.encoders.motion, str(where))
+    return OwnClips(trained, pictures, sound, windows, captions, emotions, params)
 
 
 def _told(found: dict[str, list[dict[str, str | float]]]) -> str:

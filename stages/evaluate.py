@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.captioner import beam, checkpoint
+from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.sources import Sources
 from pipeline.device import device
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.files import read_json, write_json, write_jsonl
 from pipeline.manifest import Manifest
+from pipeline.metrics.attributes import mean_average_precision
 from pipeline.metrics.evaluation import evaluate
 from pipeline.params import Params
 from pipeline.paths import Paths
@@ -32,25 +35,25 @@ def run(params: Params, paths: Paths) -> Summary:
     shown = [*tested, *unscored]
 
     started = time.monotonic()
-    captions = captions_of(paths.captioner, sources, shown, params)
-    baseline = captions_of(paths.baseline, sources, shown, params)
+    model, baseline = (_Captioner(folder, sources, params) for folder in (paths.captioner, paths.baseline))
+    captions, plain = model.captions(shown), baseline.captions(tested)
     decoded = time.monotonic()
 
     candidates = sources.candidates.select(shown)
-    texts = [[sources.index.texts[row] for row in rows] for rows in candidates.rows[:, : params.retrieval.used]]
+    texts = [found[: params.retrieval.used] for found in sources.candidate_texts(shown)]
     write_jsonl(paths.reports / "predictions.jsonl", (
-        caption.as_json() | {"candidates": [{"text": text, "score": round(float(score), 4)}
-                                            for text, score in zip(found, scores, strict=False)]}
+        caption.as_json(zip(found, scores.tolist(), strict=False))
         for caption, found, scores in zip(captions, texts, candidates.scores, strict=True)))
 
     metrics = evaluate(
         predictions={caption.video_id: caption.text for caption in captions[: len(tested)]},
-        others={"baseline": {caption.video_id: caption.text for caption in baseline[: len(tested)]}},
+        others={"baseline": {caption.video_id: caption.text for caption in plain}},
         references={video: manifest.captions_of[video] for video in tested},
         nearest={video: found[0] for video, found in zip(tested, texts, strict=False)},
         training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")},
         taxonomy=Taxonomy.load(params.emotion.words), seed=params.seed, timeout=params.metrics.timeout,
     )
+    metrics["attributes"] = model.attributes(tested, manifest)
     metrics["retrieval"] = read_json(paths.retrieval)
     metrics["untrained"] = sources.appearance.recipe["untrained"]
     write_json(paths.reports / "metrics.json", metrics)
@@ -70,11 +73,37 @@ def table(metrics: dict[str, Any]) -> Table:
     return found
 
 
-def captions_of(folder: Path, sources: Sources, videos: Sequence[str], params: Params) -> list[beam.Caption]:
-    loaded = checkpoint.load(folder, device(params.device))
-    checkpoint.refuse_other_recipes(loaded, sources.recipes)
-    inputs = sources.inputs(videos, loaded.model.section.modalities, params.retrieval.used)
-    return beam.caption(loaded.model, loaded.vocabulary, loaded.attributes, inputs, params.decoding)
+class _Captioner:
+    """A trained captioner with the inputs that it reads."""
+
+    def __init__(self, folder: Path, sources: Sources, params: Params) -> None:
+        self.trained = checkpoint.load(folder, device(params.device))
+        checkpoint.refuse_other_recipes(self.trained, sources.recipes)
+        self.sources, self.params = sources, params
+
+    def captions(self, videos: Sequence[str]) -> list[beam.Caption]:
+        found = beam.caption(self.trained.model, self.trained.vocabulary, self.trained.attributes,
+                             self._inputs(videos), self.params.decoding)
+        return self.sources.agreed(found, self.params.decoding.consensus)
+
+    def attributes(self, videos: Sequence[str], manifest: Manifest) -> dict[str, float | None]:
+        """How well VTAI finds the attributes that the references have, by their words; {} without VTAI."""
+        inputs, batch = self._inputs(videos), self.params.decoding.batch
+        parts = []
+        with torch.inference_mode():
+            for first in range(0, len(videos), batch):
+                chosen = inputs.select(range(first, min(first + batch, len(videos)))).to(self.trained.model.device)
+                logits = self.trained.model.encode(chosen).attribute_logits
+                if logits is None:
+                    return {}
+                parts.append(logits.float().cpu())
+        found, wanted = torch.cat(parts), self.trained.attributes.targets([manifest.captions_of[v] for v in videos])
+        split = len(self.trained.attributes.universal)
+        return {"universal_map": mean_average_precision(found[:, :split], wanted[:, :split]),
+                "emotional_map": mean_average_precision(found[:, split:], wanted[:, split:])}
+
+    def _inputs(self, videos: Sequence[str]) -> Inputs:
+        return self.sources.inputs(videos, self.trained.model.section.modalities, self.params.retrieval.used)
 
 
 if __name__ == "__main__":

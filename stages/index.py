@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline import index
 from pipeline.device import device
-from pipeline.encoders import appearance
+from pipeline.encoders.imported import text_encoder
 from pipeline.manifest import Manifest
 from pipeline.params import Params
 from pipeline.paths import Paths
@@ -24,7 +24,7 @@ PART = 2048     # captions between two steps of the bar
 def run(params: Params, paths: Paths) -> Summary:
     manifest = Manifest.load(paths.data)
     captions = index.distinct(manifest.corpus)
-    encoder = appearance.load(params.encoders.appearance, paths.encoder, str(device(params.device)))
+    encoder = text_encoder(params.encoders.appearance, paths.encoder, str(device(params.device)))
     started = time.monotonic()
     embeddings = np.empty((len(captions), encoder.dim), np.float32)
     with Bar("encode", len(captions), "captions") as bar:

@@ -19,12 +19,13 @@ from pipeline.manifest import Manifest
 from pipeline.params import Params
 from pipeline.paths import Paths
 from pipeline.report.page import ReportData, render
+from pipeline.sampling import Uniform
 from pipeline.store import FeatureStore
 from stages.command import Summary, stage
 
 STRIP = 4       # frames of a video that the page shows
 HEIGHT = 128    # pixels
-ORDER = ("prepare", "encoder", "extract-appearance", "extract-audio", "index", "retrieve", "emotion",
+ORDER = ("prepare", "encoder", "extract-appearance", "extract-audio", "extract-motion", "index", "retrieve", "emotion",
          "train-captioner", "train-baseline", "evaluate")
 
 
@@ -34,7 +35,7 @@ def run(params: Params, paths: Paths) -> Summary:
     path_of = {video.id: Path(video.path) for video in manifest.videos}
     with (paths.captioner / "curves.csv").open(newline="") as file:
         history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    with Decoder(params.extraction.timeout) as decoder:
+    with Decoder(params.extraction.timeout, params.extraction.backend) as decoder:
         page = render(ReportData(
             dataset=params.dataset,
             metrics=read_json(paths.reports / "metrics.json"),
@@ -57,7 +58,7 @@ def strip(decoder: Decoder, path: Path) -> list[bytes]:
     """A few frames as JPEG; none where the file cannot be read any more: the page shows its caption all the same."""
     pictures = []
     try:
-        for _, frame in decoder.frames(path, STRIP):
+        for _, frame in decoder.frames(path, Uniform(STRIP)):
             picture = Image.fromarray(frame)
             picture.thumbnail((4 * HEIGHT, HEIGHT))
             buffer = io.BytesIO()

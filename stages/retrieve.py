@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline import index
 from pipeline.device import device
-from pipeline.encoders import appearance
+from pipeline.encoders.imported import text_encoder
 from pipeline.files import write_json
 from pipeline.manifest import Manifest
 from pipeline.metrics.retrieval import retrieval_scores
@@ -36,7 +36,7 @@ def run(params: Params, paths: Paths) -> Summary:
     index.Candidates(tuple(ids), rows, scores, captions.recipe_id).write(paths.candidates)
 
     tested = [video for video in manifest.ids("test") if video in store]
-    encoder = appearance.load(params.encoders.appearance, paths.encoder, str(device(params.device)))
+    encoder = text_encoder(params.encoders.appearance, paths.encoder, str(device(params.device)))
     texts = encoder.encode_texts([manifest.captions_of[video][0] for video in tested])
     similarity = texts @ index.queries(store, tested).T
     found = retrieval_scores(similarity, np.arange(len(tested)))

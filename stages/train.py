@@ -1,15 +1,20 @@
 """Train the captioner on the cached tensors, and beside it the baseline without VTAI and HCOT.
 
     python -m stages.train                        # both
-    python -m stages.train --only captioner training.epochs=10 seed=1
+    python -m stages.train --only captioner training.epochs=10 training.seeds=3
 
-Makes models/<dataset>/{captioner,baseline}: captioner.safetensors, captioner.json and curves.csv. The epoch of
-the best validation CFS is kept.
+Makes models/<dataset>/{captioner,baseline}: captioner.safetensors, captioner.json, README.md (the model card) and
+curves.csv. The epoch, and of several seeds the seed, of the best validation score (training.keep) is kept. What
+is killed goes on from models/<dataset>/.state, which is removed at the end.
 """
 
+import contextlib
 import csv
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
-from pipeline.captioner import checkpoint, training
+from pipeline.captioner import ablation, card, checkpoint, seeds, training
 from pipeline.captioner.sources import Sources
 from pipeline.device import device
 from pipeline.emotion.taxonomy import Taxonomy
@@ -27,27 +32,52 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     manifest = Manifest.load(paths.data)
     sources = Sources.open(paths)
     train, validation = (sources.present(manifest.ids(split)) for split in ("train", "validation"))
-    off = {} if part == "captioner" else {"vtai": False, "cfb": False, "aeb": False}
-    section = params.captioner.model_copy(update=off)
-    with Bar(f"train {part}", params.training.epochs, "epochs") as bar:
-        trained = training.train(
+    section = params.captioner if part == "captioner" else ablation.BASELINE.of(params.captioner)
+    learned = {video: manifest.captions_of[video] for video in train}
+    numbers = range(params.seed, params.seed + params.training.seeds)
+    epochs = params.training.epochs + params.training.self_critical_epochs
+    with Bar(f"train {part}", epochs * len(numbers), "epochs") as bar:
+        runs = [training.train(
             section, params.training, params.decoding,
-            sources.inputs(train, section.modalities, params.retrieval.used),
-            {video: manifest.captions_of[video] for video in train},
+            sources.inputs(train, section.modalities, params.retrieval.used), learned,
             sources.inputs(validation, section.modalities, params.retrieval.used),
             {video: manifest.captions_of[video] for video in validation},
-            Taxonomy.load(params.emotion.words), params.seed, device(params.device),
+            Taxonomy.load(params.emotion.words), seed, device(params.device),
             log=lambda epoch: bar.advance(1, f"validation CFS {epoch['validation_cfs']:.3f}"),
-        )
+            state=paths.state / part / f"seed-{seed}.safetensors",
+        ) for seed in numbers]
+    kept = seeds.best_of(runs, params.training.keep)
     folder = paths.captioner if part == "captioner" else paths.baseline
-    checkpoint.save(folder, trained, training=params.training, dataset=params.dataset, taxonomy=params.emotion.words,
-                    recipes=sources.recipes, seed=params.seed)
-    with published(folder / "curves.csv") as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(trained.history[0]))
-        writer.writeheader()
-        writer.writerows(trained.history)
-    return {"parameters": sum(p.numel() for p in trained.model.parameters()), "vocabulary": len(trained.vocabulary),
-            "attributes": len(trained.attributes), "best": trained.best, "left_out": sources.left_out}
+    parameters = sum(p.numel() for p in kept.model.parameters())
+    checkpoint.save(folder, kept, training=params.training, dataset=params.dataset, taxonomy=params.emotion.words,
+                    recipes=sources.recipes)
+    card.write(folder, card.Seen(
+        len(train), sum(map(len, learned.values())), len(validation), {one.seed: one.best for one in runs},
+        bool(sources.appearance.recipe["untrained"]), parameters))
+    _write_curves(folder, kept, runs)
+    shutil.rmtree(paths.state / part)
+    with contextlib.suppress(OSError):      # another part is under way
+        paths.state.rmdir()
+    return {"parameters": parameters, "vocabulary": len(kept.vocabulary), "attributes": len(kept.attributes),
+            "best": kept.best, "seed": kept.seed,
+            "seeds": {str(one.seed): one.best for one in runs},
+            "over_seeds": {key: seeds.spread([one.best[key] for one in runs])
+                           for key in ("validation_cider", "validation_cfs")},
+            "left_out": sources.left_out}
+
+
+def _write_curves(folder: Path, kept: training.Trained, runs: Sequence[training.Trained]) -> None:
+    """curves.csv of the kept seed; of several, curves-seed-<n>.csv of each."""
+    for earlier in folder.glob("curves-seed-*.csv"):
+        earlier.unlink()
+    of = {"curves.csv": kept}
+    if len(runs) > 1:
+        of |= {f"curves-seed-{one.seed}.csv": one for one in runs}
+    for name, trained in of.items():
+        with published(folder / name) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(trained.history[0]))
+            writer.writeheader()
+            writer.writerows(trained.history)
 
 
 if __name__ == "__main__":

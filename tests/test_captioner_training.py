@@ -1,24 +1,28 @@
-"""Training on a synthetic world, and the checkpoint that comes of it."""
+"""Training on a synthetic world."""
 
-import json
 from collections import Counter
-from pathlib import Path
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from captioner_world import FACTORS, TAXONOMY, world
 
 from pipeline import params
-from pipeline.captioner import checkpoint, training
+from pipeline.captioner import seeds, training
+from pipeline.captioner.batches import CaptionSet
 from pipeline.captioner.beam import caption
 from pipeline.captioner.inputs import Inputs, Modality
-from pipeline.captioner.training import Trained, cider, train
+from pipeline.captioner.optimisation import Phase
+from pipeline.captioner.training import CrossEntropy, Trained, cider, train
+from pipeline.captioner.vocabulary import Vocabulary
 from pipeline.errors import SpectrumError
+from pipeline.text import clean
+from pipeline.text import words as words_of
 
 SECTION = params.Captioner(width=32, heads=2, feedforward=64, dropout=0.1, word_count=2, universal_words=50,
                            embedded_attributes=6, max_words=12)
 TRAINING = params.Training(epochs=8, videos=12, learning_rate=4e-3)
-RECIPES = {"appearance": "a1", "audio": "b2"}
 
 
 def learn(section: params.Captioner = SECTION, epochs: int = 8, seed: int = 0, videos: int = 150,
@@ -34,13 +38,6 @@ def learn(section: params.Captioner = SECTION, epochs: int = 8, seed: int = 0, v
 @pytest.fixture(scope="module")
 def full() -> Trained:
     return learn()[0]
-
-
-@pytest.fixture
-def saved(full: Trained, tmp_path: Path) -> Path:
-    checkpoint.save(tmp_path, full, training=TRAINING, dataset="world", taxonomy=TAXONOMY.name,
-                    recipes=RECIPES, seed=0)
-    return tmp_path
 
 
 def test_it_learns_what_is_seen_and_heard(full: Trained) -> None:
@@ -138,52 +135,94 @@ def test_a_loss_that_is_no_number_is_an_error() -> None:
         train(SECTION, TRAINING, params.Decoding(), broken, captions, inputs, captions, TAXONOMY, 0, "cpu")
 
 
-def test_a_checkpoint_captions_as_its_model_did(full: Trained, saved: Path) -> None:
-    inputs, _ = world(15, seed=6, silent=2)
-    loaded = checkpoint.load(saved)
-    assert caption(loaded.model, loaded.vocabulary, loaded.attributes, inputs, params.Decoding()) == caption(
-        full.model, full.vocabulary, full.attributes, inputs, params.Decoding())
-    assert (loaded.dataset, loaded.taxonomy, loaded.seed) == ("world", TAXONOMY.name, 0)
-    assert loaded.recipes == RECIPES
-    assert loaded.best == full.best and loaded.model.section == SECTION
-    assert sorted(path.name for path in saved.iterdir()) == ["captioner.json", "captioner.safetensors"]
+@pytest.mark.parametrize("settings", [
+    {"captions": 16}, {"schedule": "decay", "decay": 0.9, "warmup": 0.0, "optimiser": "adam"}, {"ema": 0.9},
+], ids=["mixed", "decay", "ema"])
+def test_other_ways_to_learn(settings: dict[str, object]) -> None:
+    inputs, captions = world(40, seed=1)
+    validation, references = world(20, seed=2)
+    chosen = params.Training.model_validate(TRAINING.model_dump() | {"epochs": 4} | settings)
+    history = train(SECTION, chosen, params.Decoding(), inputs, captions, validation, references, TAXONOMY, 0,
+                    "cpu").history
+    assert history[-1]["caption_loss"] < 0.8 * history[0]["caption_loss"]
+    assert history[-1]["validation_cider"] > 0.2
+    if chosen.schedule == "decay":
+        assert [record["learning_rate"] for record in history] == pytest.approx([4e-3, 3.6e-3, 3.24e-3, 2.916e-3])
 
 
-def test_other_recipes_are_refused(saved: Path) -> None:
-    loaded = checkpoint.load(saved)
-    checkpoint.refuse_other_recipes(loaded, RECIPES | {"motion": "new"})
-    with pytest.raises(SpectrumError, match=r"audio of recipe b2, not c3"):
-        checkpoint.refuse_other_recipes(loaded, RECIPES | {"audio": "c3"})
-    with pytest.raises(SpectrumError, match=r"audio of recipe b2, not None"):
-        checkpoint.refuse_other_recipes(loaded, {"appearance": "a1"})
+def test_a_mixed_batch_is_the_same_captions_whatever_their_videos() -> None:
+    _, captions = world(5, seed=1)
+    texts = [captions[video] for video in captions]
+    vocabulary = Vocabulary.build([text for own in texts for text in own], 1)
+    sentences = CaptionSet(texts, vocabulary, TAXONOMY, 12, 1.0)
+    assert len(sentences) == 15
+    every = sentences.mixed(np.arange(15)[::-1], "cpu")
+    whole = sentences.batch(range(5), "cpu")
+    assert torch.equal(every.words, whole.words) and torch.equal(every.video_of_word, whole.video_of_word)
+    some = sentences.mixed(np.array([14, 3, 4]), "cpu")
+    assert some.videos.tolist() == [1, 4] and some.packing.rows == 3 and some.captions == 3
+    assert vocabulary.decode(some.targets.tolist()) == " ".join(words_of(texts[1][0]))
 
 
-def edit(folder: Path, **changes: object) -> None:
-    path = folder / checkpoint.DESCRIPTION
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+def test_the_average_is_what_is_validated_and_kept_and_the_weights_go_on() -> None:
+    inputs, captions = world(20, seed=1)
+    texts = [captions[video] for video in inputs.ids]
+    trained = train(SECTION, TRAINING.model_copy(update={"epochs": 1}), params.Decoding(), inputs, captions, inputs,
+                    captions, TAXONOMY, 0, "cpu")
+    settings = TRAINING.model_copy(update={"epochs": 1, "ema": 0.5})
+    sentences = CaptionSet(texts, trained.vocabulary, TAXONOMY, 12, 1.0)
+    targets = trained.attributes.targets(texts)
+    phase = Phase(trained.model, CrossEntropy(trained.model, settings, inputs, sentences, targets, 0), settings)
+    before = [p.detach().clone() for p in phase.parameters]
+    seen: list[list[torch.Tensor]] = []
+    phase.epoch(lambda: seen.append([p.detach().clone() for p in phase.parameters]))
+    one, two = seen[1], [p.detach().clone() for p in phase.parameters]        # after each of the two steps
+    with phase.averaged():
+        for start, first, last, found in zip(before, one, two, phase.parameters, strict=True):
+            # decays (1 + step) / (10 + step) while they are below 0.5
+            average = start * 2 / 11 + first * 9 / 11
+            assert torch.allclose(found, average * 3 / 12 + last * 9 / 12, atol=1e-6)
+    assert all(torch.equal(a, b) for a, b in zip(two, phase.parameters, strict=True))
 
 
-def test_broken_checkpoints_are_refused(saved: Path) -> None:
-    described = json.loads((saved / checkpoint.DESCRIPTION).read_text())
-    for changes, words in (
-        ({"schema": 99}, "schema 1"),
-        ({"vocabulary": described["vocabulary"][:-1]}, "words, found"),
-        ({"captioner": described["captioner"] | {"width": 48}}, "of shape"),
-        ({"captioner": described["captioner"] | {"widht": 48}}, "not a whole description"),
-        ({"shape": {}}, "not a whole description"),
-        ({"weights_sha256": "0"}, "SHA-256"),
-    ):
-        edit(saved, **(described | changes))
-        with pytest.raises(SpectrumError, match=words):
-            checkpoint.load(saved)
-    edit(saved, **described)
-    weights = saved / checkpoint.WEIGHTS
-    weights.write_bytes(b"no weights")
-    with pytest.raises(SpectrumError, match="SHA-256"):
-        checkpoint.load(saved)
-    edit(saved, weights_sha256=checkpoint.sha256(weights))
-    with pytest.raises(SpectrumError, match="safetensors"):
-        checkpoint.load(saved)
-    weights.unlink()
-    with pytest.raises(SpectrumError, match="no such file"):
-        checkpoint.load(saved)
+@pytest.mark.parametrize(("keep", "best"), [("cider", 2), ("cfs", 3), ("mean", 1)])
+def test_the_chosen_score_chooses_the_epoch(keep: str, best: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([(0.6, 0.6), (0.8, 0.1), (0.1, 0.9)])
+
+    def scores(*_: object) -> training.Epoch:
+        cider, cfs = next(told)
+        return {"validation_cider": cider, "validation_cfs": cfs}
+
+    monkeypatch.setattr(training, "validation_scores", scores)
+    inputs, captions = world(12, seed=1)
+    found = train(SECTION, TRAINING.model_copy(update={"epochs": 3, "keep": keep}), params.Decoding(), inputs,
+                  captions, inputs, captions, TAXONOMY, 0, "cpu")
+    assert found.best["epoch"] == best
+
+
+def test_patience_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([0.1, 0.5, 0.4, 0.5, 0.9])
+    monkeypatch.setattr(training, "cider", lambda said, references: next(told))
+    inputs, captions = world(12, seed=1)
+    found = train(SECTION, TRAINING.model_copy(update={"epochs": 5, "patience": 2, "keep": "cider"}), params.Decoding(),
+                  inputs, captions, inputs, captions, TAXONOMY, 0, "cpu")
+    assert len(found.history) == 4 and found.best["epoch"] == 2
+
+
+def test_seeds(full: Trained) -> None:
+    other = replace(full, seed=4, best=full.best | {"validation_cfs": 9.0, "validation_cider": 0.0})
+    assert seeds.best_of([full, other], "cfs") is other and seeds.best_of([full, other], "cider") is full
+    assert seeds.best_of([full, full], "mean") is full
+    assert seeds.spread([0.5]) == {"mean": 0.5, "deviation": None}
+    assert seeds.told(seeds.spread([0.1, 0.2, 0.3])) == "20.0 ± 10.0" and seeds.told(seeds.spread([0.5])) == "50.0"
+
+
+def test_the_vocabulary_is_clean_whatever_the_captions_hold() -> None:
+    inputs, captions = world(12, seed=1)
+    dirty = {video: [f"a\u2028{text}\r\x07now\x85\u2029" for text in texts] for video, texts in captions.items()}
+    found = train(SECTION, TRAINING.model_copy(update={"epochs": 1}), params.Decoding(), inputs, dirty, inputs, dirty,
+                  TAXONOMY, 0, "cpu")
+    assert "now" in found.vocabulary.entries
+    said = caption(found.model, found.vocabulary, found.attributes, inputs, params.Decoding())
+    for text in [*found.vocabulary.entries, *(beam.text for one in said for beam in one.beams)]:
+        assert text == clean(text) and text.splitlines() == [text] and text.isprintable()

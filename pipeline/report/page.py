@@ -102,8 +102,9 @@ def sentence(params: Mapping[str, Any]) -> str:
     if not captioner or not encoders:
         return ""
     appearance, retrieval = encoders["appearance"], params.get("retrieval") or {}
-    senses = {"appearance": f"{appearance['frames']} frames a video through {appearance['model']}",
-              "audio": "sound", "text": f"{retrieval.get('used', 'the')} retrieved captions"}
+    frames = "imported frames of" if appearance.get("features") else f"{appearance['frames']} frames a video through"
+    senses = {"appearance": f"{frames} {appearance['model']}", "audio": "sound", "motion": "motion",
+              "text": f"{retrieval.get('used', 'the')} retrieved captions"}
     parts = [name.upper() for name in ("vtai", "cfb", "aeb") if captioner[name]]
     read = [senses[name] for name in captioner["modalities"] if name in senses]
     return (f"A Transformer of {_count(captioner['layers'], 'layer')} and width {captioner['width']} "

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SpectrumError
 from pipeline.files import fingerprint, published, read_jsonl
-from pipeline.shards import only_writer, remove_stale, tidy, told
 from pipeline.store.index import INDEX, write_index
 from pipeline.store.shard import DTYPES, Rows, Shard, shard_name, shard_of, write_shard
 from pipeline.store.sources import Source, digest, open_source
 from pipeline.store.store import FeatureStore
+from pipeline.store.writing import only_writer, remove_stale, tidy, told
 
 Layout = Literal["hdf5", "npy", "npz"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)

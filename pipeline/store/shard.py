@@ -60,7 +60,15 @@ def write_shard(path: Path, shard: Shard, recipe_id: str) -> None:
     """Publishes a shard whole or not at all, in the same bytes each time; rows keep their float16 or float32."""
     if shard.rows.dtype.name not in DTYPES:
         raise SpectrumError(f"{path}: rows are {shard.rows.dtype}, expected one of {', '.join(DTYPES)}")
-    with published(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+    data = _image(shard, recipe_id)
+    with published(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _image(shard: Shard, recipe_id: str) -> bytes:
+    """The bytes of the file. HDF5 lays them out in memory: writing to a full disk it loses errors, goes on with a
+    damaged file, and ends the process later."""
+    with h5py.File("shard", "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs.create("recipe_id", recipe_id.encode(), dtype=h5py.string_dtype("utf-8", len(recipe_id.encode())))
         # In this order: HDF5 lays out the file in the order of creation.
@@ -70,6 +78,8 @@ def write_shard(path: Path, shard: Shard, recipe_id: str) -> None:
         _put(file, "times", shard.times.astype("<f8"))
         _put(file, "source_sha256", _fixed(shard.source_sha256))
         _put(file, "shares", shard.shares.astype("<f4"))
+        image: bytes = file.id.get_file_image()
+    return image
 
 
 def _fixed(texts: Sequence[str]) -> NDArray[Any]:
@@ -80,14 +90,16 @@ def _fixed(texts: Sequence[str]) -> NDArray[Any]:
 def _put(file: Any, name: str, values: NDArray[Any]) -> None:
     """A data set with a checksum a chunk, by which a flipped bit becomes an error.
 
-    Not compressed: features shrink by a few percent only.
+    Not compressed: features shrink by a few percent only. Flushed, because HDF5 otherwise gives a data set its place
+    in the file when its handle is closed, which a profiler that looks at this frame (dask's workers have one) delays.
     """
     if values.size == 0:        # HDF5 has no chunks of nothing
         file.create_dataset(name, data=values, track_times=False)
-        return
-    row = values.dtype.itemsize * int(np.prod(values.shape[1:]))
-    chunk = (min(len(values), max(1, CHUNK // row)), *values.shape[1:])
-    file.create_dataset(name, data=values, chunks=chunk, fletcher32=True, track_times=False)
+    else:
+        row = values.dtype.itemsize * int(np.prod(values.shape[1:]))
+        chunk = (min(len(values), max(1, CHUNK // row)), *values.shape[1:])
+        file.create_dataset(name, data=values, chunks=chunk, fletcher32=True, track_times=False)
+    file.flush()
 
 
 def read_shard(path: Path, recipe_id: str) -> Shard:

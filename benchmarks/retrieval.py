@@ -1,0 +1,41 @@
+"""Candidate search, leak guard and all, against the bare FAISS search that it does.
+
+    python -m benchmarks.retrieval
+
+Writes reports/bench/retrieval.json: `retrieval_over_faiss`, the ratio of the medians.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import in_turn, machine, medians
+from pipeline import index
+from pipeline.files import write_json
+from pipeline.manifest import Caption
+
+ROUNDS = 5
+CAPTIONS, DIM, QUERIES, TOP = 100_000, 512, 500, 100
+
+
+def searching(folder: Path) -> dict[str, float]:
+    """Seconds to find TOP candidates of QUERIES videos among CAPTIONS, and of the bare search."""
+    rng = np.random.default_rng(0)
+    captions = [Caption(f"v{i // 20}", f"sentence {i}") for i in range(CAPTIONS)]
+    index.build(captions, rng.standard_normal((CAPTIONS, DIM), np.float32), "benchmark", folder)
+    opened = index.open_index(folder, "benchmark")
+    queries = index.unit(rng.standard_normal((QUERIES, DIM), np.float32), "queries")
+    own = index.own_sentences([f"v{i}" for i in range(QUERIES)],
+                              {f"v{i}": [f"sentence {20 * i + k}" for k in range(20)] for i in range(QUERIES)})
+    ours, bare = medians(in_turn(ROUNDS, lambda: opened.search(queries, own, TOP),
+                                 lambda: opened.faiss_index.search(queries, TOP + 20)))
+    return {"search_seconds": ours, "faiss_seconds": bare, "retrieval_over_faiss": ours / bare}
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        found = {key: round(value, 4) for key, value in searching(Path(temporary)).items()}
+    write_json(Path("reports/bench/retrieval.json"), {**found, "machine": machine()})
+    print(json.dumps(found, indent=2))

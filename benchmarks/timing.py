@@ -1,0 +1,32 @@
+"""What every benchmark here has in common: runs timed in turn, and the machine they ran on."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from pipeline.params import cores
+
+
+def in_turn(rounds: int, *runs: Callable[[], object]) -> list[list[float]]:
+    """Seconds of each round of each, timed alternately so that a drift of the machine meets all; one round warms up."""
+    seconds: list[list[float]] = [[] for _ in runs]
+    for _ in range(rounds + 1):
+        for run, found in zip(runs, seconds, strict=True):
+            started = time.perf_counter()
+            run()
+            found.append(time.perf_counter() - started)
+    return [found[1:] for found in seconds]
+
+
+def medians(seconds: Sequence[Sequence[float]]) -> list[float]:
+    return [statistics.median(found) for found in seconds]
+
+
+def machine() -> dict[str, Any]:
+    return {"processor": platform.processor() or platform.machine(), "cores": cores(),
+            "threads": torch.get_num_threads(), "torch": torch.__version__,
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}

@@ -1,0 +1,85 @@
+"""The paper's ablation: seven rows of the captioner, several seeds each, scored on test.
+
+    python -m stages.ablate --seeds 3
+    python -m stages.ablate --seeds 3 training.epochs=10
+
+Makes reports/<dataset>/ablation.json and ablation.md, the table beside the paper's own. A row and seed that is done
+is kept in reports/<dataset>/ablation/; killed and started again, the rest goes on. It is no node of the graph: it
+needs what stages.train needs.
+"""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.captioner import ablation
+from pipeline.captioner.ablation_table import markdown
+from pipeline.captioner.beam import Caption
+from pipeline.captioner.sources import Sources
+from pipeline.captioner.training import Epoch
+from pipeline.device import device
+from pipeline.emotion.taxonomy import Taxonomy
+from pipeline.errors import readable_errors
+from pipeline.files import write_json, write_text
+from pipeline.manifest import Manifest
+from pipeline.metrics.evaluation import evaluate
+from pipeline.params import DEFAULT, Params, load
+from pipeline.paths import Paths
+from pipeline.progress import Bar
+from stages.command import Overrides, ParamsFile, teach
+
+
+def main(
+    overrides: Overrides = None,
+    count: Annotated[int, typer.Option("--seeds", min=1, help="trainings a row, from `seed` on")] = 3,
+    params_file: ParamsFile = DEFAULT,
+) -> None:
+    with readable_errors():
+        params = load(overrides or [], params_file)
+        paths = Paths.of(params)
+        run(params, paths, range(params.seed, params.seed + count))
+        Console().print(f"{paths.reports / 'ablation.md'}: the table", soft_wrap=True)
+
+
+def run(params: Params, paths: Paths, seeds: range) -> None:
+    manifest = Manifest.load(paths.data)
+    sources = Sources.open(paths)
+    splits = {split: sources.present(manifest.ids(split)) for split in ("train", "validation", "test")}
+    inputs = {split: sources.inputs(ids, params.captioner.modalities, params.retrieval.used)
+              for split, ids in splits.items()}
+    taxonomy = Taxonomy.load(params.emotion.words)
+    data = ablation.Data(inputs["train"], inputs["validation"], inputs["test"], manifest.captions_of)
+    epochs = params.training.epochs + params.training.self_critical_epochs
+    with Bar("ablate", epochs * len(ablation.ROWS) * len(seeds), "epochs") as bar:
+        def log(row: str, epoch: Epoch) -> None:
+            bar.advance(1, f"{row}: validation CFS {epoch['validation_cfs']:.3f}")
+
+        def rerank(captions: list[Caption]) -> list[Caption]:
+            return sources.agreed(captions, params.decoding.consensus)
+
+        results = ablation.train_rows(params.captioner, params.training, params.decoding, data, taxonomy, seeds,
+                                      device(params.device), paths.reports / "ablation", log, rerank)
+    first, *others = results
+    tested = splits["test"]
+    candidates = sources.candidates.select(tested)
+    metrics = evaluate(
+        predictions=first.captions, others={result.name: result.captions for result in others},
+        references={video: manifest.captions_of[video] for video in tested},
+        nearest={video: sources.index.texts[rows[0]] for video, rows in zip(tested, candidates.rows, strict=True)},
+        training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")},
+        taxonomy=taxonomy, seed=params.seed, timeout=params.metrics.timeout * len(results))
+    found = {
+        "dataset": params.dataset, "videos": len(tested), "seeds": list(seeds), "epochs": epochs,
+        **ablation.compare(results, {first.name: metrics, **{result.name: metrics[result.name] for result in others}}),
+        "reference_lines": metrics["reference_lines"], "protocols": metrics["protocols"],
+        "warnings": metrics["warnings"], "captioner": params.captioner.model_dump(mode="json"),
+        "training": params.training.model_dump(mode="json"), "recipes": sources.recipes,
+        "untrained": sources.appearance.recipe["untrained"],
+    }
+    write_json(paths.reports / "ablation.json", found)
+    write_text(paths.reports / "ablation.md", markdown(found))
+
+
+if __name__ == "__main__":
+    teach(main, __doc__)
