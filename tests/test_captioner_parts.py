@@ -7,12 +7,19 @@ import pytest
 import torch
 from captioner_world import TAXONOMY, world
 
-from pipeline.captioner.attributes import AttributeDetector, AttributeList, category_probabilities
+from pipeline import params
+from pipeline.captioner.attributes import (
+    AttributeDetector,
+    AttributeList,
+    LinearDetector,
+    category_probabilities,
+    pooled,
+)
 from pipeline.captioner.dropout import Dropout
 from pipeline.captioner.features import FeatureEncoder
-from pipeline.captioner.inputs import Inputs, Modality, pack
+from pipeline.captioner.inputs import Inputs, Modality, pack, word_key, word_keys
 from pipeline.captioner.losses import attribute_loss, caption_loss
-from pipeline.captioner.theme import AttributeEmbedding, CoarseToFine
+from pipeline.captioner.theme import AttributeEmbedding, CoarseToFine, LinearTheme
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from pipeline.errors import SpectrumError
 
@@ -72,19 +79,35 @@ def test_vocabulary_refuses_nothing_and_nonsense() -> None:
         Vocabulary(("a", "b"))
 
 
+def detector_of(**settings: object) -> tuple[FeatureEncoder, AttributeDetector, AttributeList]:
+    """FEU and VTAI of the test world, without dropout."""
+    small = {"width": 8, "heads": 2, "dropout": 0.0, "universal_words": 20}
+    section = params.Captioner.model_validate(small | settings)
+    inputs, captions = world(6, seed=1, silent=2)
+    attributes = AttributeList.build([text for own in captions.values() for text in own], TAXONOMY, 20)
+    named = [name for name in section.modalities if name in inputs.modalities]
+    torch.manual_seed(0)
+    encoder = FeatureEncoder({name: inputs.modalities[name].dim for name in named}, 8, 0.0)
+    slots: dict[str, int] = {name: inputs.modalities[name].slots for name in named}
+    return encoder, AttributeDetector(section, slots, attributes).eval(), attributes
+
+
 def test_a_missing_modality_weighs_nothing() -> None:
     inputs, _ = world(6, seed=1, silent=2)
-    encoder = FeatureEncoder({"appearance": 32, "audio": 16}, 8, 0.0)
+    encoder, detector, _ = detector_of()
     encoder.fit(inputs)
-    with torch.no_grad():
-        encoder.missing["audio"].fill_(7.0)
-    garbage = inputs.modalities["audio"]
+    sound = inputs.modalities["audio"]
     polluted = Inputs(inputs.ids, inputs.modalities | {"audio": Modality(
-        garbage.rows.masked_fill(~garbage.mask[..., None], 1e4), garbage.mask)},
+        sound.rows.masked_fill(~sound.mask[..., None], 1e4), sound.mask)},
         inputs.prior_categories, inputs.prior_words)
-    clean, dirty = encoder(inputs), encoder(polluted)
-    assert torch.allclose(clean.pooled, dirty.pooled)
-    assert torch.all(clean.pooled[:2, 8:] == 7.0) and not torch.any(clean.pooled[2:, 8:] == 7.0)
+    clean = detector(encoder(inputs), inputs)
+    assert torch.allclose(clean, detector(encoder(polluted), polluted), atol=1e-5)
+    with torch.no_grad():
+        detector.missing["audio"].fill_(7.0)
+    change = (detector(encoder(inputs), inputs) - clean).abs().sum(1)
+    assert torch.all(change[:2] > 0) and torch.all(change[2:] == 0)     # only the silent videos have what stands for it
+    pooled_sound = pooled(encoder(inputs))[1]
+    assert torch.all(pooled_sound[:2] == 0) and torch.all(pooled_sound[2:].any(1))
 
 
 def test_features_are_standardised_by_rows_that_exist() -> None:
@@ -126,27 +149,84 @@ def test_noisy_or() -> None:
     assert torch.isfinite(category_probabilities(torch.full((1, 3), 200.0), membership)).all()
 
 
-def test_the_prior_raises_its_word_alone() -> None:
-    torch.manual_seed(0)
-    detector = AttributeDetector(4, 5, 3, (7, 2), 8, 0.0, prior=True).eval()
+def test_the_emotional_prior_raises_its_word_alone() -> None:
+    encoder, detector, attributes = detector_of()
+    inputs, _ = world(1, seed=1)
     with torch.no_grad():
         detector.embed_prior.weight.zero_()      # leaves the residual
-    pooled, categories, words = torch.randn(1, 4), torch.zeros(1, 3), torch.zeros(1, 9)
-    without = detector(pooled, categories, words)
-    words[0, 2] = 0.9
-    change = detector(pooled, categories, words) - without
-    assert torch.allclose(change[0, :4], torch.zeros(4), atol=1e-6)
-    expected = 0.5 * (math.log(9) + math.log(99))
-    assert change[0, 4].item() == pytest.approx(expected, rel=1e-4)
+    felt = torch.zeros_like(inputs.prior_words)
+    without = Inputs(inputs.ids, inputs.modalities, inputs.prior_categories, felt)
+    word = attributes.emotional_index[1]
+    told = Inputs(inputs.ids, inputs.modalities, inputs.prior_categories,
+                  felt.index_fill(1, torch.tensor([word]), 0.9))
+    change = (detector(encoder(told), told) - detector(encoder(without), without))[0]
+    place = len(attributes.universal) + 1
+    assert change[place].item() == pytest.approx(0.5 * (math.log(9) + math.log(99)), rel=1e-4)
+    assert torch.allclose(change.index_fill(0, torch.tensor([place]), 0.0), torch.zeros(len(attributes)), atol=1e-6)
 
 
-def test_a_detector_without_candidates_does_not_see_the_prior() -> None:
-    detector = AttributeDetector(4, 5, 3, (7, 2), 8, 0.0, prior=False).eval()
-    pooled = torch.randn(2, 4)
-    detector.start_from(torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0]))
-    assert torch.equal(detector(pooled, torch.zeros(2, 3), torch.zeros(2, 9)),
-                       detector(pooled, torch.ones(2, 3), torch.ones(2, 9)))
-    assert detector.output.bias[2] == 0 and torch.isfinite(detector.output.bias).all()
+def said_by(texts: list[str], **settings: object) -> tuple[torch.Tensor, AttributeDetector, AttributeList]:
+    """Prior of the universal words of one video whose candidates are `texts`."""
+    _, detector, attributes = detector_of(**settings)
+    keys = word_keys([texts])
+    rows = Modality(torch.zeros(1, len(texts), 24), torch.ones(1, len(texts), dtype=torch.bool), keys)
+    return detector._said(rows)[0], detector, attributes
+
+
+def test_the_candidates_words_are_the_prior_of_universal_attributes() -> None:
+    texts = ["The MAN!", "a man, a man", "nothing known", "a robot and his man", "zebra"]
+    shares, detector, attributes = said_by(texts)
+    expected = {"man": 3 / 5, "robot": 1 / 5}
+    assert shares.tolist() == pytest.approx([expected.get(word, 0.0) for word in attributes.universal])
+    with torch.no_grad():
+        detector.ranks[0] = math.log(4)         # the first candidate counts as four of the others
+    keys = word_keys([texts])
+    rows = Modality(torch.zeros(1, 5, 24), torch.tensor([[True, True, False, True, True]]), keys)
+    assert detector._said(rows)[0, attributes.universal.index("man")].item() == pytest.approx(6 / 7)
+
+
+def test_more_candidates_than_trained_on_and_none_at_all() -> None:
+    shares, _, attributes = said_by(["man"] * 6 + ["robot"])               # five were trained on
+    assert shares[attributes.universal.index("man")].item() == pytest.approx(6 / 7)
+    _, detector, attributes = detector_of()
+    without_words = Modality(torch.zeros(2, 3, 24), torch.ones(2, 3, dtype=torch.bool))
+    assert torch.equal(detector._said(without_words), torch.zeros(2, len(attributes.universal)))
+
+
+def test_word_keys_are_the_same_in_every_run_and_hold_each_word_once() -> None:
+    keys = word_keys([["A dog's dog", "a"], []])
+    assert keys.shape == (2, 2, 3) and (keys[1] == 0).all() and (keys >= 0).all()
+    assert set(keys[0, 0].tolist()) == {word_key("a"), word_key("dogs"), word_key("dog")}
+    assert keys[0, 1].tolist() == [word_key("a"), 0, 0]
+    assert word_key("dog") == 2072328596179865167
+    with pytest.raises(SpectrumError, match="word keys"):
+        Modality(torch.zeros(2, 3, 4), torch.ones(2, 3, dtype=torch.bool), keys)
+
+
+@pytest.mark.parametrize("settings", [{"modalities": ["appearance", "audio"]}, {"prior": False}])
+def test_a_detector_without_candidates_or_prior_does_not_see_it(settings: dict[str, object]) -> None:
+    encoder, detector, attributes = detector_of(**settings)
+    inputs, _ = world(4, seed=1)
+    detector.start_from(torch.linspace(0, 1, len(attributes)))
+    other = Inputs(inputs.ids, inputs.modalities, 1 - inputs.prior_categories, 1 - inputs.prior_words)
+    assert torch.equal(detector(encoder(inputs), inputs), detector(encoder(other), other))
+    assert torch.isfinite(detector.output.bias).all() and not detector.prior
+
+
+def test_the_linear_detector_is_one_layer_over_the_pooled_modalities() -> None:
+    encoder, _, attributes = detector_of()
+    inputs, _ = world(3, seed=1)
+    section = params.Captioner(width=8, heads=2, detector="linear")
+    detector = LinearDetector(section, {"appearance": 4, "audio": 3, "text": 5}, attributes)
+    features = encoder(inputs)
+    mean = torch.cat([rows.mean(1) for rows in features.rows.values()], -1)
+    assert torch.allclose(detector(features, inputs), detector.output(mean), atol=1e-5)
+
+
+def test_the_linear_theme_weighs_every_attribute() -> None:
+    theme = LinearTheme(5, 4)
+    logits = torch.randn(2, 5)
+    assert torch.allclose(theme(logits), torch.sigmoid(logits) @ theme.layer.weight.T)
 
 
 def test_attribute_embedding_follows_rank() -> None:
@@ -181,7 +261,7 @@ def test_dropout_share_scale_and_evaluation() -> None:
 def test_dropout_gradient_is_its_mask() -> None:
     x = torch.randn(7, 5, requires_grad=True)
     y = Dropout(0.5)(x)
-    y.sum().backward()  # type: ignore[no-untyped-call]
+    y.sum().backward()
     assert x.grad is not None and torch.allclose(x.grad * x, y)
 
 

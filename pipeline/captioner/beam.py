@@ -1,12 +1,12 @@
-"""Beam search: captions of videos, with their attributes and emotions.
+"""Captions of videos, with their attributes and emotions, by beam search or sampling.
 
-All videos of a batch and all their beams take a step together; a video that is done leaves the batch. The
+Beam search: all videos of a batch and all their beams take a step together; a video that is done leaves the batch. The
 score of a caption is Σ log p / length ** length_power, <eos> counted in both. A hypothesis that ends among
 the best `beam` continuations is finished. The search of a video ends when no beam can still beat its best
 finished caption: log p only falls, so a beam's score is at best its sum / longest length ** length_power.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,9 @@ from pipeline import params
 from pipeline.captioner.attributes import AttributeList, category_probabilities
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.model import Captioner, Encoded
-from pipeline.captioner.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from pipeline.captioner.rules import forbid
+from pipeline.captioner.sampled import Draw, sample
+from pipeline.captioner.vocabulary import BOS, EOS, PAD, Vocabulary
 
 _NEVER = float("-inf")
 
@@ -46,14 +48,15 @@ class Caption:
     attributes: tuple[Attribute, ...]
     emotions: tuple[tuple[str, float], ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """What a line of predictions.jsonl says of it."""
+    def as_json(self, candidates: Iterable[tuple[str, float]] = ()) -> dict[str, Any]:
+        """What a line of predictions.jsonl says of it; `candidates`: the video's, with their similarities."""
         return {
             "video_id": self.video_id, "caption": self.text, "score": round(self.score, 4),
             "beams": [{"caption": beam.text, "score": round(beam.score, 4)} for beam in self.beams],
             "emotions": [{"category": name, "probability": round(p, 4)} for name, p in self.emotions],
             "attributes": [{"word": attribute.word, "probability": round(attribute.probability, 4),
                             "emotional": attribute.emotional} for attribute in self.attributes],
+            "candidates": [{"text": text, "score": round(float(score), 4)} for text, score in candidates],
         }
 
 
@@ -85,12 +88,26 @@ def _batches(model: Captioner, vocabulary: Vocabulary, inputs: Inputs, section: 
             for first in range(0, len(inputs), section.batch):
                 batch = inputs.select(range(first, min(first + section.batch, len(inputs)))).to(model.device)
                 encoded = model.encode(batch)
-                found = search(model, encoded, len(batch), section)
+                found = told(model, encoded, len(batch), section)
                 yield batch, encoded, [
                     [Hypothesis(vocabulary.decode(tokens), score) for tokens, score in beams]
                     for beams in found]
     finally:
         model.train(training)
+
+
+def told(model: Captioner, encoded: Encoded, videos: int, section: params.Decoding,
+         ) -> list[list[tuple[list[int], float]]]:
+    """For every encoded video its captions (tokens with <eos>, score) by `section.method`, best first."""
+    if section.method == "beam":
+        return search(model, encoded, videos, section)
+    generator = torch.Generator(model.device).manual_seed(section.seed)
+    draw = Draw(section.beam, section.temperature, section.top_p, section.no_repeat)
+    texts, sums = sample(model, encoded, videos, draw, generator)
+    scores = sums / (texts != PAD).sum(-1) ** section.length_power
+    found = [[([token for token in text if token != PAD], score) for text, score in zip(*drawn, strict=True)]
+             for drawn in zip(texts.tolist(), scores.tolist(), strict=True)]
+    return [sorted(captions, key=lambda caption: -caption[1]) for captions in found]
 
 
 @torch.inference_mode()
@@ -112,6 +129,7 @@ class _Search:
     def __init__(self, model: Captioner, encoded: Encoded, videos: int, section: params.Decoding) -> None:
         device = model.device
         self.model, self.encoded, self.beam, self.power = model, encoded, section.beam, section.length_power
+        self.no_repeat = section.no_repeat
         self.longest = model.section.max_words + 1                               # with <eos>
         self.videos = torch.arange(videos, device=device)                        # [V] which video a row is
         self.tokens = torch.full((videos, self.beam, 1), BOS, device=device)     # [V, B, 1 + words so far]
@@ -142,17 +160,9 @@ class _Search:
 
     def _continuations(self) -> tuple[Tensor, Tensor]:
         """The 2B most probable continuations [V, 2B]: beam · vocabulary + token, and the sum of log p."""
-        last, words = self.tokens[..., -1], self.tokens.shape[2] - 1
-        logits = self.model.step(self.encoded, last, self.cache).float()         # [V, B, vocabulary]
+        logits = self.model.step(self.encoded, self.tokens[..., -1], self.cache).float()         # [V, B, vocabulary]
         total = logits.logsumexp(-1, keepdim=True)
-        if words == self.longest - 1:                # full: it can only end
-            end = logits[..., EOS].clone()
-            logits.fill_(_NEVER)[..., EOS] = end
-        elif words == 0:                             # no caption is empty
-            logits[..., EOS] = _NEVER
-        logits[..., [PAD, BOS, UNK]] = _NEVER
-        if words:                                    # no word follows itself
-            logits.scatter_(2, last[..., None], _NEVER)
+        forbid(logits.flatten(0, 1), self.tokens.flatten(0, 1), self.longest, self.no_repeat)
         # 2B of all continuations are among the 2B best of each beam.
         vocabulary = logits.shape[-1]
         best, token = logits.topk(min(2 * self.beam, vocabulary), dim=-1)        # [V, B, k]

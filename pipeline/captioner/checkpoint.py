@@ -42,7 +42,7 @@ class Checkpoint:
 
 
 def save(folder: Path, trained: Trained, *, training: params.Training, dataset: str, taxonomy: str,
-         recipes: Mapping[str, str], seed: int) -> None:
+         recipes: Mapping[str, str]) -> None:
     """Publish both files; `recipes` gives the recipe id of every store, by the name of its source."""
     state = trained.model.state_dict()
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
@@ -50,7 +50,7 @@ def save(folder: Path, trained: Trained, *, training: params.Training, dataset: 
         save_file(weights, temporary)
     attributes = trained.attributes
     write_json(folder / DESCRIPTION, {
-        "schema": SCHEMA, "dataset": dataset, "seed": seed, "recipes": dict(recipes), "best": trained.best,
+        "schema": SCHEMA, "dataset": dataset, "seed": trained.seed, "recipes": dict(recipes), "best": trained.best,
         "weights_sha256": sha256(folder / WEIGHTS),
         "captioner": trained.model.section.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""The Pre-LN Transformer decoder: causal self-attention over words, cross-attention over the memory.
+"""The Transformer decoder: causal self-attention over words, cross-attention over the memory.
 
 Two ways through the same weights. Training runs all words of many captions at once, *packed*: layers that
 look at one word at a time (most of the work) see only words that exist, and the two attentions see padded
@@ -9,12 +9,14 @@ The memory of a video is projected to keys and values once, whatever the number 
 their queries attend as one long sequence, for queries do not see each other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline import params
 from pipeline.captioner.dropout import Dropout
 
 
@@ -96,22 +98,24 @@ class Cache:
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention, feed-forward, each on the normalised sum of those before it."""
+    """Self-attention, cross-attention, feed-forward; LayerNorm before each (Pre-LN) or after its sum (CARE)."""
 
-    def __init__(self, width: int, heads: int, feedforward: int, dropout: float,
-                 attention_dropout: float) -> None:
+    def __init__(self, section: params.Captioner) -> None:
         super().__init__()
-        self.heads = heads
-        self.attention_dropout = attention_dropout
+        width = section.width
+        self.heads = section.heads
+        self.before = section.layer_norm == "before"
+        self.attention_dropout = section.attention_dropout
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.own = nn.Linear(width, 3 * width)           # queries, keys and values of the words
         self.own_output = nn.Linear(width, width)
         self.query = nn.Linear(width, width)
         self.memory = nn.Linear(width, 2 * width)        # keys and values of the memory
         self.output = nn.Linear(width, width)
-        self.feedforward = nn.Sequential(nn.Linear(width, feedforward), nn.GELU(), Dropout(dropout),
-                                         nn.Linear(feedforward, width))
-        self.dropout = Dropout(dropout)
+        self.feedforward = nn.Sequential(nn.Linear(width, section.feedforward),
+                                         nn.GELU() if section.activation == "gelu" else nn.ReLU(),
+                                         nn.Linear(section.feedforward, width))
+        self.dropout = Dropout(section.dropout)
 
     def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [V, h, S, d/h] of memory rows [V, S, d]."""
@@ -121,9 +125,15 @@ class Layer(nn.Module):
     def forward(self, words: Tensor, memory: tuple[Tensor, Tensor, Tensor], packing: Packing,
                 cache: Cache | None, number: int) -> Tensor:
         """[N, d] → [N, d]; `number` is the layer's place in the cache."""
-        words = words + self.dropout(self._look_back(self.norms[0](words), packing, cache, number))
-        words = words + self.dropout(self._look_at(memory, self.norms[1](words), packing))
-        return words + self.dropout(self.feedforward(self.norms[2](words)))     # type: ignore[no-any-return]
+        words = self._add(0, words, lambda state: self._look_back(state, packing, cache, number))
+        words = self._add(1, words, lambda state: self._look_at(memory, state, packing))
+        return self._add(2, words, self.feedforward)
+
+    def _add(self, number: int, words: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
+        norm = self.norms[number]
+        if self.before:
+            return words + self.dropout(block(norm(words)))           # type: ignore[no-any-return]
+        return norm(words + self.dropout(block(words)))               # type: ignore[no-any-return]
 
     def _look_back(self, words: Tensor, packing: Packing, cache: Cache | None, number: int) -> Tensor:
         queries, keys, values = (self._split(part) for part in packing.by_row(self.own(words)).chunk(3, -1))
@@ -154,25 +164,25 @@ def _join(heads: Tensor) -> Tensor:
 class Decoder(nn.Module):
     """Words so far, theme and memory → logits of the next word.
 
-    `slots` names the parts of the memory and how many rows each may have: every slot has a learned bias for
-    each head and layer. `length` is the longest input: <bos> and the caption's words.
+    `slots` names the parts of the memory and how many rows each may have. Where attributes are among them, every
+    slot has a learned bias for each head and layer, for rows of two kinds compete under one softmax. The longest
+    input is <bos> and `max_words` words.
     """
 
-    def __init__(self, vocabulary: int, slots: dict[str, int], width: int, heads: int, layers: int,
-                 feedforward: int, dropout: float, attention_dropout: float, length: int) -> None:
+    def __init__(self, section: params.Captioner, vocabulary: int, slots: dict[str, int]) -> None:
         super().__init__()
-        self.width, self.heads, self.length = width, heads, length
-        self.words = nn.Embedding(vocabulary, width)
-        self.positions = nn.Embedding(length, width)
-        nn.init.normal_(self.words.weight, std=width ** -0.5)
-        nn.init.normal_(self.positions.weight, std=width ** -0.5)
-        self.biases = nn.ParameterDict({name: nn.Parameter(torch.zeros(layers, heads, count))
-                                        for name, count in slots.items()})
-        self.dropout = Dropout(dropout)
-        self.layers = nn.ModuleList(Layer(width, heads, feedforward, dropout, attention_dropout)
-                                    for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-        self.output = nn.Linear(width, vocabulary)
+        self.width, self.heads, self.length = section.width, section.heads, section.max_words + 1
+        self.before = section.layer_norm == "before"
+        self.words = nn.Embedding(vocabulary, self.width)
+        self.positions = nn.Embedding(self.length, self.width)
+        self.biases = nn.ParameterDict({name: nn.Parameter(torch.zeros(section.layers, self.heads, count))
+                                        for name, count in slots.items() if "attributes" in slots})
+        self.dropout = Dropout(section.dropout)
+        self.layers = nn.ModuleList(Layer(section) for _ in range(section.layers))
+        self.norm = nn.LayerNorm(self.width)
+        # Tied: the words' own vectors say how well each fits, and a bias how frequent it is.
+        self.bias = nn.Parameter(torch.zeros(vocabulary)) if section.tied else None
+        self.output = None if section.tied else nn.Linear(self.width, vocabulary, bias=False)
 
     def remember(self, rows: dict[str, Tensor], masks: dict[str, Tensor]) -> Memory:
         """Memory of V videos from the rows [V, S_m, d] and masks [V, S_m] of each part."""
@@ -191,16 +201,22 @@ class Decoder(nn.Module):
         state = self.words(words)
         if theme is not None:
             state = state + theme
-        state = self.dropout(state + self.positions(positions))
+        state = state + self.positions(positions)
+        state = self.dropout(state if self.before else self.norm(state))
         for number, layer in enumerate(self.layers):
             there = (memory.keys[number], memory.values[number], memory.biases[number])
             state = layer(state, there, packing, cache, number)
         if cache is not None:
             cache.length += 1
-        return self.output(self.norm(state))    # type: ignore[no-any-return]
+        state = self.dropout(self.norm(state) if self.before else state)
+        if self.output is None:
+            return F.linear(state, self.words.weight, self.bias)
+        return self.output(state)    # type: ignore[no-any-return]
 
     def _bias(self, name: str, count: int) -> Tensor:
         """[layers, h, count]. A video may have more rows than those trained on: they get the mean bias."""
+        if name not in self.biases:
+            return self.words.weight.new_zeros(len(self.layers), self.heads, count)
         known = self.biases[name]
         more = known.mean(-1, keepdim=True).expand(-1, -1, max(0, count - known.shape[-1]))
         return torch.cat([known[..., :count], more], -1)

@@ -2,25 +2,35 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.errors import SpectrumError
+from pipeline.text import words as words_of
 
 
 @dataclass(frozen=True)
 class Modality:
-    """Feature rows of V videos. Where the mask is False is no row; a video without any lacks the modality."""
+    """Feature rows of V videos. Where the mask is False is no row; a video without any lacks the modality.
 
-    rows: Tensor    # [V, T, D] floating point
-    mask: Tensor    # [V, T] bool
+    Rows that are captions come with the keys (`word_key`) of their words, each word once, 0 where none is.
+    """
+
+    rows: Tensor                    # [V, T, D] floating point
+    mask: Tensor                    # [V, T] bool
+    words: Tensor | None = None     # [V, T, L] int64
 
     def __post_init__(self) -> None:
         if self.rows.dim() != 3 or self.mask.shape != self.rows.shape[:2] or self.mask.dtype != torch.bool:
             raise SpectrumError(f"modality: expected rows [V, T, D] and a boolean mask [V, T], found "
                                 f"{list(self.rows.shape)} and {self.mask.dtype} {list(self.mask.shape)}")
+        if self.words is not None and (self.words.dim() != 3 or self.words.shape[:2] != self.mask.shape):
+            raise SpectrumError(f"modality: expected word keys {list(self.mask.shape)} and one more dimension, found "
+                                f"{list(self.words.shape)}")
 
     @property
     def dim(self) -> int:
@@ -31,15 +41,16 @@ class Modality:
         return self.rows.shape[1]
 
     def select(self, index: Tensor) -> "Modality":
-        return Modality(self.rows[index], self.mask[index])
+        return Modality(self.rows[index], self.mask[index], None if self.words is None else self.words[index])
 
     def to(self, device: torch.device | str) -> "Modality":
-        return Modality(self.rows.to(device), self.mask.to(device))
+        return Modality(self.rows.to(device), self.mask.to(device),
+                        None if self.words is None else self.words.to(device))
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """V videos. `modalities` holds appearance, and audio and text (embedded candidates) where there are any.
+    """V videos. `modalities` holds appearance; audio, motion and text (embedded candidates) where there are any.
 
     `prior_categories` [V, C] and `prior_words` [V, W] follow the order of the taxonomy's categories and
     words.
@@ -98,3 +109,20 @@ def pack(rows: Tensor | np.ndarray, offsets: Tensor | np.ndarray) -> Modality:
     padded = packed.new_zeros(len(lengths), slots, packed.shape[1])    # [n, T, D]
     padded[mask] = packed
     return Modality(padded, mask)
+
+
+@cache
+def word_key(word: str) -> int:
+    """A positive number that stands for `word` in tensors: the same in every run, without a table of all words."""
+    return int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "big") >> 1 or 1
+
+
+def word_keys(texts: Sequence[Sequence[str]]) -> Tensor:
+    """[V, K, L] keys of the words of K texts a video, each word once a text, 0 behind the last."""
+    keys = [[sorted({word_key(word) for word in words_of(text)}) for text in video] for video in texts]
+    longest = max((len(text) for video in keys for text in video), default=0)
+    found = np.zeros((len(keys), max(map(len, keys), default=0), longest), np.int64)
+    for video, own in enumerate(keys):
+        for place, text in enumerate(own):
+            found[video, place, :len(text)] = text
+    return torch.from_numpy(found)

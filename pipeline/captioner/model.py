@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import params
-from pipeline.captioner.attributes import AttributeDetector, AttributeList
+from pipeline.captioner.attributes import AttributeDetector, AttributeList, LinearDetector
 from pipeline.captioner.decoder import Cache, Decoder, Memory, Packing
 from pipeline.captioner.features import FeatureEncoder
 from pipeline.captioner.inputs import Inputs
-from pipeline.captioner.theme import AttributeEmbedding, CoarseToFine
+from pipeline.captioner.theme import AttributeEmbedding, CoarseToFine, LinearTheme
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Shape:
 
     @classmethod
     def of(cls, section: params.Captioner, inputs: Inputs, vocabulary: int) -> "Shape":
-        """A modality that the data set does not have at all is no part of the model."""
-        used = {name: inputs.modalities[name] for name in section.modalities
+        """A modality that the data set does not have at all, or no part of the model reads, is no part of it."""
+        wanted = section.modalities if section.vtai else section.remembered
+        used = {name: inputs.modalities[name] for name in wanted
                 if name in inputs.modalities and inputs.modalities[name].mask.any()}
         return cls({name: modality.dim for name, modality in used.items()},
                    {name: modality.slots for name, modality in used.items()}, vocabulary)
@@ -49,24 +50,29 @@ class Encoded:
 
 
 class Captioner(nn.Module):
+    """FEU (`features`), VTAI (`detector`), HCOT: AEB (`embedding`) and CFB (`theme`), and the `decoder`."""
+
     def __init__(self, section: params.Captioner, shape: Shape, attributes: AttributeList) -> None:
         super().__init__()
         self.section, self.shape = section, shape
         width, dropout = section.width, section.dropout
-        self.features = FeatureEncoder(shape.dims, width, dropout)
-        slots = dict(shape.slots)
-        self.detector = self.embedding = self.theme = None
+        self.features = FeatureEncoder(shape.dims, width, dropout, section.standardise)
+        self.detector: AttributeDetector | LinearDetector | None = None
+        self.embedding: AttributeEmbedding | None = None
+        self.theme: CoarseToFine | LinearTheme | None = None
+        slots: dict[str, int] = {name: shape.slots[name] for name in shape.slots if name in section.remembered}
         if section.vtai:
-            self.detector = AttributeDetector(
-                len(shape.dims) * width, len(attributes), len(attributes.categories),
-                attributes.emotional_index, width, dropout, prior="text" in shape.dims)
+            detector = AttributeDetector if section.detector == "layered" else LinearDetector
+            self.detector = detector(section, shape.slots, attributes)
         if section.aeb:
             self.embedding = AttributeEmbedding(len(attributes), section.embedded_attributes, width, dropout)
             slots["attributes"] = self.embedding.count
-        if section.cfb:
+        if section.cfb and section.theme == "linear":
+            self.theme = LinearTheme(len(attributes), width)
+        elif section.cfb:
             self.theme = CoarseToFine(len(attributes.universal), attributes.membership, width, dropout)
-        self.decoder = Decoder(shape.vocabulary, slots, width, section.heads, section.layers,
-                               section.feedforward, dropout, section.attention_dropout, section.max_words + 1)
+        self.decoder = Decoder(section, shape.vocabulary, slots)
+        self.apply(_start)
 
     @property
     def device(self) -> torch.device:
@@ -74,18 +80,18 @@ class Captioner(nn.Module):
 
     def encode(self, inputs: Inputs) -> Encoded:
         """All about the videos that does not depend on words; SpectrumError for features of a wrong shape."""
-        features = self.features(inputs)
+        features = self.features(inputs)                                        # FEU
+        rows = {name: part for name, part in features.rows.items() if name in self.section.remembered}
+        masks = {name: features.masks[name] for name in rows}
         logits = theme = None
-        rows, masks = dict(features.rows), dict(features.masks)
         if self.detector is not None:
-            logits = self.detector(features.pooled, inputs.prior_categories, inputs.prior_words)
+            logits = self.detector(features, inputs)                            # VTAI [V, N]
             seen = logits.detach()
             if self.embedding is not None:
-                rows["attributes"] = self.embedding(seen)
-                shape = rows["attributes"].shape[:2]
-                masks["attributes"] = torch.ones(shape, dtype=torch.bool, device=seen.device)
+                rows["attributes"] = self.embedding(seen)                       # AEB [V, n, d]
+                masks["attributes"] = torch.ones(rows["attributes"].shape[:2], dtype=torch.bool, device=seen.device)
             if self.theme is not None:
-                theme = self.theme(seen)
+                theme = self.theme(seen)                                        # CFB [V, d]
         return Encoded(self.decoder.remember(rows, masks), logits, theme)
 
     def decode_packed(self, encoded: Encoded, words: Tensor, positions: Tensor, video_of_word: Tensor,
@@ -112,3 +118,11 @@ class Captioner(nn.Module):
         positions = torch.full((videos * beams,), cache.length, device=tokens.device)
         logits = self.decoder(tokens.flatten(), positions, theme, encoded.memory, packing, cache)
         return logits.view(videos, beams, -1)    # type: ignore[no-any-return]
+
+
+def _start(module: nn.Module) -> None:
+    """Xavier's uniform start of every layer and table, as CARE's."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.xavier_uniform_(module.weight)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -23,8 +23,20 @@ class AttributeEmbedding(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, logits: Tensor) -> Tensor:
+        """Logits [V, N] → rows [V, n, d]."""
         top = logits.topk(self.count, dim=-1).indices                            # [V, n], most probable first
         return self.dropout(self.norm(self.words(top) + self.ranks.weight))      # type: ignore[no-any-return]
+
+
+class LinearTheme(nn.Module):
+    """CARE's global guidance in place of CFB: one layer over all attributes alike → theme [V, d]."""
+
+    def __init__(self, attributes: int, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(attributes, width, bias=False)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return self.layer(torch.sigmoid(logits))    # type: ignore[no-any-return]
 
 
 class CoarseToFine(nn.Module):
@@ -49,6 +61,7 @@ class CoarseToFine(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, logits: Tensor) -> Tensor:
+        """Logits [V, N_UN + N_EM] → theme [V, d]."""
         words = logits[:, self.universal:]
         fine = torch.sigmoid(words)                                               # ρ_EM [V, N_EM]
         emotional = torch.cat([category_probabilities(words, self.membership), fine], -1)

@@ -1,10 +1,15 @@
-"""Training: features stay on the device, and a video is encoded once for all its captions in the batch."""
+"""Training: features stay on the device, and a video is encoded once for all its captions in the batch.
+
+First the captions are learned word by word (cross entropy); then, where `training.self_critical_epochs` asks for
+it, whole sampled captions by their reward.
+"""
 
 import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,19 +20,34 @@ from torch import Tensor
 from pipeline import params
 from pipeline.captioner import beam
 from pipeline.captioner.attributes import AttributeList
-from pipeline.captioner.decoder import Packing
+from pipeline.captioner.batches import CaptionSet, Ids
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.losses import attribute_loss, caption_loss
 from pipeline.captioner.model import Captioner, Shape
-from pipeline.captioner.vocabulary import BOS, EOS, Vocabulary
+from pipeline.captioner.optimisation import Goal, Phase, half_precision
+from pipeline.captioner.self_critical import SelfCritical
+from pipeline.captioner.state import (
+    StateFile,
+    Tensors,
+    below,
+    fingerprint_of,
+    put_below,
+    random_state,
+    restore_random_state,
+)
+from pipeline.captioner.vocabulary import Vocabulary
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.errors import SpectrumError
 from pipeline.metrics.emotions import cfs, emotion_scores
 from pipeline.metrics.protocols import evc_set
 from pipeline.text import words
 
-# epoch, loss, caption_loss, attribute_loss, validation_cider, learning_rate, seconds
+# epoch, loss, caption_loss, attribute_loss, validation_cider, validation_cfs, learning_rate, seconds
 Epoch = dict[str, float]
+
+Captions = Mapping[str, Sequence[str]]      # by video id
+
+_SAVE_EVERY = 300.0     # seconds within an epoch after which the state is saved
 
 
 @dataclass(frozen=True)
@@ -37,117 +57,81 @@ class Trained:
     attributes: AttributeList
     history: list[Epoch]
     best: Epoch             # the epoch whose weights `model` has
-
-
-@dataclass(frozen=True)
-class Batch:
-    """All captions of some videos, packed: no word is padding."""
-
-    videos: Tensor          # [v] index among the training videos
-    captions: Tensor        # sum of the captions' weights
-    weights: Tensor         # [N] of each word's caption
-    words: Tensor           # [N] what the decoder reads: <bos> and the words
-    targets: Tensor         # [N] what it is to say: the words and <eos>
-    positions: Tensor       # [N] place in the caption
-    video_of_word: Tensor   # [N] index in `videos`
-    packing: Packing
-
-
-class CaptionSet:
-    """The captions of the training videos as ids with their weights, and the batches made of them.
-
-    A caption without an emotion word, of a video that others found emotional, has the weight `plain_weight`:
-    each emotion has many words and places in a sentence, saying none has few, so that the likeliest single
-    sentence would leave the emotion out long before most people do.
-    """
-
-    def __init__(self, captions: Sequence[Sequence[str]], vocabulary: Vocabulary, taxonomy: Taxonomy, max_words: int,
-                 plain_weight: float) -> None:
-        self._read: list[list[np.ndarray]] = []
-        self._say: list[list[np.ndarray]] = []
-        self._weights: list[np.ndarray] = []
-        for sentences in captions:
-            encoded = [vocabulary.encode(words(sentence)) for sentence in sentences]
-            felt = np.array([any(taxonomy.categories_of(word) for word in words(sentence)) for sentence in sentences])
-            self._weights.append(np.where(felt | ~felt.any(), 1.0, plain_weight).astype(np.float32))
-            read = [[BOS, *ids][:max_words + 1] for ids in encoded]
-            say = [[*ids, EOS][:max_words + 1] for ids in encoded]
-            # A caption that is too long is cut where it does not end: its last target is the next word.
-            self._read.append([np.array(ids) for ids in read])
-            self._say.append([np.array(ids) for ids in say])
-
-    def batch(self, videos: Sequence[int], device: torch.device | str) -> Batch:
-        read = [ids for video in videos for ids in self._read[video]]
-        lengths = np.array([len(ids) for ids in read])
-        per_video = np.array([len(self._read[video]) for video in videos])
-        row_of_word = np.repeat(np.arange(len(read)), lengths)                           # [N]
-        positions = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
-        video_of_word = np.repeat(np.arange(len(videos)), per_video)[row_of_word]        # [N]
-        queries = np.bincount(video_of_word, minlength=len(videos))                      # words a video
-        rank = np.arange(len(row_of_word)) - (queries.cumsum() - queries)[video_of_word]
-
-        def put(array: np.ndarray) -> Tensor:
-            return torch.from_numpy(array.astype(np.int64)).to(device, non_blocking=True)
-
-        length, most = int(lengths.max()), int(queries.max())
-        packing = Packing(len(read), length, len(videos), most,
-                          put(row_of_word * length + positions), put(video_of_word * most + rank))
-        say = np.concatenate([ids for video in videos for ids in self._say[video]])
-        weights = np.concatenate([self._weights[video] for video in videos])             # [captions]
-        return Batch(put(np.array(videos)), torch.tensor(weights.sum(), device=device),
-                     torch.from_numpy(weights[row_of_word]).to(device, non_blocking=True),
-                     put(np.concatenate(read)), put(say), put(positions), put(video_of_word), packing)
+    seed: int
 
 
 def train(section: params.Captioner, training: params.Training, decoding: params.Decoding, inputs: Inputs,
-          captions: Mapping[str, Sequence[str]], validation: Inputs, references: Mapping[str, Sequence[str]],
-          taxonomy: Taxonomy, seed: int, device: torch.device | str,
-          log: Callable[[Epoch], None] = lambda _: None) -> Trained:
-    """A captioner of `inputs` and their `captions` (by video id), the best epoch by validation CFS.
+          captions: Captions, validation: Inputs, references: Captions, taxonomy: Taxonomy, seed: int,
+          device: torch.device | str, log: Callable[[Epoch], None] = lambda _: None,
+          state: Path | None = None, save_every: float = _SAVE_EVERY) -> Trained:
+    """A captioner of `inputs` and their `captions` (by video id), the best epoch by the validation score `keep`.
 
     Every epoch captions `validation` greedily and scores it against `references`: CIDEr, and CFS, which counts
-    the emotions too (0.8 CIDEr + 0.1 (Acc_sw + Acc_c)); `log` gets the epoch's record. Of equal epochs the
-    earlier is kept. CIDEr knows no single video: then, or without any, the last epoch is kept. The same seed,
-    inputs and machine give the same weights. Raises SpectrumError for videos without captions and for a loss that
-    is no number.
+    the emotions too (0.8 CIDEr + 0.1 (Acc_sw + Acc_c)); `log` gets the epoch's record. In the self-critical phase
+    the caption loss is minus the mean reward. Of equal epochs the earlier is kept. CIDEr knows no single video:
+    then, or without any, the last epoch is kept. The same seed, inputs and machine give the same weights.
+
+    `state` is a file in which the training keeps its state, at every epoch and every `save_every` seconds: killed
+    and called again in the same way, it goes on and ends with the same weights. The file is left there. Raises
+    SpectrumError for videos without captions and for a loss that is no number.
     """
+    place = torch.device(device)
     texts = _texts(inputs, captions, "training")
     told = _texts(validation, references, "validation")
     everything = [sentence for sentences in texts for sentence in sentences]
     vocabulary = Vocabulary.build(everything, section.word_count)
-    attributes = AttributeList.build(everything, taxonomy, section.universal_words)
+    attributes = AttributeList.build(everything, taxonomy, section.universal_words, section.attributes)
     if section.vtai and not len(attributes):
         raise SpectrumError("attributes: the training captions have none; train with captioner.vtai=false, "
                             "captioner.cfb=false and captioner.aeb=false")
-    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
+    kept = None if state is None else StateFile(state, fingerprint(
+        section, training, decoding, inputs, captions, validation, references, taxonomy, seed, place))
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(seed)
         model = Captioner(section, Shape.of(section, inputs, len(vocabulary)), attributes)
         model.features.fit(inputs)
         targets = attributes.targets(texts)
         if model.detector is not None:
             model.detector.start_from(targets.mean(0))
-        model.to(device)
+        model.to(place)
+        resident, targets = inputs.to(place), targets.to(place)
         sentences = CaptionSet(texts, vocabulary, taxonomy, section.max_words, training.plain_weight)
-        run = _Run(model, training, inputs.to(device), sentences, targets.to(device), seed)
-        greedy = decoding.model_copy(update={"beam": 1, "batch": max(decoding.batch, 128)})
-        resident = validation.to(device)
-        history: list[Epoch] = []
-        best, weights = None, None
-        for number in range(1, training.epochs + 1):
-            started = time.perf_counter()
-            record: Epoch = {"epoch": number, **run.epoch(number)}
-            said = beam.sentences(model, vocabulary, resident, greedy) if len(validation) > 1 else []
-            record |= validation_scores(said, told, taxonomy)
-            record["seconds"] = time.perf_counter() - started
-            history.append(record)
-            log(record)
-            if best is None or not said or record["validation_cfs"] > best["validation_cfs"]:
-                best, weights = record, copy.deepcopy(model.state_dict())
-    assert best is not None and weights is not None
-    model.load_state_dict(weights)
+        goals: list[Goal] = [CrossEntropy(model, training, resident, sentences, targets, seed)]
+        if training.self_critical_epochs:
+            goals.append(SelfCritical(model, training, resident, texts, targets, vocabulary, taxonomy, seed))
+        greedy = decoding.model_copy(update={"method": "beam", "beam": 1, "batch": max(decoding.batch, 128)})
+        unseen = validation.to(place)
+
+        def scores() -> Epoch:
+            said = beam.sentences(model, vocabulary, unseen, greedy) if len(validation) > 1 else []
+            return validation_scores(said, told, taxonomy)
+
+        progress = _Progress(model, training, kept, save_every, useful=len(validation) > 1)
+        progress.run(goals, scores, log)
+    assert progress.best is not None
+    model.load_state_dict(progress.weights)
     model.eval()
-    return Trained(model, vocabulary, attributes, history, best)
+    return Trained(model, vocabulary, attributes, progress.history, progress.best, seed)
+
+
+def fingerprint(section: params.Captioner, training: params.Training, decoding: params.Decoding, inputs: Inputs,
+                captions: Captions, validation: Inputs, references: Captions, taxonomy: Taxonomy, seed: int,
+                device: torch.device) -> str:
+    """Stands for everything that decides what `train` of the same arguments returns."""
+    settings = {
+        "captioner": section.model_dump(mode="json"), "training": training.model_dump(mode="json", exclude={"seeds"}),
+        "decoding": decoding.model_dump(mode="json"), "taxonomy": taxonomy.name, "seed": seed, "device": device.type,
+        "captions": [list(captions.get(video, ())) for video in inputs.ids],
+        "references": [list(references.get(video, ())) for video in validation.ids],
+    }
+    return fingerprint_of(settings, (inputs, validation))
+
+
+def kept_score(record: Epoch, keep: str) -> float:
+    """The validation score that chooses the epoch: `cider`, `cfs` or their `mean`."""
+    if keep == "mean":
+        return (record["validation_cider"] + record["validation_cfs"]) / 2
+    return record[f"validation_{keep}"]
 
 
 def validation_scores(said: Sequence[str], references: Sequence[Sequence[str]], taxonomy: Taxonomy) -> Epoch:
@@ -168,63 +152,115 @@ def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     return float(score)
 
 
-class _Run:
-    """Optimiser, schedule and order of the videos."""
+@dataclass
+class CrossEntropy:
+    """The goal of the first phase: the training captions, word by word."""
 
-    def __init__(self, model: Captioner, training: params.Training, inputs: Inputs, captions: CaptionSet,
-                 targets: Tensor, seed: int) -> None:
-        self.model, self.training, self.inputs = model, training, inputs
-        self.captions, self.targets = captions, targets
-        self.order = np.random.default_rng(seed)
-        decayed = [p for p in model.parameters() if p.dim() > 1]
-        others = [p for p in model.parameters() if p.dim() <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": training.weight_decay},
-             {"params": others, "weight_decay": 0.0}],
-            lr=training.learning_rate, betas=(0.9, 0.98), fused=True)
-        steps = training.epochs * math.ceil(len(inputs) / training.videos)
-        warm = max(1, round(training.warmup * steps))
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser,
-                                                          lambda step: _rate(step, warm, steps))
+    model: Captioner
+    training: params.Training
+    inputs: Inputs
+    captions: CaptionSet
+    targets: Tensor             # [V, N] attributes
+    number: int                 # the seed
 
-    def epoch(self, number: int) -> dict[str, float]:
-        """One pass over the training videos; means of the losses over its steps."""
+    def __post_init__(self) -> None:
+        self.epochs, self.learning_rate = self.training.epochs, self.training.learning_rate
+        self.size = self.training.captions or self.training.videos
+        self.items = len(self.captions) if self.training.captions else len(self.inputs)
+        self.batches = math.ceil(self.items / self.size)
+        self.seed = [self.number]
+
+    def order(self, chance: np.random.Generator) -> list[Ids]:
+        order = chance.permutation(self.items)
+        return [order[first:first + self.size] for first in range(0, self.items, self.size)]
+
+    def losses(self, batch: Ids) -> tuple[Tensor, Tensor]:
         self.model.train()
-        order = self.order.permutation(len(self.inputs))
-        rate = float(self.optimiser.param_groups[0]["lr"])
-        losses = [self._step(order[first:first + self.training.videos].tolist())
-                  for first in range(0, len(order), self.training.videos)]
-        caption, attribute = torch.stack(losses).mean(0).tolist()
-        if not math.isfinite(caption + attribute):
-            raise SpectrumError(f"epoch {number}: the loss is {caption + attribute}; lower "
-                                "training.learning_rate, and look for values in the feature stores that are "
-                                "no numbers")
-        return {"loss": caption + self.training.attribute_weight * attribute, "caption_loss": caption,
-                "attribute_loss": attribute, "learning_rate": rate}
-
-    def _step(self, videos: list[int]) -> Tensor:
-        """Caption and attribute loss [2], detached: no wait for the device."""
-        batch = self.captions.batch(videos, self.model.device)
-        encoded = self.model.encode(self.inputs.select(videos))
-        logits = self.model.decode_packed(encoded, batch.words, batch.positions, batch.video_of_word,
-                                          batch.packing)
-        caption = caption_loss(logits, batch.targets, batch.weights, batch.captions, self.training.label_smoothing)
-        attribute = torch.zeros((), device=caption.device)
-        if encoded.attribute_logits is not None:
-            attribute = attribute_loss(encoded.attribute_logits, self.targets[batch.videos])
-        self.optimiser.zero_grad()
-        (caption + self.training.attribute_weight * attribute).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_norm)
-        self.optimiser.step()
-        self.schedule.step()
-        return torch.stack([caption.detach(), attribute.detach()])
+        device = self.model.device
+        chosen = (self.captions.mixed(batch, device) if self.training.captions
+                  else self.captions.batch(batch.tolist(), device))
+        with half_precision(device):
+            encoded = self.model.encode(self.inputs.select(chosen.videos))
+            logits = self.model.decode_packed(encoded, chosen.words, chosen.positions, chosen.video_of_word,
+                                              chosen.packing)
+        caption = caption_loss(logits.float(), chosen.targets, chosen.weights, chosen.captions,
+                               self.training.label_smoothing)
+        if encoded.attribute_logits is None:
+            return caption, torch.zeros((), device=device)
+        return caption, attribute_loss(encoded.attribute_logits.float(), self.targets[chosen.videos])
 
 
-def _rate(step: int, warm: int, steps: int) -> float:
-    """Linear warm-up, then half a cosine down to a hundredth (ours; CARE multiplies by 0.9 an epoch)."""
-    if step < warm:
-        return (step + 1) / warm
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+@dataclass
+class _Progress:
+    """The phases one after the other: what was reached, the best of it, and the file that remembers it."""
+
+    model: Captioner
+    training: params.Training
+    file: StateFile | None
+    save_every: float
+    useful: bool                    # whether validation can choose an epoch
+    history: list[Epoch] = field(default_factory=list)
+    best: Epoch | None = None
+    weights: Tensors = field(default_factory=dict)      # of `best`
+    idle: int = 0                   # epochs of this phase since the last gain
+
+    def run(self, goals: Sequence[Goal], scores: Callable[[], Epoch], log: Callable[[Epoch], None]) -> None:
+        found = None if self.file is None else self.file.load()
+        first = 0 if found is None else int(found[1]["phase"])
+        for number, goal in enumerate(goals[first:], start=first):
+            if self.best is not None:
+                self.model.load_state_dict(self.weights)
+            self.idle = 0
+            phase = Phase(self.model, goal, self.training)
+            if found is not None:
+                self._restore(phase, *found)
+                found = None
+                for record in self.history:
+                    log(record)
+            self._epochs(phase, number, scores, log)
+
+    def _epochs(self, phase: Phase, number: int, scores: Callable[[], Epoch], log: Callable[[Epoch], None]) -> None:
+        saved = time.monotonic()
+
+        def pause() -> None:
+            nonlocal saved
+            if self.file is not None and time.monotonic() - saved > self.save_every:
+                self._save(phase, number)
+                saved = time.monotonic()
+
+        patience = self.training.patience
+        while phase.epochs < phase.goal.epochs and not (patience and self.idle >= patience):
+            started = time.perf_counter()
+            record: Epoch = {"epoch": len(self.history) + 1, **phase.epoch(pause)}
+            with phase.averaged():
+                record |= scores()
+                record["seconds"] = time.perf_counter() - started
+                self._judge(record)
+            if self.file is not None:
+                self._save(phase, number)
+                saved = time.monotonic()
+            log(record)
+
+    def _judge(self, record: Epoch) -> None:
+        self.history.append(record)
+        keep = self.training.keep
+        self.idle += 1
+        if self.best is None or not self.useful or kept_score(record, keep) > kept_score(self.best, keep):
+            self.best, self.weights, self.idle = record, copy.deepcopy(self.model.state_dict()), 0
+
+    def _save(self, phase: Phase, number: int) -> None:
+        assert self.file is not None
+        best = None if self.best is None else self.history.index(self.best)
+        self.file.save(phase.state() | put_below("best", self.weights) | random_state(self.model.device),
+                       {"phase": number, "step": phase.step, "history": self.history, "best": best,
+                        "idle": self.idle})
+
+    def _restore(self, phase: Phase, tensors: Tensors, told: dict[str, Any]) -> None:
+        self.history, self.idle = told["history"], told["idle"]
+        self.best = None if told["best"] is None else self.history[told["best"]]
+        self.weights = below("best", tensors)
+        phase.restore(tensors, told["step"])
+        restore_random_state(tensors, self.model.device)
 
 
 def _texts(inputs: Inputs, captions: Mapping[str, Any], split: str) -> list[list[str]]:
