@@ -8,6 +8,7 @@
 Messages are JSON headers and raw bytes over pipes (pipeline/media/serving.py has the other side).
 """
 
+import fcntl
 import json
 import math
 import os
@@ -30,6 +31,8 @@ from pipeline.errors import SpectrumError
 from pipeline.media import Backend, Probe
 from pipeline.media.serving import HEADER
 from pipeline.sampling import Sampling
+
+_PIPE = 1 << 20         # bytes: with the usual 64 KB a frame takes many switches of processes, 15 % of the time
 
 Item = tuple[float, NDArray[Any]]
 Outcome = tuple[float, str]     # share that could be decoded, why not more
@@ -213,9 +216,13 @@ def _spawn() -> subprocess.Popen[bytes]:
     # The child finds this package also where the parent found it by its working directory alone.
     root = str(Path(__file__).resolve().parents[1])
     paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return subprocess.Popen([sys.executable, "-m", "pipeline.media"], stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, bufsize=0, env={**os.environ, "PYTHONPATH": paths},
-                            process_group=0)
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.media"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, bufsize=0, env={**os.environ, "PYTHONPATH": paths},
+                               process_group=0)
+    assert process.stdout is not None
+    with suppress(AttributeError, OSError):     # not Linux; or more than this user's pipes may hold together
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE)
+    return process
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

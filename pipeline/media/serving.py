@@ -46,7 +46,7 @@ def answer(out: BinaryIO, job: dict[str, Any]) -> None:
             items = media.sound(job["path"], job["n"], job["window"], job["rate"], job["backend"], tally)
         for time, array in items:
             _send(out, {"is": "item", "time": time, "shape": array.shape, "dtype": array.dtype.str},
-                  array.tobytes())
+                  array.data.cast("B"))
         _send(out, {"is": "end", "share": tally.share, "reason": tally.reason})
     except Unreadable as error:
         _send(out, {"is": "error", "reason": str(error)})
@@ -54,7 +54,7 @@ def answer(out: BinaryIO, job: dict[str, Any]) -> None:
         _send(out, {"is": "error", "reason": f"{type(error).__name__}: {error}"})
 
 
-def _send(out: BinaryIO, header: dict[str, Any], body: bytes = b"") -> None:
+def _send(out: BinaryIO, header: dict[str, Any], body: bytes | memoryview = b"") -> None:
     text = json.dumps({**header, "bytes": len(body)}).encode()
     out.write(HEADER.pack(len(text)) + text)
     out.write(body)
