@@ -234,7 +234,8 @@ class Captioner(Section):
     """The model. `vtai`, `cfb` and `aeb` switch the parts of the paper; all off is the baseline.
 
     VTAI reads `modalities`, the decoder those of them that `memory` names (none named: all). A modality that the
-    data set does not have is left out. What only `presets/care.yaml` changes is CARE's way of the same part.
+    data set does not have is left out. What only `presets/care.yaml` changes is CARE's way of the same part. The
+    paper's decoder is Pre-LN (`layer_norm: before`); after, as in CARE, validated better: docs/experiments.md.
     """
 
     modalities: tuple[CaptionerModality, ...] = ("appearance", "audio", "motion", "text")
@@ -249,9 +250,9 @@ class Captioner(Section):
     detector: Literal["layered", "linear"] = "layered"
     prior: bool = True
     theme: Literal["coarse-to-fine", "linear"] = "coarse-to-fine"
-    layer_norm: Literal["before", "after"] = "before"
-    activation: Literal["gelu", "relu"] = "gelu"
-    tied: bool = True
+    layer_norm: Literal["before", "after"] = "after"
+    activation: Literal["gelu", "relu"] = "relu"
+    tied: bool = False
     width: Positive = 512
     heads: Positive = 8
     layers: Positive = 1

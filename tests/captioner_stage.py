@@ -28,7 +28,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, stage: ModuleType, splits: Mapping
     sources = SimpleNamespace(
         present=lambda ids: ids, inputs=lambda ids, modalities, used: by_ids[ids], candidates=_Candidates(),
         index=SimpleNamespace(texts=["a man runs"]), recipes=RECIPES, left_out={},
-        appearance=SimpleNamespace(recipe={"untrained": False}))
+        appearance=SimpleNamespace(recipe={"untrained": False}), agreed=lambda captions, weight: captions)
     monkeypatch.setattr(stage.Manifest, "load", lambda path: manifest)
     monkeypatch.setattr(stage.Sources, "open", lambda paths: sources)
 

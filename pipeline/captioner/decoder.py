@@ -98,7 +98,7 @@ class Cache:
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention, feed-forward; LayerNorm before each (Pre-LN) or after its sum (CARE)."""
+    """Self-attention, cross-attention, feed-forward; LayerNorm before each (Pre-LN, paper) or after its sum (CARE)."""
 
     def __init__(self, section: params.Captioner) -> None:
         super().__init__()
