@@ -16,10 +16,12 @@ from rich.console import Console
 from pipeline.captioner import ablation
 from pipeline.captioner.ablation_table import markdown
 from pipeline.captioner.beam import Caption
+from pipeline.captioner.matching import matching
 from pipeline.captioner.sources import Sources
 from pipeline.captioner.training import Epoch
 from pipeline.device import device
 from pipeline.emotion.taxonomy import Taxonomy
+from pipeline.encoders.imported import text_encoder
 from pipeline.errors import readable_errors
 from pipeline.files import write_json, write_text
 from pipeline.manifest import Manifest
@@ -50,6 +52,8 @@ def run(params: Params, paths: Paths, seeds: range) -> None:
               for split, ids in splits.items()}
     taxonomy = Taxonomy.load(params.emotion.words)
     data = ablation.Data(inputs["train"], inputs["validation"], inputs["test"], manifest.captions_of)
+    match = matching(params.captioner, sources.index, lambda: text_encoder(
+        params.encoders.appearance, paths.encoder, str(device(params.device))).encode_texts)
     epochs = params.training.epochs + params.training.self_critical_epochs
     with Bar("ablate", epochs * len(ablation.ROWS) * len(seeds), "epochs") as bar:
         def log(row: str, epoch: Epoch) -> None:
@@ -59,7 +63,7 @@ def run(params: Params, paths: Paths, seeds: range) -> None:
             return sources.agreed(captions, params.decoding.consensus)
 
         results = ablation.train_rows(params.captioner, params.training, params.decoding, data, taxonomy, seeds,
-                                      device(params.device), paths.reports / "ablation", log, rerank)
+                                      device(params.device), paths.reports / "ablation", log, rerank, match)
     first, *others = results
     tested = splits["test"]
     candidates = sources.candidates.select(tested)

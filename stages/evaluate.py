@@ -84,7 +84,8 @@ class _Captioner:
     def captions(self, videos: Sequence[str]) -> list[beam.Caption]:
         found = beam.caption(self.trained.model, self.trained.vocabulary, self.trained.attributes,
                              self._inputs(videos), self.params.decoding)
-        return self.sources.agreed(found, self.params.decoding.consensus)
+        reads_candidates = "text" in self.trained.model.section.modalities
+        return self.sources.agreed(found, self.params.decoding.consensus if reads_candidates else 0.0)
 
     def attributes(self, videos: Sequence[str], manifest: Manifest) -> dict[str, float | None]:
         """How well VTAI finds the attributes that the references have, by their words; {} without VTAI."""

@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.captioner import ablation, card, checkpoint, seeds, training
+from pipeline.captioner.matching import matching
 from pipeline.captioner.sources import Sources
 from pipeline.device import device
 from pipeline.emotion.taxonomy import Taxonomy
+from pipeline.encoders.imported import text_encoder
 from pipeline.files import published
 from pipeline.manifest import Manifest
 from pipeline.params import Params
@@ -33,6 +35,8 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     sources = Sources.open(paths)
     train, validation = (sources.present(manifest.ids(split)) for split in ("train", "validation"))
     section = params.captioner if part == "captioner" else ablation.BASELINE.of(params.captioner)
+    match = matching(section, sources.index, lambda: text_encoder(
+        params.encoders.appearance, paths.encoder, str(device(params.device))).encode_texts)
     learned = {video: manifest.captions_of[video] for video in train}
     numbers = range(params.seed, params.seed + params.training.seeds)
     epochs = params.training.epochs + params.training.self_critical_epochs
@@ -44,7 +48,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
             {video: manifest.captions_of[video] for video in validation},
             Taxonomy.load(params.emotion.words), seed, device(params.device),
             log=lambda epoch: bar.advance(1, f"validation CFS {epoch['validation_cfs']:.3f}"),
-            state=paths.state / part / f"seed-{seed}.safetensors",
+            state=paths.state / part / f"seed-{seed}.safetensors", match=match,
         ) for seed in numbers]
     kept = seeds.best_of(runs, params.training.keep)
     folder = paths.captioner if part == "captioner" else paths.baseline

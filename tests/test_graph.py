@@ -29,7 +29,7 @@ captioner: {width: 32, heads: 2, feedforward: 64, embedded_attributes: 5, word_c
 training: {epochs: 2, videos: 8}
 decoding: {beam: 2}
 """
-STAGES = {"prepare", "encoder", "extract@appearance", "extract@audio", "index", "retrieve", "emotion",
+STAGES = {"prepare", "encoder", "extract@appearance", "extract@audio", "extract@motion", "index", "retrieve", "emotion",
           "train@captioner", "train@baseline", "evaluate", "report"}
 
 

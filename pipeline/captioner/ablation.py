@@ -17,7 +17,9 @@ import torch
 
 from pipeline import params
 from pipeline.captioner import beam
+from pipeline.captioner.attributes import AttributeList
 from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.matching import Match
 from pipeline.captioner.seeds import Spread, spread
 from pipeline.captioner.state import fingerprint_of
 from pipeline.captioner.training import Epoch, fingerprint, train
@@ -101,6 +103,7 @@ class _Work:
     taxonomy: Taxonomy
     device: torch.device
     folder: Path
+    match: Match
     log: Callable[[str, Epoch], None]
     rerank: Rerank
     done: list[Result] = field(default_factory=list)
@@ -120,7 +123,8 @@ class _Work:
         found = self._known(path, row, mark)
         if found is None:
             state = path.with_name(f".{path.stem}.safetensors")
-            trained = train(*arguments, log=lambda epoch: self.log(row.name, epoch), state=state)
+            trained = train(*arguments, log=lambda epoch: self.log(row.name, epoch), state=state,
+                            match=self.match)
             told = beam.caption(trained.model, trained.vocabulary, trained.attributes, data.test, self.decoding)
             if "text" in section.modalities:
                 told = self.rerank(told)
@@ -149,13 +153,14 @@ class _Work:
 def train_rows(section: params.Captioner, settings: params.Training, decoding: params.Decoding, data: Data,
                taxonomy: Taxonomy, seeds: Sequence[int], device: torch.device, folder: Path,
                log: Callable[[str, Epoch], None] = lambda *_: None, rerank: Rerank = lambda captions: captions,
+               match: Match = AttributeList.targets,
                ) -> list[Result]:
     """Every row with every seed, seed by seed, so that a run cut short holds whole rows of some seeds.
 
     `log` gets the row's name and each epoch's record; of a result that was there already, the kept epoch's alone.
     `rerank` may choose anew among the beams of the rows that have the retrieved captions.
     """
-    work = _Work(section, settings, decoding, data, taxonomy, device, folder, log, rerank)
+    work = _Work(section, settings, decoding, data, taxonomy, device, folder, match, log, rerank)
     return [work.result(row, seed) for seed in seeds for row in ROWS]
 
 

@@ -223,8 +223,8 @@ def _attributes(encoded: Encoded, attributes: AttributeList, count: int) -> list
 
 def _emotions(encoded: Encoded, attributes: AttributeList,
               inputs: Inputs) -> list[tuple[tuple[str, float], ...]]:
-    """Noisy-or of the emotional attributes; without VTAI the candidates' prior alone."""
-    if encoded.attribute_logits is None:
+    """Noisy-or of the emotional attributes; without VTAI or emotional attributes the candidates' prior alone."""
+    if encoded.attribute_logits is None or not attributes.emotional:
         felt = inputs.prior_categories.float()
     else:
         emotional = encoded.attribute_logits[:, len(attributes.universal):]

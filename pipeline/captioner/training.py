@@ -23,6 +23,7 @@ from pipeline.captioner.attributes import AttributeList
 from pipeline.captioner.batches import CaptionSet, Ids
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.losses import attribute_loss, caption_loss
+from pipeline.captioner.matching import Match
 from pipeline.captioner.model import Captioner, Shape
 from pipeline.captioner.optimisation import Goal, Phase, half_precision
 from pipeline.captioner.self_critical import SelfCritical
@@ -63,13 +64,15 @@ class Trained:
 def train(section: params.Captioner, training: params.Training, decoding: params.Decoding, inputs: Inputs,
           captions: Captions, validation: Inputs, references: Captions, taxonomy: Taxonomy, seed: int,
           device: torch.device | str, log: Callable[[Epoch], None] = lambda _: None,
-          state: Path | None = None, save_every: float = _SAVE_EVERY) -> Trained:
+          state: Path | None = None, save_every: float = _SAVE_EVERY,
+          match: Match = AttributeList.targets) -> Trained:
     """A captioner of `inputs` and their `captions` (by video id), the best epoch by the validation score `keep`.
 
     Every epoch captions `validation` greedily and scores it against `references`: CIDEr, and CFS, which counts
     the emotions too (0.8 CIDEr + 0.1 (Acc_sw + Acc_c)); `log` gets the epoch's record. In the self-critical phase
     the caption loss is minus the mean reward. Of equal epochs the earlier is kept. CIDEr knows no single video:
-    then, or without any, the last epoch is kept. The same seed, inputs and machine give the same weights.
+    then, or without any, the last epoch is kept. The same seed, inputs and machine give the same weights. `match`
+    says which attributes the training videos have (matching.py).
 
     `state` is a file in which the training keeps its state, at every epoch and every `save_every` seconds: killed
     and called again in the same way, it goes on and ends with the same weights. The file is left there. Raises
@@ -90,7 +93,7 @@ def train(section: params.Captioner, training: params.Training, decoding: params
         torch.manual_seed(seed)
         model = Captioner(section, Shape.of(section, inputs, len(vocabulary)), attributes)
         model.features.fit(inputs)
-        targets = attributes.targets(texts)
+        targets = match(attributes, texts)
         if model.detector is not None:
             model.detector.start_from(targets.mean(0))
         model.to(place)
