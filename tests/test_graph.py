@@ -216,7 +216,7 @@ def test_your_own_folder_by_overrides_alone(project: Path, tmp_path: Path) -> No
     assert [json.loads(line)["video_id"] for line in captioned.splitlines()] == \
         ["my clip 6", "my clip 7", "uncaptioned"]
     trained = json.loads((project / f"reports/{tmp_path.name}/stages/train-captioner.json").read_text())
-    assert trained["left_out"] == {"without_frames": 1, "without_sound": 1}
+    assert trained["left_out"] == {"without_frames": 1, "without_sound": 1, "without_motion": 0}
     assert "untrained weights" in (project / f"reports/{tmp_path.name}/index.html").read_text()
 
     # `exp run` takes the other data set's outs out of the workspace; they come back from DVC's cache. Only the
