@@ -1,7 +1,7 @@
 """Reading rows of a shard in bulk, each checksum tested, straight to where they belong.
 
 HDF5 reads under one lock, a checksum at a time. Here batches of chunks go from the page cache into a buffer that fits a
-processor's cache, numpy computes their fletcher32 there, and their rows are copied to their places: all of it with
+processor's last cache, numpy computes their fletcher32 there, and their rows are copied to their places: all of it with
 Python's lock released, so that several threads read several shards at once.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.errors import SpectrumError
 from pipeline.store.shard import DAMAGE, Rows, broken, check_recipe, texts
 
-_BATCH = 1 << 22    # bytes that are read and tested at once: fewer, and the threads wait for Python's lock; more gain nothing
+_BATCH = 1 << 22    # bytes that are read and tested at once: with fewer the threads wait for Python's lock
 _CHECKSUM = 4       # bytes behind each chunk
 
 

@@ -1,0 +1,24 @@
+"""Lays a preset over params.yaml: `python -m pipeline.params PRESET [key=value …]`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import readable_errors
+from pipeline.params import DEFAULT, apply
+
+
+def main(
+    preset: Annotated[Path, typer.Argument(help="a preset, such as presets/folder.yaml")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    params_file: Annotated[Path, typer.Option("--params", help="the file it is laid over")] = DEFAULT,
+) -> None:
+    """Lay a preset over params.yaml; `git diff params.yaml` shows what changed, presets/sample.yaml undoes it."""
+    with readable_errors():
+        params = apply(preset, overrides or [], params_file)
+        print(f"{params_file}: now data set {params.dataset!r}; run it with `dvc repro` or `dvc exp run`")
+
+
+if __name__ == "__main__":
+    typer.run(main)
