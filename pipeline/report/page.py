@@ -106,7 +106,8 @@ def sentence(params: Mapping[str, Any]) -> str:
     senses = {"appearance": f"{frames} {appearance['model']}", "audio": "sound", "motion": "motion",
               "text": f"{retrieval.get('used', 'the')} retrieved captions"}
     parts = [name.upper() for name in ("vtai", "cfb", "aeb") if captioner[name]]
-    read = [senses[name] for name in captioner["modalities"] if name in senses]
+    read = [senses[name] for name in captioner["modalities"]
+            if name in senses and (encoders.get(name) or {}).get("kind") != "none"]
     return (f"A Transformer of {_count(captioner['layers'], 'layer')} and width {captioner['width']} "
             f"that reads {_enumerate(read)}, "
             f"{'with ' + _enumerate(parts) if parts else 'without attributes or theme'}.")
