@@ -223,7 +223,7 @@ def test_your_own_folder_by_overrides_alone(project: Path, tmp_path: Path) -> No
     # stores, which persist, are made again, to the same bytes, so that nothing behind them runs but the report,
     # which tells their seconds.
     run(project, "git", "checkout", "params.yaml")
-    assert ran(run(project, "dvc", "repro")) <= {"extract@appearance", "extract@audio", "report"}
+    assert ran(run(project, "dvc", "repro")) <= {"extract@appearance", "extract@audio", "extract@motion", "report"}
     assert before == {path: path.read_bytes() for path in before}
 
 

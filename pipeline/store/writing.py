@@ -47,13 +47,14 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def tidy(folder: Path, numbers: set[int]) -> None:
-    """Removes the shards of no video, and what is left of parts: the store's other shards are published."""
+    """Removes the shards of no video, parts, and what a worker that was killed left: the other shards are published."""
     names = {shard_name(number) for number in numbers}
     for path in folder.glob("shard-*.h5"):
         if path.name not in names:
             (folder / INDEX).unlink(missing_ok=True)
             path.unlink()
     shutil.rmtree(folder / PARTS, ignore_errors=True)
+    remove_stale(folder)
 
 
 def remove_stale(folder: Path) -> None:
