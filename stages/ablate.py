@@ -2,12 +2,14 @@
 
     python -m stages.ablate --seeds 3
     python -m stages.ablate --seeds 3 training.epochs=10
+    python -m stages.ablate --rows baseline,"no text"        # these beside the full model
 
 Makes reports/<dataset>/ablation.json and ablation.md, the table beside the paper's own. A row and seed that is done
 is kept in reports/<dataset>/ablation/; killed and started again, the rest goes on. It is no node of the graph: it
 needs what stages.train needs.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -35,16 +37,27 @@ from stages.command import Overrides, ParamsFile, teach
 def main(
     overrides: Overrides = None,
     count: Annotated[int, typer.Option("--seeds", min=1, help="trainings a row, from `seed` on")] = 3,
+    chosen: Annotated[str, typer.Option("--rows", help="the full model and these rows alone, by commas")] = "",
     params_file: ParamsFile = DEFAULT,
 ) -> None:
     with readable_errors():
         params = load(overrides or [], params_file)
         paths = Paths.of(params)
-        run(params, paths, range(params.seed, params.seed + count))
+        run(params, paths, range(params.seed, params.seed + count), rows_of(chosen))
         Console().print(f"{paths.reports / 'ablation.md'}: the table", soft_wrap=True)
 
 
-def run(params: Params, paths: Paths, seeds: range) -> None:
+def rows_of(chosen: str) -> list[ablation.Row]:
+    """The full model and the rows named in `chosen`, in the paper's order; all of them where it names none."""
+    names = {name.strip() for name in chosen.split(",") if name.strip()}
+    known = [row.name for row in ablation.ROWS]
+    unknown = sorted(names - set(known))
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}", param_hint="--rows")
+    return [row for row in ablation.ROWS if not names or row.name in names or row is ablation.FULL]
+
+
+def run(params: Params, paths: Paths, seeds: range, rows: Sequence[ablation.Row] = ablation.ROWS) -> None:
     manifest = Manifest.load(paths.data)
     sources = Sources.open(paths)
     splits = {split: sources.present(manifest.ids(split)) for split in ("train", "validation", "test")}
@@ -55,7 +68,7 @@ def run(params: Params, paths: Paths, seeds: range) -> None:
     match = matching(params.captioner, sources.index, lambda: text_encoder(
         params.encoders.appearance, paths.encoder, str(device(params.device))).encode_texts)
     epochs = params.training.epochs + params.training.self_critical_epochs
-    with Bar("ablate", epochs * len(ablation.ROWS) * len(seeds), "epochs") as bar:
+    with Bar("ablate", epochs * len(rows) * len(seeds), "epochs") as bar:
         def log(row: str, epoch: Epoch) -> None:
             bar.advance(1, f"{row}: validation CFS {epoch['validation_cfs']:.3f}")
 
@@ -63,7 +76,7 @@ def run(params: Params, paths: Paths, seeds: range) -> None:
             return sources.agreed(captions, params.decoding.consensus)
 
         results = ablation.train_rows(params.captioner, params.training, params.decoding, data, taxonomy, seeds,
-                                      device(params.device), paths.reports / "ablation", log, rerank, match)
+                                      device(params.device), paths.reports / "ablation", log, rerank, match, rows)
     first, *others = results
     tested = splits["test"]
     candidates = sources.candidates.select(tested)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from captioner_stage import params_file, stand_in
 from captioner_world import TAXONOMY, world
 
@@ -163,6 +164,20 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "human" in found["reference_lines"] and found["seeds"] == [0]
     assert (tmp_path / "reports/sample/ablation.md").read_text().startswith("# Ablation: sample")
     assert len(list((tmp_path / "reports/sample/ablation").iterdir())) == 7
+
+    ablate.run(load([]), ablate.Paths.of(load([])), range(1), ablate.rows_of("baseline"))
+    fewer = json.loads((tmp_path / "reports/sample/ablation.json").read_text())
+    assert fewer["rows"] == [found["rows"][0], found["rows"][-1]]
+    assert fewer["order"]["CFS"]["paper"] == ["full", "baseline"]
+    ablate.run(load([]), ablate.Paths.of(load([])), range(1), ablate.rows_of("full"))
+    assert "Order" not in (tmp_path / "reports/sample/ablation.md").read_text()
+
+
+def test_rows_are_chosen_by_name() -> None:
+    assert [row.name for row in ablate.rows_of(" no text,CFB only")] == ["full", "CFB only", "no text"]
+    assert ablate.rows_of("") == list(ROWS)
+    with pytest.raises(typer.BadParameter, match="'bare' is none of full, CFB only"):
+        ablate.rows_of("bare")
 
 
 def test_only_rows_with_retrieved_captions_choose_among_beams_by_them(tmp_path: Path) -> None:

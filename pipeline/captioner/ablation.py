@@ -153,24 +153,26 @@ class _Work:
 def train_rows(section: params.Captioner, settings: params.Training, decoding: params.Decoding, data: Data,
                taxonomy: Taxonomy, seeds: Sequence[int], device: torch.device, folder: Path,
                log: Callable[[str, Epoch], None] = lambda *_: None, rerank: Rerank = lambda captions: captions,
-               match: Match = AttributeList.targets,
+               match: Match = AttributeList.targets, rows: Sequence[Row] = ROWS,
                ) -> list[Result]:
-    """Every row with every seed, seed by seed, so that a run cut short holds whole rows of some seeds.
+    """Each of `rows` with every seed, seed by seed, so that a run cut short holds whole rows of some seeds.
 
     `log` gets the row's name and each epoch's record; of a result that was there already, the kept epoch's alone.
     `rerank` may choose anew among the beams of the rows that have the retrieved captions.
     """
     work = _Work(section, settings, decoding, data, taxonomy, device, folder, match, log, rerank)
-    return [work.result(row, seed) for seed in seeds for row in ROWS]
+    return [work.result(row, seed) for seed in seeds for row in rows]
 
 
 def compare(results: Sequence[Result], blocks: Mapping[str, Mapping[str, Mapping[str, float | None]]],
             ) -> dict[str, Any]:
     """Scores of every row over its seeds, how far it is below the full model, and how the rows are ordered.
 
-    `blocks` are the scores of every result by its name, as in metrics.json: {part: {metric: score}}.
+    `results` hold every row with the same seeds, the full model among them; `blocks` are the scores of every result
+    by its name, as in metrics.json: {part: {metric: score}}.
     """
-    rows = [_row(row, [result for result in results if result.row == row.name], blocks) for row in ROWS]
+    of = {row: [result for result in results if result.row == row.name] for row in ROWS}
+    rows = [_row(row, found, blocks) for row, found in of.items() if found]
     full = _values([result for result in results if result.row == FULL.name], blocks, "CFS")
     for row in rows:
         own = _values([result for result in results if result.row == row["row"]], blocks, "CFS")
@@ -207,10 +209,10 @@ def _order(rows: Sequence[Mapping[str, Any]], score: str) -> dict[str, Any]:
 
 
 def kendall(one: Sequence[float], other: Sequence[float]) -> float:
-    """Kendall's tau (a): the share of pairs in the same order less that of pairs in the opposite one."""
+    """Kendall's tau (a): the share of pairs in the same order less that of pairs in the opposite one; 0 of one row."""
     pairs = list(combinations(range(len(one)), 2))
     agreed = [_sign(one[i] - one[j]) * _sign(other[i] - other[j]) for i, j in pairs]
-    return sum(agreed) / len(pairs)
+    return sum(agreed) / max(1, len(pairs))
 
 
 def _sign(number: float) -> int:

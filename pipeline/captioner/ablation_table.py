@@ -30,7 +30,10 @@ def markdown(found: Mapping[str, Any]) -> str:
         printed = [f"{row['paper'][score]:.1f}" if score in row["paper"] else "" for score in SCORES]
         behind = "" if row["row"] == rows[0]["row"] else f"{rows[0]['paper']['CFS'] - row['paper']['CFS']:.1f}"
         lines.append("| | *paper* | " + " | ".join(printed) + f" | {behind} |")
-    lines += ["", *_lines(found), "", "## Order of the rows", ""]
+    lines += ["", *_lines(found)]
+    if len(rows) == 1:
+        return "\n".join(lines) + "\n"
+    lines += ["", "## Order of the rows", ""]
     for score, order in found["order"].items():
         lines += [f"By {score}, best first (Kendall's tau of the two orders: {order['kendall']:.2f}):", "",
                   f"- {found['dataset']}: {', '.join(order['here'])}", f"- paper: {', '.join(order['paper'])}", ""]
