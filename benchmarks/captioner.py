@@ -262,7 +262,7 @@ def beam_speed(world: World, rounds: int) -> dict[str, float | list[float]]:
 
 def _end_like_people(model: Captioner) -> None:
     """Makes <eos> likelier with every word, so that captions end after about nine."""
-    direction = model.decoder.words.weight[EOS] if model.decoder.output is None else model.decoder.output.weight[EOS]
+    direction = model.decoder.output.weight[EOS]
     direction.copy_(F.normalize(torch.randn_like(direction), dim=0))
     for place in range(model.decoder.length):
         model.decoder.positions.weight[place] += direction * (place - 6) * model.decoder.width ** 0.5 / 2

@@ -26,7 +26,7 @@ def talker(said: tuple[str, ...], max_words: int, vtai: bool = True, sharp: floa
     """An untrained model with peaked, video-dependent predictions."""
     inputs, _ = world(12, seed=4, silent=2)
     section = params.Captioner(width=16, heads=2, layers=2, feedforward=32, word_count=1, universal_words=20,
-                               embedded_attributes=4, max_words=max_words, vtai=vtai, cfb=vtai, aeb=vtai, tied=False)
+                               embedded_attributes=4, max_words=max_words, vtai=vtai, cfb=vtai, aeb=vtai)
     vocabulary = Vocabulary.build(said, 1)
     attributes = AttributeList.build(said, TAXONOMY, 20)
     torch.manual_seed(5)
@@ -34,7 +34,6 @@ def talker(said: tuple[str, ...], max_words: int, vtai: bool = True, sharp: floa
     with torch.no_grad():
         for layer in model.decoder.layers:
             layer.output.weight.mul_(4)
-        assert model.decoder.output is not None
         model.decoder.output.weight.mul_(sharp)
     return model.eval(), vocabulary, attributes, inputs
 

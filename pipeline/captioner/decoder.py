@@ -112,8 +112,7 @@ class Layer(nn.Module):
         self.query = nn.Linear(width, width)
         self.memory = nn.Linear(width, 2 * width)        # keys and values of the memory
         self.output = nn.Linear(width, width)
-        self.feedforward = nn.Sequential(nn.Linear(width, section.feedforward),
-                                         nn.GELU() if section.activation == "gelu" else nn.ReLU(),
+        self.feedforward = nn.Sequential(nn.Linear(width, section.feedforward), nn.ReLU(),
                                          nn.Linear(section.feedforward, width))
         self.dropout = Dropout(section.dropout)
 
@@ -180,9 +179,7 @@ class Decoder(nn.Module):
         self.dropout = Dropout(section.dropout)
         self.layers = nn.ModuleList(Layer(section) for _ in range(section.layers))
         self.norm = nn.LayerNorm(self.width)
-        # Tied: the words' own vectors say how well each fits, and a bias how frequent it is.
-        self.bias = nn.Parameter(torch.zeros(vocabulary)) if section.tied else None
-        self.output = None if section.tied else nn.Linear(self.width, vocabulary, bias=False)
+        self.output = nn.Linear(self.width, vocabulary, bias=False)
 
     def remember(self, rows: dict[str, Tensor], masks: dict[str, Tensor]) -> Memory:
         """Memory of V videos from the rows [V, S_m, d] and masks [V, S_m] of each part."""
@@ -209,8 +206,6 @@ class Decoder(nn.Module):
         if cache is not None:
             cache.length += 1
         state = self.dropout(self.norm(state) if self.before else state)
-        if self.output is None:
-            return F.linear(state, self.words.weight, self.bias)
         return self.output(state)    # type: ignore[no-any-return]
 
     def _bias(self, name: str, count: int) -> Tensor:

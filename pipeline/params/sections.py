@@ -227,8 +227,6 @@ class Captioner(Section):
     prior: bool = True
     theme: Literal["coarse-to-fine", "linear"] = "coarse-to-fine"
     layer_norm: Literal["before", "after"] = "after"
-    activation: Literal["gelu", "relu"] = "relu"
-    tied: bool = False
     width: Positive = 512
     heads: Positive = 8
     layers: Positive = 1
