@@ -11,7 +11,7 @@ from captioner_world import TAXONOMY, world
 
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
-from pipeline.captioner.beam import caption, search, sentences
+from pipeline.captioner.beam import caption, search
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.model import Captioner, Shape
 from pipeline.captioner.sampled import Draw, sample
@@ -190,7 +190,31 @@ def test_the_batch_changes_nothing() -> None:
         assert a.video_id == b.video_id == c.video_id and a.text == b.text == c.text
         assert [h.text for h in a.beams] == [h.text for h in b.beams] == [h.text for h in c.beams]
         assert [h.score for h in a.beams] == pytest.approx([h.score for h in c.beams], abs=1e-4)
-    assert sentences(model, vocabulary, inputs, params.Decoding()) == [c.text for c in one]
+
+
+def test_the_odds_of_its_attributes_choose_among_the_beams() -> None:
+    model, vocabulary, attributes, inputs = talker(RICH, 8)
+    encoded = model.encode(inputs)
+    assert encoded.attribute_logits is not None
+    told = caption(model, vocabulary, attributes, inputs, params.Decoding(attribute_odds=0.5, length_power=0.7))
+    moved = 0
+    for found, beams, logits in zip(told, search(model, encoded, len(inputs), params.Decoding(length_power=0.7)),
+                                    encoded.attribute_logits.tolist(), strict=True):
+        wanted = {}
+        for tokens, score in beams:
+            named = {vocabulary.entries[token] for token in tokens}
+            odds = sum(logit for word, logit in zip(attributes.words, logits, strict=True) if word in named)
+            wanted[vocabulary.decode(tokens)] = score + 0.5 * odds / len(tokens) ** 0.7
+        assert {beam.text: beam.score for beam in found.beams} == pytest.approx(wanted, abs=1e-4)
+        assert found.score == max(beam.score for beam in found.beams) == pytest.approx(max(wanted.values()), abs=1e-4)
+        moved += found.text != vocabulary.decode(beams[0][0])
+    assert moved
+
+
+def test_without_vtai_there_are_no_odds() -> None:
+    model, vocabulary, attributes, inputs = talker(RICH, 8, vtai=False)
+    told = [caption(model, vocabulary, attributes, inputs, params.Decoding(attribute_odds=weight)) for weight in (0, 1)]
+    assert told[0] == told[1]
 
 
 def test_hypotheses_are_sound() -> None:

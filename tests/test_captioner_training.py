@@ -13,8 +13,7 @@ from pipeline.captioner import seeds, training
 from pipeline.captioner.batches import CaptionSet
 from pipeline.captioner.beam import caption
 from pipeline.captioner.inputs import Inputs, Modality
-from pipeline.captioner.optimisation import Phase
-from pipeline.captioner.training import CrossEntropy, Trained, cider, train
+from pipeline.captioner.training import Trained, cider, train
 from pipeline.captioner.vocabulary import Vocabulary
 from pipeline.errors import SpectrumError
 from pipeline.text import clean
@@ -137,8 +136,8 @@ def test_a_loss_that_is_no_number_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("settings", [
-    {"captions": 16}, {"schedule": "decay", "decay": 0.9, "warmup": 0.0, "optimiser": "adam"}, {"ema": 0.9},
-], ids=["mixed", "decay", "ema"])
+    {"captions": 16}, {"schedule": "decay", "decay": 0.9, "warmup": 0.0, "optimiser": "adam"},
+], ids=["mixed", "decay"])
 def test_other_ways_to_learn(settings: dict[str, object]) -> None:
     inputs, captions = world(40, seed=1)
     validation, references = world(20, seed=2)
@@ -163,27 +162,6 @@ def test_a_mixed_batch_is_the_same_captions_whatever_their_videos() -> None:
     some = sentences.mixed(np.array([14, 3, 4]), "cpu")
     assert some.videos.tolist() == [1, 4] and some.packing.rows == 3 and some.captions == 3
     assert vocabulary.decode(some.targets.tolist()) == " ".join(words_of(texts[1][0]))
-
-
-def test_the_average_is_what_is_validated_and_kept_and_the_weights_go_on() -> None:
-    inputs, captions = world(20, seed=1)
-    texts = [captions[video] for video in inputs.ids]
-    trained = train(SECTION, TRAINING.model_copy(update={"epochs": 1}), params.Decoding(), inputs, captions, inputs,
-                    captions, TAXONOMY, 0, "cpu")
-    settings = TRAINING.model_copy(update={"epochs": 1, "ema": 0.5})
-    sentences = CaptionSet(texts, trained.vocabulary, TAXONOMY, 12, 1.0)
-    targets = trained.attributes.targets(texts)
-    phase = Phase(trained.model, CrossEntropy(trained.model, settings, inputs, sentences, targets, 0), settings)
-    before = [p.detach().clone() for p in phase.parameters]
-    seen: list[list[torch.Tensor]] = []
-    phase.epoch(lambda: seen.append([p.detach().clone() for p in phase.parameters]))
-    one, two = seen[1], [p.detach().clone() for p in phase.parameters]        # after each of the two steps
-    with phase.averaged():
-        for start, first, last, found in zip(before, one, two, phase.parameters, strict=True):
-            # decays (1 + step) / (10 + step) while they are below 0.5
-            average = start * 2 / 11 + first * 9 / 11
-            assert torch.allclose(found, average * 3 / 12 + last * 9 / 12, atol=1e-6)
-    assert all(torch.equal(a, b) for a, b in zip(two, phase.parameters, strict=True))
 
 
 @pytest.mark.parametrize(("keep", "best"), [("cider", 2), ("cfs", 3), ("mean", 1)])

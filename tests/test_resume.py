@@ -25,7 +25,7 @@ from stages import train as stage
 
 SECTION = params.Captioner(width=32, heads=2, feedforward=64, dropout=0.1, word_count=2, universal_words=50,
                            embedded_attributes=6, max_words=8)
-MIXED = params.Training(epochs=3, captions=32, videos=12, learning_rate=4e-3, ema=0.9, patience=2, keep="mean",
+MIXED = params.Training(epochs=3, captions=32, videos=12, learning_rate=4e-3, patience=2, keep="mean",
                         self_critical_epochs=2, self_critical_samples=3, schedule="decay", optimiser="adam")
 WHOLE = params.Training(epochs=3, videos=8, learning_rate=4e-3)
 

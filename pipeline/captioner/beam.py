@@ -6,7 +6,7 @@ the best `beam` continuations is finished. The search of a video ends when no be
 finished caption: log p only falls, so a beam's score is at best its sum / longest length ** length_power.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipeline import params
 from pipeline.captioner.attributes import AttributeList, category_probabilities
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.model import Captioner, Encoded
+from pipeline.captioner.odds import Beams, Odds
 from pipeline.captioner.rules import forbid
 from pipeline.captioner.sampled import Draw, sample
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, Vocabulary
@@ -60,44 +61,33 @@ class Caption:
         }
 
 
+@torch.inference_mode()
 def caption(model: Captioner, vocabulary: Vocabulary, attributes: AttributeList, inputs: Inputs,
             section: params.Decoding) -> list[Caption]:
-    """Captions of all `inputs`, in their order, `section.batch` videos at a time."""
-    captions: list[Caption] = []
-    for batch, encoded, found in _batches(model, vocabulary, inputs, section):
-        probable = _attributes(encoded, attributes, model.section.embedded_attributes)
-        felt = _emotions(encoded, attributes, batch)
-        captions.extend(
-            Caption(video, beams[0].text, beams[0].score, tuple(beams), attribute, emotion)
-            for video, beams, attribute, emotion in zip(batch.ids, found, probable, felt, strict=True))
-    return captions
-
-
-def sentences(model: Captioner, vocabulary: Vocabulary, inputs: Inputs,
-              section: params.Decoding) -> list[str]:
-    """The best sentence of every video alone, for scoring."""
-    return [beams[0].text for _, _, found in _batches(model, vocabulary, inputs, section) for beams in found]
-
-
-def _batches(model: Captioner, vocabulary: Vocabulary, inputs: Inputs, section: params.Decoding,
-             ) -> Iterator[tuple[Inputs, Encoded, list[list[Hypothesis]]]]:
+    """Captions of all `inputs`, in their order, `section.batch` videos at a time, without dropout."""
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            for first in range(0, len(inputs), section.batch):
-                batch = inputs.select(range(first, min(first + section.batch, len(inputs)))).to(model.device)
-                encoded = model.encode(batch)
-                found = told(model, encoded, len(batch), section)
-                yield batch, encoded, [
-                    [Hypothesis(vocabulary.decode(tokens), score) for tokens, score in beams]
-                    for beams in found]
+        odds = Odds(vocabulary, attributes)
+        captions: list[Caption] = []
+        for first in range(0, len(inputs), section.batch):
+            batch = inputs.select(range(first, min(first + section.batch, len(inputs)))).to(model.device)
+            encoded = model.encode(batch)
+            found = told(model, encoded, len(batch), section)
+            if encoded.attribute_logits is not None and section.attribute_odds:
+                found = odds.rerank(found, encoded.attribute_logits, section.attribute_odds, section.length_power)
+            probable = _attributes(encoded, attributes, model.section.embedded_attributes)
+            felt = _emotions(encoded, attributes, batch)
+            for video, tokens, attribute, emotion in zip(batch.ids, found, probable, felt, strict=True):
+                beams = tuple(Hypothesis(vocabulary.decode(text), score) for text, score in tokens)
+                captions.append(Caption(video, beams[0].text, beams[0].score, beams, attribute, emotion))
+        return captions
     finally:
         model.train(training)
 
 
 def told(model: Captioner, encoded: Encoded, videos: int, section: params.Decoding,
-         ) -> list[list[tuple[list[int], float]]]:
+         ) -> list[Beams]:
     """For every encoded video its captions (tokens with <eos>, score) by `section.method`, best first."""
     if section.method == "beam":
         return search(model, encoded, videos, section)
@@ -112,9 +102,9 @@ def told(model: Captioner, encoded: Encoded, videos: int, section: params.Decodi
 
 @torch.inference_mode()
 def search(model: Captioner, encoded: Encoded, videos: int, section: params.Decoding,
-           ) -> list[list[tuple[list[int], float]]]:
+           ) -> list[Beams]:
     """For every encoded video its finished hypotheses (tokens with <eos>, score), best first."""
-    found: list[list[tuple[list[int], float]]] = [[] for _ in range(videos)]
+    found: list[Beams] = [[] for _ in range(videos)]
     state = _Search(model, encoded, videos, section)
     while len(state.videos):
         state.step()
@@ -184,7 +174,7 @@ class _Search:
         self.texts = torch.cat([self.texts, texts], 1).gather(
             1, chosen[..., None].expand(-1, -1, self.longest))
 
-    def leave(self) -> list[tuple[int, list[tuple[list[int], float]]]]:
+    def leave(self) -> list[tuple[int, Beams]]:
         """The videos that are done since the last call, with their finished hypotheses."""
         bound = self.sums.amax(1) / self.longest ** self.power
         done = (self.finished[:, 0] >= bound) & torch.isfinite(self.finished[:, 0]) & ~self.gone    # [V]

@@ -1,17 +1,16 @@
-"""One phase of a training: optimiser, schedule, average of the weights, and the steps of an epoch.
+"""One phase of a training: optimiser, schedule, and the steps of an epoch.
 
 What a phase minimises and what a batch is says its `Goal`: cross entropy (`training`) or reward (`self_critical`).
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pipeline import params
 from pipeline.captioner.batches import Ids
@@ -43,7 +42,6 @@ class Phase:
         self.step = 0
         self.losses: list[Tensor] = []          # [2] each, of the epoch under way
         self._chance = np.random.default_rng(goal.seed)
-        self.average = [p.detach().clone() for p in self.parameters] if training.ema else []
 
     @property
     def epochs(self) -> int:
@@ -77,11 +75,6 @@ class Phase:
         self.optimiser.step()
         self.step += 1
         self.losses.append(torch.stack([caption.detach(), attribute.detach()]))
-        if self.average:
-            # Early on a long memory would hold little but the first weights.
-            decay = min(self.training.ema, (1 + self.step) / (10 + self.step))
-            get_ema_multi_avg_fn(decay)(  # type: ignore[no-untyped-call]
-                self.average, self.parameters, self.step)
 
     def _rate(self, step: int) -> float:
         steps = self.goal.epochs * self.goal.batches
@@ -92,21 +85,10 @@ class Phase:
             share = cosine(step, warm, steps)
         return self.goal.learning_rate * share
 
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Within it the model has the average of its weights, where one is kept."""
-        own = [p.detach().clone() for p in self.parameters] if self.average else []
-        _fill(self.parameters, self.average)
-        try:
-            yield
-        finally:
-            _fill(self.parameters, own)
-
     def state(self) -> Tensors:
         moments = {f"{number}/{name}": value for number, of in self.optimiser.state_dict()["state"].items()
                    for name, value in of.items()}
         return (put_below("model", self.model.state_dict()) | put_below("optimiser", moments)
-                | put_below("average", {str(number): value for number, value in enumerate(self.average)})
                 | put_below("losses", {str(number): value for number, value in enumerate(self.losses)}))
 
     def restore(self, tensors: Tensors, step: int) -> None:
@@ -118,8 +100,6 @@ class Phase:
             moments.setdefault(int(number), {})[key] = value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        for number, value in below("average", tensors).items():
-            self.average[int(number)].copy_(value)
         losses = below("losses", tensors)
         self.losses = [losses[str(number)].to(self.model.device) for number in range(len(losses))]
         self.step = step
@@ -147,9 +127,3 @@ def _optimiser(model: Captioner, training: params.Training, learning_rate: float
     return torch.optim.AdamW(
         [{"params": matrices, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}],
         lr=learning_rate, betas=(0.9, 0.98), fused=True)
-
-
-@torch.no_grad()
-def _fill(parameters: list[torch.nn.Parameter], values: list[Tensor]) -> None:
-    for parameter, value in zip(parameters, values, strict=False):
-        parameter.copy_(value)

@@ -1,8 +1,8 @@
 """The state of a training that is under way, in one file: a killed training goes on where it was.
 
-The file is safetensors: weights, their average, the best weights so far, the optimiser's moments and the state of
-the random numbers, with all that is no tensor as JSON in its header. It is published whole, so a kill at any
-moment leaves the one before. It counts only for a training of the same fingerprint.
+The file is safetensors: weights, the best weights so far, the optimiser's moments and the state of the random
+numbers, with all that is no tensor as JSON in its header. It is published whole, so a kill at any moment leaves the
+one before. It counts only for a training of the same fingerprint.
 """
 
 import hashlib

@@ -106,8 +106,8 @@ def train(section: params.Captioner, training: params.Training, decoding: params
         unseen = validation.to(place)
 
         def scores() -> Epoch:
-            said = beam.sentences(model, vocabulary, unseen, greedy) if len(validation) > 1 else []
-            return validation_scores(said, told, taxonomy)
+            said = beam.caption(model, vocabulary, attributes, unseen, greedy) if len(validation) > 1 else []
+            return validation_scores([caption.text for caption in said], told, taxonomy)
 
         progress = _Progress(model, training, kept, save_every, useful=len(validation) > 1)
         progress.run(goals, scores, log)
@@ -235,10 +235,9 @@ class _Progress:
         while phase.epochs < phase.goal.epochs and not (patience and self.idle >= patience):
             started = time.perf_counter()
             record: Epoch = {"epoch": len(self.history) + 1, **phase.epoch(pause)}
-            with phase.averaged():
-                record |= scores()
-                record["seconds"] = time.perf_counter() - started
-                self._judge(record)
+            record |= scores()
+            record["seconds"] = time.perf_counter() - started
+            self._judge(record)
             if self.file is not None:
                 self._save(phase, number)
                 saved = time.monotonic()

@@ -262,8 +262,7 @@ class Training(Section):
     A batch is `captions` random captions mixed over all videos or, where that is 0, `videos` whole videos with
     all their captions. The rate warms up over the first `warmup` of the steps; then it falls along half a cosine
     (`cosine`), or is multiplied by `decay` an epoch (`decay`). `adam` adds `weight_decay` to the gradient of every
-    parameter, `adamw` takes it off the matrices. `ema` is the decay of an average of the weights, which is then
-    what is validated and kept (0: none). `keep` names the validation score that chooses the epoch; after
+    parameter, `adamw` takes it off the matrices. `keep` names the validation score that chooses the epoch; after
     `patience` epochs without a gain the phase ends (0: never). `seeds` trainings begin at the seeds seed,
     seed + 1, …; the one that validates best is kept. The `self_critical_*` of an optional last phase: its reward
     is CIDEr-D + `emotion_reward` x the share of right less wrong emotions.
@@ -278,7 +277,6 @@ class Training(Section):
     schedule: Literal["cosine", "decay"] = "cosine"
     decay: Annotated[float, Field(gt=0, le=1)] = 0.9
     warmup: Share = 0.05
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     attribute_weight: Annotated[float, Field(ge=0)] = 1.0
     plain_weight: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -296,8 +294,9 @@ class Decoding(Section):
     """Beam search (`beam: 1` is greedy) or `beam` random captions a video (`sample`), the best score first.
 
     A score is Σ log p / length ** `length_power`. No `no_repeat` words in a row occur twice in a caption (0: they
-    may). `temperature`, `top_p` and `seed` are of `sample`. `consensus` is the weight of the candidates' agreement
-    with a beam beside its score (0: none): see pipeline/captioner/consensus.py.
+    may). `temperature`, `top_p` and `seed` are of `sample`. Two opinions choose among the beams beside their score, by
+    their weights (0: none): `attribute_odds`, VTAI's of the attributes that a beam names (pipeline/captioner/odds.py),
+    and `consensus`, the candidates' agreement with it (pipeline/captioner/consensus.py).
     """
 
     method: Literal["beam", "sample"] = "beam"
@@ -305,6 +304,7 @@ class Decoding(Section):
     batch: Positive = 64
     length_power: Annotated[float, Field(ge=0)] = 1.0
     no_repeat: Annotated[int, Field(ge=0)] = 0
+    attribute_odds: Annotated[float, Field(ge=0)] = 0.0
     consensus: Annotated[float, Field(ge=0)] = 0.0
     temperature: Rate = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
