@@ -33,6 +33,7 @@ from pipeline.media.serving import HEADER
 from pipeline.sampling import Sampling
 
 _PIPE = 1 << 20         # bytes: with the usual 64 KB a frame takes many switches of processes, 15 % of the time
+_START = 120.0          # seconds that the process may take to be ready: its libraries may lie on a slow disk
 
 Item = tuple[float, NDArray[Any]]
 Outcome = tuple[float, str]     # share that could be decoded, why not more
@@ -160,19 +161,34 @@ class Decoder:
 
     def _start(self, job: dict[str, Any]) -> subprocess.Popen[bytes]:
         """Gives the job to the process, a new one where there is none or it died idle."""
-        self._left, self._path = self.timeout, job["path"]
         line = json.dumps(job).encode() + b"\n"
         for _ in range(2):
-            if self._process is None:
-                self._process = _spawn()
-            assert self._process.stdin is not None
+            process = self._process or self._started()
+            assert process.stdin is not None
             try:
-                self._process.stdin.write(line)
-                self._process.stdin.flush()
-                return self._process
+                process.stdin.write(line)
+                process.stdin.flush()
             except BrokenPipeError:
                 self.close()
-        raise DecoderError("the decoder process does not start; run `python -m pipeline.media` to see why")
+                continue
+            self._left, self._path = self.timeout, job["path"]
+            return process
+        raise DecoderError("the decoder process ends as soon as it has started; is there enough memory?")
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        """A process that is ready for jobs. What it takes to start it, and that it does not, is no video's fault."""
+        try:
+            self._process = process = _spawn()
+        except OSError as error:
+            raise DecoderError(f"no decoder process can be started ({error.strerror}); "
+                               "lower extraction.decoders, or raise this user's limits") from None
+        self._left = _START
+        try:
+            self._message(process)
+        except MediaError:
+            raise DecoderError("the decoder process does not start; run `python -m pipeline.media </dev/null` to see "
+                               "why") from None
+        return process
 
     def _message(self, process: subprocess.Popen[bytes]) -> tuple[dict[str, Any], bytearray]:
         (length,) = HEADER.unpack(self._read(process, HEADER.size))

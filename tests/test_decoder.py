@@ -159,6 +159,28 @@ def test_a_process_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pyte
         child.probe(tmp_path / "a.mp4")
 
 
+def test_a_broken_installation_or_a_full_process_table_is_no_fault_of_the_videos(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each of them would be listed as a video that fails."""
+    path = clip(tmp_path / "a.mp4", 6)
+    (tmp_path / "av.py").write_text("import time\ntime.sleep(0.3)\nraise ImportError('no libavcodec')\n")
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        with Decoder(30) as child, pytest.raises(DecoderError, match="does not start"):
+            child.probe(path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    with Decoder(30) as child, pytest.raises(DecoderError, match=r"can be started \(No such file"):
+        child.probe(path)
+
+
+def test_the_time_to_start_is_not_a_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep(1.5)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    path = clip(tmp_path / "a.mp4", 6)
+    with Decoder(1.0) as child:
+        assert len(list(child.frames(path, Uniform(2)))) == 2
+
+
 def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
     clip(tmp_path / "a.mp4", 4).rename(path)

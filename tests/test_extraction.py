@@ -254,6 +254,32 @@ def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path, clips: list[tu
     assert all((store / name).stat().st_ino == inode for name, inode in kept.items())
 
 
+def test_what_a_file_system_says_of_a_path_costs_its_video_alone(tmp_path: Path,
+                                                                 clips: list[tuple[str, Path]]) -> None:
+    (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
+    (tmp_path / "dangling.mp4").symlink_to("/nowhere.mp4")
+    not_utf8 = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    not_utf8.write_text("no video")
+    bad = {"loop": tmp_path / "loop.mp4", "dangling": tmp_path / "dangling.mp4", "long": tmp_path / ("a" * 300),
+           "inside": clips[0][1] / "x.mp4", "NUL": "a\0b.mp4", "none": "", "not UTF-8": not_utf8}
+    section = SECTION.model_copy(update={"allowed_failures": 0.5})
+    summary = extract([*bad.items(), *clips], Colours(), tmp_path / "store", section)
+    assert (summary["videos"], summary["failed"]) == (9, len(bad))
+    store = FeatureStore.open(tmp_path / "store")
+    assert set(store.failures) == set(bad)
+    assert "name too long" in store.failures["long"]
+    assert {failure["id"]: failure["path"] for failure in store.index["failures"]} == {
+        video_id: str(Path(path)) for video_id, path in bad.items()}
+    assert store.verify() == []
+
+
+@pytest.mark.parametrize("video_id", ["", "a\0", "caf\udce9"])
+def test_an_id_that_no_shard_can_keep_is_refused(tmp_path: Path, clips: list[tuple[str, Path]], video_id: str) -> None:
+    with pytest.raises(SpectrumError, match="that is no id"):
+        extract([*clips, (video_id, clips[0][1])], Colours(), tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
 def test_two_ids_may_name_one_file_but_one_id_not_two(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
     path = clips[0][1]
     assert extract([("a", path), ("../x", path)], Colours(), tmp_path / "store")["videos"] == 2

@@ -151,15 +151,17 @@ def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
     ({"rows": np.array([[1.0], [np.nan]], np.float16)}, "rows are not all finite"),
     ({"times": np.array([0.0, np.inf])}, "times are not all finite"),
     ({"times": np.array([0.0])}, "do not fit together"),
-    ({"rows": np.ones((2, 3), np.float16)}, "do not fit together"),
+    ({"rows": np.ones((2, 3), np.float16)}, "rows of 3 float16, expected 1 float16"),
     ({"ids": ("a", "failed")}, "ids that failed"),
 ])
 def test_verify_tests_the_content(tmp_path: Path, change: dict[str, object], sentence: str) -> None:
     content = {"ids": ("a", "b"), "offsets": np.array([0, 1, 2]), "rows": np.ones((2, 1), np.float16),
                "times": np.array([0.0, 1.0]), "source_sha256": ("0" * 64,) * 2,
                "shares": np.ones(2, np.float32)}
-    write_shard(tmp_path / shard_name(0), Shard(**(content | change)), RECIPE_ID)
+    write_shard(tmp_path / shard_name(0), Shard(**content), RECIPE_ID)
     write_index(tmp_path, "audio", RECIPE, 1, {0: (2, 2)}, 1, [{"id": "failed", "path": "p", "reason": "r"}])
+    assert FeatureStore.open(tmp_path).verify() == []
+    write_shard(tmp_path / shard_name(0), Shard(**(content | change)), RECIPE_ID)
     problems = FeatureStore.open(tmp_path).verify()
     assert any(sentence in problem for problem in problems)
 

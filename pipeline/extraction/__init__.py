@@ -30,6 +30,7 @@ from pipeline.extraction.shards import Shards
 from pipeline.files import fingerprint
 from pipeline.progress import Bar
 from pipeline.store import INDEX, Rows, shard_of, write_index
+from pipeline.store.shard import check_id
 from pipeline.store.writing import hashes, only_writer, remove_stale, tidy, told
 
 Build = Callable[[], Encoder]
@@ -242,6 +243,7 @@ class _Progress:
 def _tasks(videos: Sequence[tuple[str, str | Path]], shards: int) -> list[Task]:
     by_shard: dict[int, dict[str, Path]] = {}
     for video_id, path in videos:
+        check_id(video_id)
         shard = by_shard.setdefault(shard_of(video_id, shards), {})
         if video_id in shard:
             raise SpectrumError(f"video {video_id!r} is asked for twice ({shard[video_id]} and {path}); ids are unique")

@@ -137,9 +137,9 @@ class Readers:
 
     def _one(self, decoder: Decoder, stream: Stream) -> End:
         path, known = stream.job.path, stream.job.known.get(stream.job.video_id)
-        if not path.is_file():      # a pipe would hang already while it is hashed
-            return End(stream, failure="no such file" if not path.exists() else "it is no ordinary file")
         try:
+            if not path.is_file():      # a pipe would hang already while it is hashed
+                return End(stream, failure="no such file" if not path.exists() else "it is no ordinary file")
             source = sha256(path)
             if known is not None and source == known.source_sha256 and known.share >= self._least:
                 return End(stream, source, known.share, known=known)

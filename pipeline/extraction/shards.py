@@ -15,6 +15,7 @@ from pipeline.errors import SpectrumError
 from pipeline.extraction.reading import Video
 from pipeline.files import sha256
 from pipeline.store import INDEX, Rows, Shard, read_shard, shard_name, write_shard
+from pipeline.store.verify import faults_of_values
 from pipeline.store.writing import PARTS, told
 
 
@@ -33,8 +34,8 @@ class Shards:
         self._parts[number] = set()
         for path in sorted((self._folder / PARTS).glob(f"{_stem(number)}-*.h5")):
             try:
-                part = _videos(read_shard(path, self._recipe_id))
-            except SpectrumError:       # damaged, or of another recipe
+                part = _videos(self._read(path))
+            except SpectrumError:
                 path.unlink()
                 continue
             found |= part
@@ -56,22 +57,29 @@ class Shards:
         """Writes the shard where it is not there already, and forgets its parts."""
         shard, old = self._packed(videos), self._old.pop(number)
         path = self._folder / shard_name(number)
-        if old is None or (shard.ids, shard.source_sha256) != (old.ids, old.source_sha256):
-            # Without its index a store is not complete: nobody reads one of old and new shards.
-            (self._folder / INDEX).unlink(missing_ok=True)
-            if shard.ids:
-                with told(path):
+        with told(path):
+            if old is None or (shard.ids, shard.source_sha256) != (old.ids, old.source_sha256):
+                # Without its index a store is not complete: nobody reads one of old and new shards.
+                (self._folder / INDEX).unlink(missing_ok=True)
+                if shard.ids:
                     write_shard(path, shard, self._recipe_id)
-        for part in (self._folder / PARTS).glob(f"{_stem(number)}-*.h5"):
-            part.unlink()
+            for part in (self._folder / PARTS).glob(f"{_stem(number)}-*.h5"):
+                part.unlink()
 
     def _old_shard(self, number: int) -> Shard | None:
         path = self._folder / shard_name(number)
         try:
             whole = path.exists() and self._sha256s.get(path.name) in (None, sha256(path))
-            return read_shard(path, self._recipe_id) if whole else None
-        except SpectrumError:       # it was damaged, or is of another recipe: made again
+            return self._read(path) if whole else None
+        except (SpectrumError, OSError):        # made again
             return None
+
+    def _read(self, path: Path) -> Shard:
+        """Raises SpectrumError where it is damaged, of another recipe, or holds what no encoder gives."""
+        shard = read_shard(path, self._recipe_id)
+        if faults := faults_of_values(shard, self._no_rows.shape[1], self._no_rows.dtype.name):
+            raise SpectrumError(f"{path}: {faults[0]}")
+        return shard
 
     def _packed(self, videos: Mapping[str, Video]) -> Shard:
         of = [videos[video_id] for video_id in sorted(videos)]

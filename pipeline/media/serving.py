@@ -1,5 +1,7 @@
 """The decoder process: a JSON line a job on stdin; on stdout a header's length, a JSON header, raw bytes.
 
+The first message says that it is ready: its libraries are loaded.
+
 It leads a process group of its own, to which the ffmpeg program belongs too, so that both can be ended together.
 """
 
@@ -28,6 +30,7 @@ def serve() -> None:
     os.dup2(2, 1)
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_jobs, args=(sys.stdin.buffer, jobs), daemon=True).start()
+    _send(out, {"is": "ready"})
     while True:
         answer(out, jobs.get())
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.errors import SpectrumError
 from pipeline.files import fingerprint, published, read_jsonl
 from pipeline.store.index import INDEX, write_index
-from pipeline.store.shard import DTYPES, Rows, Shard, shard_name, shard_of, write_shard
+from pipeline.store.shard import DTYPES, Rows, Shard, check_id, shard_name, shard_of, write_shard
 from pipeline.store.sources import Source, digest, open_source
 from pipeline.store.store import FeatureStore
 from pipeline.store.writing import only_writer, remove_stale, tidy, told
@@ -85,7 +85,9 @@ def _plan(source: Source, names: Mapping[str, str] | None, dtype: str) -> _Plan:
         video_id = key if names is None else names.get(key)
         if video_id is None:
             extra.append(key)
-        elif key_of.setdefault(video_id, key) != key:
+            continue
+        check_id(video_id)
+        if key_of.setdefault(video_id, key) != key:
             raise SpectrumError(f"{source.path}: video {video_id!r} is there as {key_of[video_id]!r} and as {key!r}")
     if not key_of:
         raise SpectrumError(f"{source.path}: none of its {len(source.keys)} keys ({_some(source.keys)}) is the id or a "

@@ -9,11 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from pipeline.errors import SpectrumError
-from pipeline.files import fingerprint, sha256, write_text
-from pipeline.store.shard import DAMAGE, DTYPES, SCHEMA, broken, shard_name, texts
+from pipeline.files import fingerprint, json_text, sha256, write_text
+from pipeline.store.shard import DTYPES, SCHEMA, opened, shard_name, texts
 
 INDEX = "store.json"
 _OWN = "sha256_of_the_above"
@@ -29,33 +27,31 @@ def write_index(folder: Path, modality: str, recipe: dict[str, Any], dim: int,
     dtype = recipe.get("dtype", "float16")
     if dtype not in DTYPES:
         raise SpectrumError(f"{folder}: rows of {dtype}; a store keeps {' or '.join(DTYPES)}")
+    recipe_id = fingerprint(recipe)
     sign(folder, {
-        "schema": SCHEMA, "modality": modality, "recipe_id": fingerprint(recipe), "recipe": recipe,
+        "schema": SCHEMA, "modality": modality, "recipe_id": recipe_id, "recipe": recipe,
         "dim": dim, "dtype": dtype, "shard_count": shard_count,
         "videos": sum(videos for videos, _ in counts.values()),
         "rows": sum(rows for _, rows in counts.values()),
         "shards": [{"file": shard_name(number), "sha256": sha256(folder / shard_name(number)),
                     "videos": videos, "rows": rows} for number, (videos, rows) in sorted(counts.items())],
         "failures": failures,
-        "partial": sorted((entry for number in counts for entry in partial(folder / shard_name(number))),
+        "partial": sorted((entry for number in counts for entry in partial(folder / shard_name(number), recipe_id)),
                           key=lambda entry: str(entry["id"])),
     })
 
 
 def sign(folder: Path, index: dict[str, Any]) -> None:
     """Writes store.json, its own checksum at its end."""
-    above = json.dumps(index, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    above = json_text(index, indent=2).removesuffix("\n}")
     write_text(folder / INDEX, f'{above},\n  "{_OWN}": "{_digest(above)}"\n}}\n')
 
 
-def partial(path: Path) -> list[dict[str, str | float]]:
+def partial(path: Path, recipe_id: str) -> list[dict[str, str | float]]:
     """The videos of a shard that could not be decoded whole: {id, share}."""
-    try:
-        with h5py.File(path, "r") as file:
-            return [{"id": video_id, "share": round(float(share), 6)}
-                    for video_id, share in zip(texts(file["ids"]), file["shares"][:], strict=True) if share < 1]
-    except DAMAGE as error:
-        raise broken(path, error) from None
+    with opened(path, recipe_id) as file:
+        return [{"id": video_id, "share": round(float(share), 6)}
+                for video_id, share in zip(texts(file["ids"]), file["shares"][:], strict=True) if share < 1]
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -63,13 +59,18 @@ def read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     try:
         text = path.read_bytes().decode()
-        index = json.loads(text)
+        index: dict[str, Any] = json.loads(text)
     except FileNotFoundError:
         raise SpectrumError(f"{path}: no such file, so no whole feature store; run `dvc repro extract`") from None
-    except ValueError as error:
+    except OSError as error:
+        raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); name a feature store's folder, or mend its "
+                            "permissions") from None
+    except (ValueError, RecursionError) as error:
         raise SpectrumError(f"{path}: not readable, damaged ({error}); extract again") from None
-    if not isinstance(index, dict) or index.get("schema") != SCHEMA:
-        raise SpectrumError(f"{path}: expected a feature store of schema {SCHEMA}; extract again")
+    schema = index.get("schema", "none") if isinstance(index, dict) else "none"
+    if schema != SCHEMA:
+        raise SpectrumError(f"{path}: expected a feature store of schema {SCHEMA}, found {schema!r:.20}; extract "
+                            "again, or read it with the version that wrote it")
     above, _, own = text.rpartition(",\n")
     if own != f'  "{_OWN}": "{_digest(above)}"\n}}\n':
         raise SpectrumError(f"{path}: it was changed or damaged after it was written; bring it back with "

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import SpectrumError
-from pipeline.store.shard import DAMAGE, Rows, broken, check_recipe, texts
+from pipeline.store.shard import DAMAGE, Rows, broken, opened, texts
 
 _BATCH = 1 << 22    # bytes that are read and tested at once: with fewer the threads wait for Python's lock
 _CHECKSUM = 4       # bytes behind each chunk
@@ -37,28 +37,21 @@ class ShardFile:
 
     @classmethod
     def open(cls, path: Path, recipe_id: str) -> "ShardFile":
-        """Raises SpectrumError where the file is damaged or of another recipe."""
-        try:
-            state = _state(path.stat())
-            with h5py.File(path, "r") as file:
-                check_recipe(file, path, recipe_id)
-                ids, offsets, rows = texts(file["ids"]), file["offsets"][:], file["rows"]
-                found = cls(path, {video_id: place for place, video_id in enumerate(ids)}, offsets, rows.dtype,
-                            rows.shape[1], rows.chunks[0] if rows.size else 1, _addresses(rows), state)
-                if len(offsets) != len(found.place_of) + 1 or offsets[0] != 0 or offsets[-1] != len(rows) \
-                        or (np.diff(offsets) < 0).any():
-                    raise ValueError("its data sets do not fit together")
-        except DAMAGE as error:
-            raise broken(path, error) from None
-        return found
+        """Raises SpectrumError where the file is damaged, no shard, or of another recipe."""
+        with opened(path, recipe_id) as file:
+            rows = file["rows"]
+            return cls(path, {video_id: place for place, video_id in enumerate(texts(file["ids"]))},
+                       file["offsets"][:], rows.dtype, rows.shape[1], rows.chunks[0] if rows.size else 1,
+                       _addresses(rows), _state(file.id.get_vfd_handle()))
 
     def part(self, position: int) -> slice:
         return slice(int(self.offsets[position]), int(self.offsets[position + 1]))
 
     def values(self, name: str) -> Any:
-        """All of a small data set."""
+        """All of a small data set of the file that was opened, and so of a size that is known."""
         try:
             with h5py.File(self.path, "r") as file:
+                self._check_state(file.id.get_vfd_handle())
                 return file[name][:]
         except DAMAGE as error:
             raise broken(self.path, error) from None
@@ -74,8 +67,7 @@ class ShardFile:
         buffer, sums = np.empty((most * self.chunk_rows, self.dim), self.dtype), np.empty(most, "<u4")
         try:
             with self.path.open("rb", buffering=0) as file:
-                if _state(os.fstat(file.fileno())) != self.state:
-                    raise SpectrumError(f"{self.path}: it was replaced while it was being read; start again")
+                self._check_state(file.fileno())
                 for batch in (chunks[first:first + most] for first in range(0, len(chunks), most)):
                     rows = self._fetch(file.fileno(), batch, buffer, sums)
                     begin, end = np.searchsorted(of_row, (batch[0], batch[-1] + 1))
@@ -85,6 +77,10 @@ class ShardFile:
                     into[places[begin:end]] = rows[wanted[0]:wanted[-1] + 1] if dense else rows[wanted]
         except OSError as error:
             raise broken(self.path, error) from None
+
+    def _check_state(self, file: int) -> None:
+        if _state(file) != self.state:
+            raise SpectrumError(f"{self.path}: it was replaced while it was being read; start again")
 
     def _fetch(self, file: int, batch: NDArray[np.int64], buffer: Rows, sums: NDArray[np.uint32]) -> Rows:
         """The rows of the chunks in `batch`, one chunk after the other in `buffer`."""
@@ -136,7 +132,7 @@ def _addresses(rows: Any) -> NDArray[np.int64]:
     """Where the chunks of `rows` lie. Raises ValueError unless each is whole and has its checksum."""
     if not rows.size:
         return np.empty(0, np.int64)
-    if not rows.fletcher32 or rows.compression or rows.chunks[1] != rows.shape[1]:
+    if rows.chunks[1] != rows.shape[1]:
         raise ValueError("its rows are not laid out as a shard's")
     lines = rows.chunks[0]
     size = rows.dtype.itemsize * lines * rows.chunks[1] + _CHECKSUM
@@ -152,5 +148,6 @@ def _addresses(rows: Any) -> NDArray[np.int64]:
     return found
 
 
-def _state(about: os.stat_result) -> tuple[int, int, int]:
+def _state(file: int) -> tuple[int, int, int]:
+    about = os.fstat(file)
     return about.st_ino, about.st_size, about.st_mtime_ns

@@ -10,7 +10,9 @@ each chunk of values.
 """
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ CHUNK = 1 << 16         # bytes: the least that a single row costs to read and t
 
 Rows = NDArray[np.floating[Any]]        # float16 or float32
 DTYPES = ("float16", "float32")
+_KINDS = {"ids": "S", "offsets": "i", "rows": "f", "times": "f", "source_sha256": "S", "shares": "f"}   # of numpy
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,13 @@ class Shard:
 
     def part(self, position: int) -> slice:
         return slice(int(self.offsets[position]), int(self.offsets[position + 1]))
+
+
+def check_id(video_id: str) -> None:
+    """Raises SpectrumError for an id that a shard cannot keep: HDF5 takes away zeros at a text's end."""
+    if not video_id or "\0" in video_id or any("\ud800" <= character <= "\udfff" for character in video_id):
+        raise SpectrumError(f"video {video_id!r}: that is no id: it is empty, or holds a NUL or half a character; "
+                            "give the video another one")
 
 
 def shard_of(video_id: str, shards: int) -> int:
@@ -104,24 +114,70 @@ def _put(file: Any, name: str, values: NDArray[Any]) -> None:
 
 def read_shard(path: Path, recipe_id: str) -> Shard:
     """All of a shard, every checksum tested. A damaged one or one of another recipe is a SpectrumError."""
-    try:
-        with h5py.File(path, "r") as file:
-            check_recipe(file, path, recipe_id)
-            return Shard(texts(file["ids"]), file["offsets"][:], file["rows"][:], file["times"][:],
-                         texts(file["source_sha256"]), file["shares"][:])
-    except DAMAGE as error:
-        raise broken(path, error) from None
+    with opened(path, recipe_id) as file:
+        return Shard(texts(file["ids"]), file["offsets"][:], file["rows"][:], file["times"][:],
+                     texts(file["source_sha256"]), file["shares"][:])
 
 
 # What h5py raises on a file that is damaged or no shard.
 DAMAGE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError)
 
 
-def check_recipe(file: Any, path: Path, recipe_id: str) -> None:
+@contextmanager
+def opened(path: Path, recipe_id: str) -> Iterator[Any]:
+    """The HDF5 file of a shard, laid out as `write_shard` does it and of this recipe.
+
+    Raises SpectrumError where it is not, and for what h5py raises while it is open.
+    """
+    try:
+        size = path.stat().st_size
+        with h5py.File(path, "r") as file:
+            _check_recipe(file, path, recipe_id)
+            if fault := _fault(file, size):
+                raise broken(path, fault)
+            yield file
+    except DAMAGE as error:
+        raise broken(path, error) from None
+
+
+def _check_recipe(file: Any, path: Path, recipe_id: str) -> None:
     """Refuses an open file that is of another schema or recipe."""
     found = (int(file.attrs["schema"]), bytes(np.asarray(file.attrs["recipe_id"]).astype("S")).decode())
     if found != (SCHEMA, recipe_id):
         raise SpectrumError(f"{path}: schema and recipe are {found}, expected {(SCHEMA, recipe_id)}; extract again")
+
+
+def _fault(file: Any, size: int) -> str:
+    """What is wrong with the layout of an open file of `size` bytes; "" where it is a shard's.
+
+    It may come from anywhere: what it names may lie in other files, and what it claims may not fit into memory.
+    """
+    found: dict[str, Any] = {}
+    for name, kind in _KINDS.items():
+        own = name in file and file.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD
+        dataset = found[name] = file[name] if own else None
+        if not isinstance(dataset, h5py.Dataset):
+            return f"it has no data set {name} of its own"
+        if (dataset.ndim != 1 + (name == "rows") or dataset.dtype.kind != kind or dataset.nbytes > size
+                or (dataset.size and not _is_checksummed(dataset))):
+            return f"its {name} are not laid out as a shard's"
+    rows, dim = found["rows"].shape
+    if not (len(found["ids"]) == len(found["offsets"]) - 1 == len(found["source_sha256"]) == len(found["shares"])
+            and rows == len(found["times"]) and dim):
+        return "its data sets do not fit together"
+    ids, offsets = found["ids"][:].tolist(), found["offsets"][:]
+    if ids != sorted(set(ids)):
+        return "its ids are not sorted and unique"
+    if offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
+        return "its offsets do not rise from 0 to the number of rows"
+    return ""
+
+
+def _is_checksummed(dataset: Any) -> bool:
+    """Whether it lies in chunks with fletcher32 and nothing else: then it is neither virtual nor in another file."""
+    about = dataset.id.get_create_plist()
+    return (about.get_layout() == h5py.h5d.CHUNKED and about.get_nfilters() == 1
+            and about.get_filter(0)[0] == h5py.h5z.FILTER_FLETCHER32)
 
 
 def texts(dataset: Any) -> tuple[str, ...]:
@@ -129,5 +185,6 @@ def texts(dataset: Any) -> tuple[str, ...]:
 
 
 def broken(path: Path, error: Exception | str) -> SpectrumError:
-    return SpectrumError(f"{path}: not readable, damaged or no shard ({error}); "
+    why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)    # HDF5 tells more
+    return SpectrumError(f"{path}: not readable, damaged or no shard ({why}); "
                          "bring it back with `dvc checkout --force`, or extract again: whole shards are kept")

@@ -17,13 +17,15 @@ PARTS = ".parts"        # a folder in the store's: finished videos of shards tha
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Refuses a second process that would write the store; the lock ends with the process, however that ends."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.with_name(f".{folder.name}.lock")     # beside the store, which DVC tracks file by file
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(path).acquire(timeout=0)
-    except Timeout:
+    except Timeout:     # which is an OSError, too
         raise SpectrumError(f"{folder}: another process is writing this store (it holds {path}); "
                             "wait until it ends, then run again") from None
+    except OSError as error:
+        raise _unwritable(path, error) from None
     with held:
         yield
 
@@ -34,8 +36,12 @@ def told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SpectrumError(f"{path}: it cannot be written ({error.strerror or error}); make room or mend the "
-                            "folder's permissions and run again: what is finished is kept") from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> SpectrumError:
+    return SpectrumError(f"{path}: it cannot be written ({error.strerror or error}); make room or mend the folder's "
+                         "permissions and run again: what is finished is kept")
 
 
 def hashes(folder: Path) -> dict[str, str]:
