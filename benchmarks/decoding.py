@@ -1,14 +1,15 @@
 """How fast, how true and how robust the two decoder back ends are, on a folder of clips.
 
-    python -m benchmarks.decoding FOLDER [--odd FOLDER] [--frames 8] [--seconds 300]
+    python -m benchmarks.decoding FOLDER [--odd FOLDER] [--clips 24] [--frames 8] [--seconds 300]
 
-Writes reports/bench/decoding.json. Everything is measured in this one process on one core, as in a decoder process:
+Takes at most `--clips` videos, evenly from the folder. Writes reports/bench/decoding.json.
+
+Everything is measured in this one process on one core, as in a decoder process:
 `pyav`, `ffmpeg`, and `every frame`, which is PyAV without jumps to keyframes and without leaving out frames. They take
 turns, several times, and medians are told. `long` is a made clip of 640x360 pixels at 25 frames a second with
 a keyframe in 250, as long as `--seconds`.
 """
 
-import platform
 import statistics
 import subprocess
 import tempfile
@@ -21,6 +22,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from benchmarks.clips import evenly
+from benchmarks.timing import machine
 from pipeline import media, programs
 from pipeline.files import write_json
 from pipeline.media import BACKENDS, Backend, Tally, Unreadable, probing, pyav
@@ -87,15 +90,14 @@ def long_clip(path: Path, seconds: int) -> Path:
     return path
 
 
-def measure(folder: Path, odd: Path | None, frames: int, seconds: int, rounds: int) -> dict[str, Any]:
-    clips = [path for path in files(folder) if read(path, 1, "pyav")[0]]
+def measure(clips: list[Path], odd: Path | None, frames: int, seconds: int, rounds: int) -> dict[str, Any]:
     each = {path.name: speed(path, frames, rounds) for path in clips}
     total = {way: sum(clip[way] for clip in each.values()) for way in next(iter(each.values()))}
     kept = frames * len(clips)
     with tempfile.TemporaryDirectory() as temporary:
         long = speed(long_clip(Path(temporary) / "long.mp4", seconds), frames, 1)
     return {
-        "machine": {"processor": platform.processor() or platform.machine(), "python": platform.python_version()},
+        "machine": machine(),
         "back_ends": {backend: media.recipe(backend) for backend in BACKENDS},
         "frames": frames, "kept_frames_per_second": {way: round(kept / spent, 1) for way, spent in total.items()},
         "pyav_over_ffmpeg": round(total["ffmpeg"] / total["pyav"], 2),
@@ -103,24 +105,21 @@ def measure(folder: Path, odd: Path | None, frames: int, seconds: int, rounds: i
         "long": {"seconds": seconds, "took": {way: round(spent, 3) for way, spent in long.items()},
                  "pyav_over_every_frame": round(long["every frame"] / long["pyav"], 2)},
         "fidelity": fidelity(clips, frames),
-        "robustness": robustness(files(odd), frames) if odd else {},
+        "robustness": robustness(sorted(path for path in odd.iterdir() if path.is_file()), frames) if odd else {},
         "clips": {name: {way: round(spent, 4) for way, spent in clip.items()} for name, clip in each.items()},
     }
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".json")
 
 
 def main(
     folder: Annotated[Path, typer.Argument(help="whole clips, to measure speed and fidelity")],
     odd: Annotated[Path | None, typer.Option(help="odd files, to compare what becomes of them")] = None,
+    clips: Annotated[int, typer.Option(min=1, help="how many of the folder's videos are taken, at most")] = 24,
     frames: Annotated[int, typer.Option(help="frames kept of a clip")] = 8,
     seconds: Annotated[int, typer.Option(help="length of the made clip")] = 300,
     rounds: Annotated[int, typer.Option(help="turns that are timed")] = ROUNDS,
 ) -> None:
     """Measures both decoder back ends and writes reports/bench/decoding.json."""
-    found = measure(folder, odd, frames, seconds, rounds)
+    found = measure(evenly(folder, clips), odd, frames, seconds, rounds)
     write_json(REPORT, found)
     for key in ("kept_frames_per_second", "pyav_over_ffmpeg", "pyav_over_every_frame", "long", "fidelity"):
         print(key, found[key])

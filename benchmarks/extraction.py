@@ -1,28 +1,32 @@
 """Extraction against its two halves, open_clip's own features, and the length of a video.
 
-    python -m benchmarks.extraction ../clips              # each clip of the folder, 8 times under different names
-    python -m benchmarks.extraction ../clips --times 2 --decoders 1
+    python -m benchmarks.extraction ../clips              # 56 videos, evenly from the folder, twice: about 6 minutes
+    python -m benchmarks.extraction ../clips --videos 8 --rounds 1 --decoders 1
 
-With a ViT-B-32 of random weights, which costs what a trained one does. Writes reports/bench/extraction.json:
+Where the folder has fewer videos they are taken again under other names. With a ViT-B-32 of random weights, which
+costs what a trained one does. Writes reports/bench/extraction.json:
 
-- `end_to_end_over_slower_half`: videos/s of a whole extraction against those of decoding alone or encoding alone,
-  whichever is slower; the same clips, one run.
-- `end_to_end_over_cpu_bound`: the same against both halves one after the other. Where decoding and encoding use the
-  same cores this is the bound; the first ratio can come near 1 only where one half takes nearly all the time, or
-  where the encoder has a GPU.
+- `end_to_end_over_slower_half`: the seconds of decoding alone or encoding alone, whichever is slower, over those of a
+  whole extraction: the same videos, threads and processes, in turn; the median over the rounds. Decoding alone drops
+  the frames; encoding alone begins with as many frames of the same sizes, which it resizes, too.
+- `end_to_end_over_cpu_bound`: the same of both halves one after the other. Where decoding and encoding use the same
+  cores this is the bound; the first ratio can come near 1 only where one half takes nearly all the time, or where the
+  encoder has a GPU.
 - `fidelity_min_cosine`: the worst row of the store against open_clip's transform and `encode_image` on the same frame.
 - `memory_growth_mb`: peak memory of the extraction of a clip of an hour over that of one of 10 seconds.
 - `load_speedup` and seconds: as benchmarks/store.py.
 """
 
 import json
-import platform
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Generator
 from contextlib import suppress
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,13 +34,15 @@ import numpy as np
 import torch
 import typer
 
+from benchmarks.clips import evenly
 from benchmarks.store import loading
+from benchmarks.timing import machine
 from pipeline import extraction, programs
-from pipeline.decoder import Decoder
+from pipeline.decoder import Decoder, Item, Outcome, Reading
 from pipeline.encoders import appearance
 from pipeline.encoders.compat import install
 from pipeline.extraction.batching import Batches
-from pipeline.extraction.reading import Item, Job, Readers, Stream
+from pipeline.extraction.reading import End, Job, Readers
 from pipeline.files import write_json
 from pipeline.params import AppearanceEncoder, Cluster, Extraction, cores
 from pipeline.store import FeatureStore
@@ -47,6 +53,7 @@ import open_clip  # noqa: E402
 from PIL import Image  # noqa: E402
 
 SECTION = AppearanceEncoder(name="ViT-B-32", model="ViT-B-32", weights="random", frames=28)
+FAITHFUL = 16           # videos, at most, whose rows are compared with open_clip's
 _MEMORY = "import sys\nfrom benchmarks.extraction import peak\nprint(peak(*sys.argv[1:]))\n"
 
 
@@ -75,39 +82,55 @@ def _peak_of(process: str) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
-def halves(videos: list[tuple[str, Path]], encoder: appearance.Appearance, folder: Path,
-           section: Extraction) -> dict[str, Any]:
-    """Seconds of decoding alone, of encoding alone, and of both in one extraction."""
-    encoder.encode(np.zeros((encoder.batch, *_size(encoder)), np.uint8))        # warm
-    began = time.perf_counter()
-    frames = 0
-    with Readers(_Discarding(encoder), section) as readers:
-        for event in readers.read([Job(0, video_id, path, {}) for video_id, path in videos]):
-            frames += isinstance(event, Item)
-    decoding = time.perf_counter() - began
+def named(files: list[Path], count: int) -> list[tuple[str, Path]]:
+    """`count` videos as (id, file): where there are fewer files, they are taken again under other names."""
+    return [(f"{number:04d} {path.name}", path) for number, path in enumerate(islice(cycle(files), count))]
 
-    batches, stream = Batches(encoder), Stream(Job(0, "", Path(), {}))
-    item = np.random.default_rng(0).integers(0, 256, _size(encoder), np.uint8)
-    began = time.perf_counter()
-    for _ in range(frames):
-        batches.add(stream, item)
-    batches.finish()
-    encoding = time.perf_counter() - began
 
-    began = time.perf_counter()
-    summary = extraction.extract(videos, lambda: encoder, folder, section, Cluster())
-    both = time.perf_counter() - began
-    assert summary["frames"] == frames
-    return {
-        "end_to_end_over_slower_half": max(decoding, encoding) / both,
-        "end_to_end_over_cpu_bound": (decoding + encoding) / both,
-        "videos": len(videos), "frames": frames, "decoding_seconds": decoding, "encoding_seconds": encoding,
-        "end_to_end_seconds": both, "parts": summary["seconds"],
-    }
+class Halves:
+    """Extraction and each of its halves alone, over the same videos, by the same threads and processes."""
+
+    def __init__(self, videos: list[tuple[str, Path]], encoder: appearance.Appearance, section: Extraction) -> None:
+        self.videos, self.encoder, self.section = videos, encoder, section
+        self.shapes: dict[Path, list[tuple[int, ...]]] = {path: [] for _, path in videos}
+        self.parts: dict[str, float] = {}
+        self.frames = 0
+
+    def look(self) -> None:
+        """Notes which frames there are, and warms up."""
+        with Decoder(self.section.timeout, self.section.backend) as decoder:
+            for path, shapes in self.shapes.items():
+                shapes += [frame.shape for _, frame in self.encoder.read(decoder, path)]
+        self.frames = sum(len(self.shapes[path]) for _, path in self.videos)
+        self._encode(_FromMemory(self.encoder, {path: shapes[:2] for path, shapes in self.shapes.items()}))
+
+    def decoding(self) -> None:
+        with Readers(_Discarding(self.encoder), self.section) as readers:
+            found = sum(not isinstance(event, End) for event in readers.read(self._jobs()))
+        assert found == self.frames
+
+    def encoding(self) -> None:
+        self._encode(_FromMemory(self.encoder, self.shapes))
+
+    def both(self, store: Path) -> None:
+        summary = extraction.extract(self.videos, lambda: self.encoder, store, self.section, Cluster())
+        assert summary["frames"] == self.frames
+        self.parts = summary["seconds"]
+
+    def _encode(self, source: "_FromMemory") -> None:
+        batches = Batches(self.encoder)
+        with Readers(source, self.section) as readers:
+            for event in readers.read(self._jobs()):
+                if not isinstance(event, End):
+                    batches.add(event.stream, event.prepared)
+            batches.finish()
+
+    def _jobs(self) -> list[Job]:
+        return [Job(0, video_id, path, {}) for video_id, path in self.videos]
 
 
 class _Discarding:
-    """The encoder's sampling; of each frame one number is kept."""
+    """Decodes what the encoder asks for; of each frame one number is kept."""
 
     def __init__(self, encoder: appearance.Appearance) -> None:
         self.read = encoder.read
@@ -116,20 +139,58 @@ class _Discarding:
         return item[:1, 0, 0]
 
 
-def _size(encoder: appearance.Appearance) -> tuple[int, ...]:
-    return encoder.prepare(np.zeros((300, 400, 3), np.uint8)).shape
+class _FromMemory:
+    """Frames of given shapes in place of decoded ones."""
+
+    def __init__(self, encoder: appearance.Appearance, shapes: dict[Path, list[tuple[int, ...]]]) -> None:
+        self.prepare = encoder.prepare
+        random = np.random.default_rng(0)
+        self._frames = {shape: random.integers(0, 256, shape, np.uint8) for shape in sorted(
+            {shape for of_file in shapes.values() for shape in of_file})}
+        self._shapes = shapes
+
+    def read(self, decoder: Decoder, path: Path) -> Reading:  # noqa: ARG002  (as an encoder's)
+        return Reading(self._items(path))
+
+    def _items(self, path: Path) -> Generator[Item, None, Outcome]:
+        for shape in self._shapes[path]:
+            yield 0.0, self._frames[shape]
+        return 1.0, ""
 
 
-def fidelity(clips: list[Path], encoder: appearance.Appearance, store: FeatureStore, section: Extraction) -> float:
-    """The least cosine of a stored row to open_clip's on the same frame. `store` has the clips by their names."""
+def halves(of: Halves, stores: Path, rounds: int) -> dict[str, Any]:
+    """Seconds of decoding alone, of encoding alone and of both, in turn; the medians of the ratios."""
+    of.look()
+    seconds: dict[str, list[float]] = {"decoding": [], "encoding": [], "end_to_end": []}
+    for number in range(rounds):
+        runs: dict[str, Callable[[], None]] = {
+            "decoding": of.decoding, "encoding": of.encoding,
+            "end_to_end": lambda number=number: of.both(stores / str(number))}  # type: ignore[misc]
+        for name, run in runs.items():
+            began = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - began)
+    each = list(zip(*seconds.values(), strict=True))
+    return {
+        "end_to_end_over_slower_half": statistics.median(max(first, second) / both for first, second, both in each),
+        "end_to_end_over_cpu_bound": statistics.median((first + second) / both for first, second, both in each),
+        "videos": len(of.videos), "files": len(of.shapes), "frames": of.frames,
+        **{f"{name}_seconds": [round(value, 3) for value in values] for name, values in seconds.items()},
+        "parts": of.parts,
+    }
+
+
+def fidelity(videos: list[tuple[str, Path]], encoder: appearance.Appearance, store: FeatureStore,
+             section: Extraction) -> float:
+    """The least cosine of a stored row to open_clip's on the same frame."""
     size = open_clip.get_model_preprocess_cfg(encoder.model)
     transform = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**size), is_train=False)
     least = 1.0
     with Decoder(section.timeout, section.backend) as decoder, torch.inference_mode():
-        for clip in clips:
-            frames = [frame for _, frame in encoder.read(decoder, clip)]
-            wanted = encoder.model.encode_image(torch.stack([transform(Image.fromarray(frame)) for frame in frames]))
-            found = torch.from_numpy(store[f"0 {clip.name}"].astype(np.float32))
+        for video_id, path in videos:
+            frames = [transform(Image.fromarray(frame)) for _, frame in encoder.read(decoder, path)]
+            wanted = encoder.model.encode_image(torch.stack(frames).to(encoder.device)).cpu()
+            found = torch.from_numpy(store[video_id].astype(np.float32))
             least = min(least, float(torch.nn.functional.cosine_similarity(wanted, found).min()))
     return least
 
@@ -147,28 +208,27 @@ def memory(folder: Path, encoder: Path) -> dict[str, float]:
 
 
 def main(clips: Annotated[Path, typer.Argument(help="a folder of videos")],
-         times: Annotated[int, typer.Option(help="how often each clip is taken")] = 8,
-         decoders: Annotated[int, typer.Option(help="as extraction.decoders")] = 0) -> None:
+         videos: Annotated[int, typer.Option(min=1, help="how many are extracted a round")] = 56,
+         rounds: Annotated[int, typer.Option(min=1, help="how often everything is timed")] = 2,
+         decoders: Annotated[int, typer.Option(min=0, help="as extraction.decoders")] = 0) -> None:
     """Measure extraction; figures go to reports/bench/extraction.json."""
-    files = sorted(path.resolve() for path in clips.iterdir() if path.suffix != ".json")
-    section = Extraction(decoders=decoders, allowed_failures=1.0)
+    section = Extraction(decoders=decoders)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         appearance.prepare(SECTION, folder / "encoder", seed=0)
         encoder = appearance.load(SECTION, folder / "encoder", "cuda" if torch.cuda.is_available() else "cpu")
-        videos = [(f"{copy} {path.name}", path) for copy in range(times) for path in files]
-        found = halves(videos, encoder, folder / "store", section)
-        store = FeatureStore.open(folder / "store")
-        whole = [path for path in files if f"0 {path.name}" in store]
-        found["fidelity_min_cosine"] = fidelity(whole, encoder, store, section)
+        taken = named(evenly(clips, videos), videos)
+        found = halves(Halves(taken, encoder, section), folder / "stores", rounds)
+        store = FeatureStore.open(folder / "stores" / "0")
+        one_each = list({path: (video_id, path) for video_id, path in taken}.values())
+        some = one_each[::-(-len(one_each) // FAITHFUL)]
+        found |= {"fidelity_min_cosine": fidelity(some, encoder, store, section), "fidelity_videos": len(some)}
         (folder / "loading").mkdir()
         found |= memory(folder, folder / "encoder") | loading(folder / "loading")
     found = {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
-    machine = {"processor": platform.processor() or platform.machine(), "cores": cores(),
-               "torch_threads": torch.get_num_threads(),
-               "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}
-    write_json(Path("reports/bench/extraction.json"), {**found, "decoders": decoders or cores(), "machine": machine})
-    print(json.dumps({**found, "machine": machine}, indent=2))
+    found |= {"decoders": decoders or cores(), "machine": machine()}
+    write_json(Path("reports/bench/extraction.json"), found)
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

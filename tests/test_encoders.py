@@ -83,7 +83,8 @@ def test_rows_equal_open_clip_by_hand(tmp_path: Path) -> None:
     assert cosine.min() >= 0.999
     assert np.allclose(found[6], wanted[6], atol=1e-6)      # of the model's size already: nothing is resized
     assert np.linalg.norm(found, axis=1).max() != pytest.approx(1.0, abs=1e-3)      # not normalised
-    steps = (ours._pictures.normalised(np.stack([ours.prepare(image) for image in images])) - prepared).abs()
+    fitted = torch.from_numpy(np.stack([ours.prepare(image) for image in images]))
+    steps = (ours._pictures.normalised(fitted) - prepared).abs()
     assert steps.mean() < 0.1 / 255 / 0.26      # of a grey level
 
 
@@ -96,7 +97,7 @@ def test_every_way_of_fitting_a_frame_is_open_clips(mode: dict[str, Any]) -> Non
     transform = image_transform_v2(PreprocessCfg(**parameters), is_train=False)
     for size in ((200, 120), (90, 300), (64, 64)):
         image = picture(37, *size)
-        found = ours.normalised(ours.fitted(image)[None])[0]
+        found = ours.normalised(torch.from_numpy(ours.fitted(image)[None]))[0]
         levels = (found - transform(Image.fromarray(image))).abs() * 0.25 * 255
         assert levels.mean() < 0.1
         assert levels.max() < 16        # at edges from black to white bicubic overshoots, and the two clip elsewhere

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.decoder import Decoder, Reading, backend
 from pipeline.encoders import compat
-from pipeline.encoders.base import Recipe
+from pipeline.encoders.base import Begun, Recipe
 from pipeline.encoders.pictures import Pictures
 from pipeline.encoders.weights import check_server, one_line, tensors_sha256
 from pipeline.errors import SpectrumError
@@ -29,6 +29,8 @@ compat.install()
 import open_clip  # noqa: E402
 import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
+
+from pipeline.encoders.transfers import Transfers  # noqa: E402
 
 open_clip.add_model_config(Path(__file__).with_name("models"))
 
@@ -52,6 +54,7 @@ class Appearance:
         self._tokenizer: Any = None
         self._model_name = section.model
         self._pictures = Pictures(_preprocess(model), device)
+        self._transfers = Transfers(device)
         self.dim: int = facts["dim"]
         self.recipe: Recipe = {
             "kind": "open_clip", "model": section.model, "weights": facts["sha256"],
@@ -67,11 +70,17 @@ class Appearance:
         """A frame, RGB uint8 [H, W, 3] → uint8 [3, S, S], resized and cropped as open_clip does."""
         return self._pictures.fitted(item)
 
-    @torch.inference_mode()
     def encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        return self.begin(batch).wait()
+
+    @torch.inference_mode()
+    def begin(self, batch: NDArray[Any]) -> Begun:
+        return self._transfers.begin(batch, self._rows)
+
+    def _rows(self, batch: torch.Tensor) -> torch.Tensor:
         pictures = self._pictures.normalised(batch)                                 # [B, 3, S, S]
         with self._precision():
-            rows: NDArray[np.float32] = self.model.encode_image(pictures).float().cpu().numpy()     # [B, D]
+            rows: torch.Tensor = self.model.encode_image(pictures)                  # [B, D]
         return rows
 
     @torch.inference_mode()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.decoder import Decoder, Reading, backend
 from pipeline.encoders import transformer
-from pipeline.encoders.base import Encoder, Recipe
+from pipeline.encoders.base import Begun, Encoder, Recipe
 from pipeline.encoders.nothing import Nothing
 from pipeline.encoders.transformer import Family, Loaded
 from pipeline.errors import SpectrumError
@@ -130,7 +130,10 @@ class Sound:
         return np.asarray(prepared[self._loaded.preprocess.model_input_names[0]][0], np.float32)
 
     def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._loaded.encode(batch)
+        return self.begin(batch).wait()
+
+    def begin(self, batch: NDArray[np.float32]) -> Begun:
+        return self._loaded.begin(batch)
 
 
 def _heard(extractor: Any) -> float:

@@ -1,6 +1,7 @@
 """What an encoder is to extraction: it reads items from a video, prepares each and encodes batches."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +44,26 @@ class Encoder(Protocol):
         number of threads.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Rows [B, dim] that are being computed: `wait()` gives them, `done()` says whether it would give them at once."""
+
+    wait: Callable[[], NDArray[np.float32]]
+    done: Callable[[], bool]
+
+
+def at_once(rows: NDArray[np.float32]) -> Begun:
+    """Rows that are there already."""
+    return Begun(lambda: rows, lambda: True)
+
+
+def begin(encoder: Encoder, batch: NDArray[Any]) -> Begun:
+    """Starts encoding a batch, which may be overwritten then. An encoder that has a `begin`, too, need not be through
+    when this returns: one on a GPU computes while the next batch is collected."""
+    own: Callable[[NDArray[Any]], Begun] | None = getattr(encoder, "begin", None)
+    return own(batch) if own else at_once(encoder.encode(batch))
 
 
 def on_device(load: Callable[..., Encoder], device: str, *arguments: Any) -> Encoder:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.decoder import Decoder, Item, Outcome, Reading, backend
 from pipeline.encoders import transformer
-from pipeline.encoders.base import Encoder, Recipe
+from pipeline.encoders.base import Begun, Encoder, Recipe
 from pipeline.encoders.nothing import Nothing
 from pipeline.encoders.transformer import Family, Loaded
 from pipeline.params import MotionEncoder
@@ -82,7 +82,10 @@ class Motion:
         return pixels.reshape(len(item), *pixels.shape[-3:])
 
     def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._loaded.encode(batch)                                       # [B, F, 3, S, S] → [B, D]
+        return self.begin(batch).wait()
+
+    def begin(self, batch: NDArray[np.float32]) -> Begun:
+        return self._loaded.begin(batch)                                      # [B, F, 3, S, S] → [B, D]
 
 
 def windows(frames: Reading, count: int) -> Generator[Item, None, Outcome]:

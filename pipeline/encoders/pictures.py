@@ -45,7 +45,7 @@ class Pictures:
                 image = step(image)
             return np.asarray(image).transpose(2, 0, 1)
         with self._stream():
-            picture = self.moved(frame).permute(2, 0, 1)
+            picture = self._moved(frame).permute(2, 0, 1)
             for step in self._shaping:
                 if isinstance(step, Resize):
                     size = [step.size] if isinstance(step.size, int) else list(step.size)
@@ -55,11 +55,11 @@ class Pictures:
             fitted: NDArray[np.uint8] = picture.cpu().numpy()
         return fitted
 
-    def normalised(self, batch: NDArray[np.uint8]) -> torch.Tensor:
-        """[B, 3, S, S] → the same as the model takes it, on its device."""
-        return self.moved(batch).float().div_(255).sub_(self._mean).div_(self._std)
+    def normalised(self, batch: torch.Tensor) -> torch.Tensor:
+        """uint8 [B, 3, S, S] on the model's device → the same as the model takes it."""
+        return batch.float().div_(255).sub_(self._mean).div_(self._std)
 
-    def moved(self, array: NDArray[np.uint8]) -> torch.Tensor:
+    def _moved(self, array: NDArray[np.uint8]) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         if self._device.type == "cuda":     # from pinned memory the copy does not hold up other streams
             tensor = tensor.pin_memory().to(self._device, non_blocking=True)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.encoders import compat
+from pipeline.encoders.base import Begun
 from pipeline.encoders.weights import CONFIG, PREPROCESSING, WEIGHTS, folder_of, one_line, tensors_sha256
 from pipeline.errors import SpectrumError
 
 if TYPE_CHECKING:
     import torch
+
+    from pipeline.encoders.transfers import Transfers
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,18 @@ class Loaded:
     def dim(self) -> int:
         return self.family.dim(self.model.config)
 
-    def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def begin(self, batch: NDArray[np.float32]) -> Begun:
         """Prepared items [B, …] → rows [B, dim]; bfloat16 on a GPU, float32 on a CPU."""
         import torch
 
         with torch.inference_mode(), precision(self.device):
-            rows: NDArray[np.float32] = self.family.rows(
-                self.model, torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
-        return rows
+            return self._transfers.begin(batch, partial(self.family.rows, self.model))
+
+    @cached_property
+    def _transfers(self) -> "Transfers":
+        from pipeline.encoders.transfers import Transfers
+
+        return Transfers(self.device)
 
 
 def load(model: str, key: str, families: Mapping[str, Family], preprocessor: str, device: str) -> Loaded:

@@ -6,42 +6,60 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encoders.base import Encoder
+from pipeline.encoders.base import Begun, Encoder, begin
 from pipeline.errors import SpectrumError
 from pipeline.extraction.reading import Stream
 from pipeline.store import Rows
 
 
 class Batches:
-    """Collects items until a batch is full, encodes it, and gives each stream its rows, in their order."""
+    """Collects items until a batch is full, encodes it, and gives each stream its rows, in their order.
+
+    Where the encoder works beside this process, one batch is on its way while the next is collected.
+    """
 
     def __init__(self, encoder: Encoder) -> None:
         self.seconds = 0.0
         self._encoder = encoder
         self._batch: NDArray[Any] | None = None      # [B, …]
         self._owners: list[Stream] = []
+        self._begun: tuple[Begun, list[Stream]] | None = None
 
     def add(self, stream: Stream, item: NDArray[Any]) -> bool:
-        """Whether a batch became full, so that there are new rows."""
+        """Whether there are new rows."""
         if self._batch is None:
             self._batch = np.zeros((self._encoder.batch, *item.shape), item.dtype)
         self._batch[len(self._owners)] = item
         self._owners.append(stream)
-        if len(self._owners) < len(self._batch):
-            return False
-        self.finish()
-        return True
+        full = len(self._owners) == len(self._batch)
+        return (full and self._begin(self._batch)) | self._give(wait=False)
 
     def finish(self) -> None:
         """Encodes what there is; what the batch held before fills it up."""
-        if self._batch is None or not self._owners:
-            return
+        if self._batch is not None and self._owners:
+            self._begin(self._batch)
+        self._give(wait=True)
+
+    def _begin(self, batch: NDArray[Any]) -> bool:
+        """Starts on what is collected, then gives the rows of the batch before."""
         began = time.perf_counter()
-        rows = stored(self._encoder, self._encoder.encode(self._batch))
-        for stream, row in zip(self._owners, rows, strict=False):
-            stream.rows.append(row)
-        self._owners = []
+        begun = begin(self._encoder, batch), self._owners
         self.seconds += time.perf_counter() - began
+        self._owners = []
+        given = self._give(wait=True)
+        self._begun = begun
+        return given
+
+    def _give(self, wait: bool) -> bool:
+        """Gives the rows of what has begun; without `wait` only if they are there."""
+        if self._begun is None or not (wait or self._begun[0].done()):
+            return False
+        began = time.perf_counter()
+        (begun, owners), self._begun = self._begun, None
+        for stream, row in zip(owners, stored(self._encoder, begun.wait()), strict=False):
+            stream.rows.append(row)
+        self.seconds += time.perf_counter() - began
+        return True
 
 
 def encode_all(encoder: Encoder, items: list[NDArray[Any]]) -> Rows:

@@ -49,9 +49,9 @@ def sign(folder: Path, index: dict[str, Any]) -> None:
 
 def partial(path: Path, recipe_id: str) -> list[dict[str, str | float]]:
     """The videos of a shard that could not be decoded whole: {id, share}."""
-    with opened(path, recipe_id) as file:
+    with opened(path, recipe_id) as data:
         return [{"id": video_id, "share": round(float(share), 6)}
-                for video_id, share in zip(texts(file["ids"]), file["shares"][:], strict=True) if share < 1]
+                for video_id, share in zip(texts(data["ids"]), data["shares"][:], strict=True) if share < 1]
 
 
 def read_index(folder: Path) -> dict[str, Any]:

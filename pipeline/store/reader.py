@@ -38,11 +38,11 @@ class ShardFile:
     @classmethod
     def open(cls, path: Path, recipe_id: str) -> "ShardFile":
         """Raises SpectrumError where the file is damaged, no shard, or of another recipe."""
-        with opened(path, recipe_id) as file:
-            rows = file["rows"]
-            return cls(path, {video_id: place for place, video_id in enumerate(texts(file["ids"]))},
-                       file["offsets"][:], rows.dtype, rows.shape[1], rows.chunks[0] if rows.size else 1,
-                       _addresses(rows), _state(file.id.get_vfd_handle()))
+        with opened(path, recipe_id) as data:
+            rows = data["rows"]
+            return cls(path, {video_id: place for place, video_id in enumerate(texts(data["ids"]))},
+                       data["offsets"][:], rows.dtype, rows.shape[1], rows.chunks[0] if rows.size else 1,
+                       _addresses(rows), _state(rows.file.id.get_vfd_handle()))
 
     def part(self, position: int) -> slice:
         return slice(int(self.offsets[position]), int(self.offsets[position + 1]))

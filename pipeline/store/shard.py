@@ -114,9 +114,9 @@ def _put(file: Any, name: str, values: NDArray[Any]) -> None:
 
 def read_shard(path: Path, recipe_id: str) -> Shard:
     """All of a shard, every checksum tested. A damaged one or one of another recipe is a SpectrumError."""
-    with opened(path, recipe_id) as file:
-        return Shard(texts(file["ids"]), file["offsets"][:], file["rows"][:], file["times"][:],
-                     texts(file["source_sha256"]), file["shares"][:])
+    with opened(path, recipe_id) as data:
+        return Shard(texts(data["ids"]), data["offsets"][:], data["rows"][:], data["times"][:],
+                     texts(data["source_sha256"]), data["shares"][:])
 
 
 # What h5py raises on a file that is damaged or no shard.
@@ -124,18 +124,16 @@ DAMAGE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError
 
 
 @contextmanager
-def opened(path: Path, recipe_id: str) -> Iterator[Any]:
-    """The HDF5 file of a shard, laid out as `write_shard` does it and of this recipe.
+def opened(path: Path, recipe_id: str) -> Iterator[dict[str, Any]]:
+    """The HDF5 data sets of a shard by name, laid out as `write_shard` does it and of this recipe.
 
-    Raises SpectrumError where it is not, and for what h5py raises while it is open.
+    Raises SpectrumError where they are not, and for what h5py raises while the file is open.
     """
     try:
         size = path.stat().st_size
         with h5py.File(path, "r") as file:
             _check_recipe(file, path, recipe_id)
-            if fault := _fault(file, size):
-                raise broken(path, fault)
-            yield file
+            yield _datasets(file, size)
     except DAMAGE as error:
         raise broken(path, error) from None
 
@@ -147,8 +145,8 @@ def _check_recipe(file: Any, path: Path, recipe_id: str) -> None:
         raise SpectrumError(f"{path}: schema and recipe are {found}, expected {(SCHEMA, recipe_id)}; extract again")
 
 
-def _fault(file: Any, size: int) -> str:
-    """What is wrong with the layout of an open file of `size` bytes; "" where it is a shard's.
+def _datasets(file: Any, size: int) -> dict[str, Any]:
+    """The data sets of an open file of `size` bytes, if they are a shard's; else a ValueError says what they are not.
 
     It may come from anywhere: what it names may lie in other files, and what it claims may not fit into memory.
     """
@@ -157,27 +155,27 @@ def _fault(file: Any, size: int) -> str:
         own = name in file and file.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD
         dataset = found[name] = file[name] if own else None
         if not isinstance(dataset, h5py.Dataset):
-            return f"it has no data set {name} of its own"
+            raise ValueError(f"it has no data set {name} of its own")
         if (dataset.ndim != 1 + (name == "rows") or dataset.dtype.kind != kind or dataset.nbytes > size
                 or (dataset.size and not _is_checksummed(dataset))):
-            return f"its {name} are not laid out as a shard's"
+            raise ValueError(f"its {name} are not laid out as a shard's")
     rows, dim = found["rows"].shape
     if not (len(found["ids"]) == len(found["offsets"]) - 1 == len(found["source_sha256"]) == len(found["shares"])
             and rows == len(found["times"]) and dim):
-        return "its data sets do not fit together"
+        raise ValueError("its data sets do not fit together")
     ids, offsets = found["ids"][:].tolist(), found["offsets"][:]
     if ids != sorted(set(ids)):
-        return "its ids are not sorted and unique"
+        raise ValueError("its ids are not sorted and unique")
     if offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
-        return "its offsets do not rise from 0 to the number of rows"
-    return ""
+        raise ValueError("its offsets do not rise from 0 to the number of rows")
+    return found
 
 
 def _is_checksummed(dataset: Any) -> bool:
     """Whether it lies in chunks with fletcher32 and nothing else: then it is neither virtual nor in another file."""
     about = dataset.id.get_create_plist()
-    return (about.get_layout() == h5py.h5d.CHUNKED and about.get_nfilters() == 1
-            and about.get_filter(0)[0] == h5py.h5z.FILTER_FLETCHER32)
+    return bool(about.get_layout() == h5py.h5d.CHUNKED and about.get_nfilters() == 1
+                and about.get_filter(0)[0] == h5py.h5z.FILTER_FLETCHER32)
 
 
 def texts(dataset: Any) -> tuple[str, ...]:

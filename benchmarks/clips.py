@@ -1,0 +1,24 @@
+"""Which videos of a folder a benchmark takes."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import typer
+
+from pipeline.decoder import Decoder, MediaError
+
+
+def evenly(folder: Path, count: int) -> list[Path]:
+    """At most `count` videos that can be read, evenly from the folder in the order of their names."""
+    files = sorted(path.resolve() for path in folder.iterdir() if path.is_file())
+    some = min(count, len(files))
+    found = []
+    with Decoder(30) as decoder:
+        for number in range(some):
+            path = files[number * len(files) // some]
+            with suppress(MediaError):
+                decoder.probe(path)
+                found.append(path)
+    if not found:
+        raise typer.BadParameter(f"{folder} has no video that can be read")
+    return found

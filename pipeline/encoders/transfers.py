@@ -1,0 +1,51 @@
+"""Batches to a GPU and rows back, beside what it computes.
+
+    transfers = Transfers("cuda")
+    begun = transfers.begin(batch, lambda pictures: model.encode_image(pictures))
+    ...                             # the GPU works; another batch may begin
+    rows = begun.wait()
+
+Each direction has a stream of its own and memory that is pinned, so that the copies of one batch run while another is
+computed, and the process waits for nothing but rows that it asks for. On a CPU all is done when `begin` returns.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from pipeline.encoders.base import Begun, at_once
+
+
+class Transfers:
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
+        if self._device.type == "cuda":
+            self._there, self._back = (torch.cuda.Stream(self._device) for _ in range(2))  # type: ignore[no-untyped-call]
+
+    def begin(self, batch: NDArray[Any], compute: Callable[[torch.Tensor], torch.Tensor]) -> Begun:
+        """Rows [B, dim] that `compute` makes of the batch on its device, as float32. `batch` may be overwritten."""
+        if self._device.type != "cuda":
+            return at_once(compute(torch.from_numpy(batch)).float().numpy())
+        computing = torch.cuda.current_stream(self._device)
+        pinned = torch.from_numpy(batch).pin_memory()
+        with torch.cuda.stream(self._there):
+            moved = pinned.to(self._device, non_blocking=True)
+        computing.wait_stream(self._there)
+        moved.record_stream(computing)      # its memory is the other stream's, and is kept until this one is through
+        rows = compute(moved).float()
+        self._back.wait_stream(computing)
+        with torch.cuda.stream(self._back):
+            found = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
+            found.copy_(rows, non_blocking=True)
+        rows.record_stream(self._back)
+        # Blocking: a thread that waits sleeps. Otherwise it would spin on a core that the decoders could use.
+        there = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        there.record(self._back)
+
+        def wait() -> NDArray[Any]:
+            there.synchronize()
+            return found.numpy()
+
+        return Begun(wait, there.query)
