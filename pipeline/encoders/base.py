@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decoder import Decoder, Reading
+from pipeline.errors import SpectrumError
 
 Recipe = dict[str, Any]
 
@@ -20,7 +21,7 @@ class Encoder(Protocol):
     """
 
     name: str           # of the folder of its store
-    modality: str       # appearance | audio
+    modality: str       # appearance | audio | motion
     dim: int
     batch: int          # items an encode call
     recipe: Recipe
@@ -43,6 +44,12 @@ class Encoder(Protocol):
         number of threads.
         """
         ...
+
+
+def no_model(part: str) -> SpectrumError:
+    """What to say where files are to be encoded, but the rows of `part` are imported."""
+    return SpectrumError(f"encoders.{part}: its features are imported, so there is no model to encode files with; own "
+                         "clips need the model that made the features")
 
 
 def on_device(load: Callable[..., Encoder], device: str, *arguments: Any) -> Encoder:
