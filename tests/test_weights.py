@@ -191,6 +191,34 @@ def test_pretrained_clip_without_network_is_one_line_and_no_traceback(tmp_path: 
     assert line.endswith("or give ViT-B-16-quickgelu with its file in encoders.appearance.weights")
 
 
+def test_a_network_that_lacks_is_noticed_before_torch_is_imported(tmp_path: Path) -> None:
+    """Importing open_clip takes seconds; to ask its table of tags does not, and leaves nothing behind."""
+    code = """if True:
+        import sys, warnings
+        from pipeline.encoders import tags
+        from pipeline.errors import SpectrumError
+        from pipeline.params import AppearanceEncoder
+        for model, weights, told in (("ViT-B-16", "openai", "timm/vit_base_patch16_clip_224.openai/"),
+                                     ("hf-hub:org/clip", "own", "org/clip"), ("hf-hub:", "own", "no hub id"),
+                                     ("ViT-B-16", "no-tag", ""), ("no-model", "openai", ""), ("RN50", "random", ""),
+                                     ("local-dir:/nowhere", "own", "")):
+            try:
+                tags.check(AppearanceEncoder(name="a", model=model, weights=weights, frames=2))
+                said = ""
+            except SpectrumError as error:
+                said = str(error)
+            assert told in said and bool(told) == bool(said), (model, weights, said)
+        assert not {name.split(".")[0] for name in sys.modules} & {"torch", "open_clip", "safetensors"}
+        from pipeline.encoders import appearance
+        import open_clip, safetensors.torch
+        assert open_clip.create_model and appearance.open_clip is open_clip
+        """
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1",
+                   "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 TINY_CLIP = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 64, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
