@@ -12,6 +12,7 @@ encoders.<part>.features the rows come from a file in place of videos.
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from pipeline import extraction
 from pipeline.encoders import audio, imported, motion
@@ -27,7 +28,10 @@ PARTS = ("appearance", "audio", "motion")
 def run(params: Params, paths: Paths, part: str) -> Summary:
     manifest, encoders = Manifest.load(paths.data), params.encoders
     folder = {"appearance": paths.appearance, "audio": paths.audio, "motion": paths.motion}[part]
-    if getattr(encoders, part).features:
+    if features := getattr(encoders, part).features:
+        if not Path(features).absolute().is_relative_to(Path(params.data.videos).absolute()):
+            print(f"{features} is not below data.videos ({params.data.videos}), so DVC does not notice when it is "
+                  f"replaced; link it there, or then run `dvc repro -f encoder extract@{part}`")
         return imported.import_part(part, encoders, paths.encoder, manifest.id_of, folder, params.extraction)
     # A modality that is left out reads no file: a data set of imported features may have none.
     left_out = part != "appearance" and getattr(encoders, part).kind == "none"

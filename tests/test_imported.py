@@ -216,12 +216,14 @@ def write_sound_and_motion(found: Manifest) -> dict[str, np.ndarray]:
 
 
 def test_sound_and_motion_come_in_by_the_same_way_and_what_lacks_is_a_mask(
-        made: tuple[Params, Paths, dict[str, np.ndarray]]) -> None:
-    params = load([*OVERRIDES, *SOUND_AND_MOTION], ROOT / "params.yaml")
+        made: tuple[Params, Paths, dict[str, np.ndarray]], capsys: pytest.CaptureFixture[str]) -> None:
+    params = load([*OVERRIDES, *SOUND_AND_MOTION, "data.videos=in/motion"], ROOT / "params.yaml")
     paths = Paths.of(params)
     sound = write_sound_and_motion(manifest())
     encoder.run(params, paths)
     done = {part: extract.run(params, paths, part) for part in extract.PARTS}
+    told = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "DVC does not notice" in line]
+    assert told == ["in/frames.hdf5", "in/sound.hdf5"]          # motion is in data.videos, which DVC watches
     assert [(done[part]["videos"], done[part]["failed"], done[part]["of_zeros"]) for part in extract.PARTS] == \
         [(12, 0, 0), (8, 4, 1), (12, 0, 0)]
     heard, moved = FeatureStore.open(paths.audio), FeatureStore.open(paths.motion)
