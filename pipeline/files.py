@@ -62,6 +62,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpectrumError(f"{path}: no such file; run the stage that makes it, or `dvc repro`") from None
+    except OSError as error:
+        raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); mend the path or its permissions") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise SpectrumError(f"{path}: not readable as JSON ({error}); make it again with `dvc repro`") from None
 

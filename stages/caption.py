@@ -22,6 +22,7 @@ from pipeline.device import device
 from pipeline.emotion.backends import Backends
 from pipeline.emotion.prior import Emotions
 from pipeline.encoders import appearance, audio, motion
+from pipeline.encoders.base import no_model
 from pipeline.errors import SpectrumError, readable_errors, tell
 from pipeline.params import DEFAULT, load
 from pipeline.paths import Paths
@@ -58,6 +59,8 @@ def _open(overrides: list[str], params_file: Path, folder: Path | None) -> OwnCl
     params = load(overrides, params_file)
     paths = Paths.of(params)
     where = device(params.device)
+    if params.encoders.appearance.features:
+        raise no_model("appearance")
     trained = checkpoint.load(folder or paths.captioner, where)
     pictures = appearance.load(params.encoders.appearance, paths.encoder, str(where))
     if pictures.recipe["untrained"]:

@@ -10,6 +10,7 @@ were trained here.
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,7 @@ from PIL import Image
 
 from pipeline import params as parameters
 from pipeline.decoder import Decoder
-from pipeline.device import device
-from pipeline.encoders import appearance, contrastive, imported
+from pipeline.encoders import imported, tags
 from pipeline.errors import SpectrumError
 from pipeline.manifest import Manifest
 from pipeline.params import Params
@@ -30,10 +30,14 @@ from stages.command import Summary, stage
 
 def run(params: Params, paths: Paths) -> Summary:
     section = params.encoders.appearance
+    if section.weights == "imported":
+        return _told(imported.prepare(section, paths.encoder))
+    tags.check(section)     # before torch and open_clip are imported, which takes seconds
+    from pipeline.device import device
+    from pipeline.encoders import appearance, contrastive
+
     if section.weights != "train":
-        facts = imported.prepare(section, paths.encoder) if section.weights == "imported" else \
-            appearance.prepare(section, paths.encoder, params.seed)
-        return {"model": facts["model"], "weights": facts["weights"], "untrained": facts["untrained"]}
+        return _told(appearance.prepare(section, paths.encoder, params.seed))
     manifest = Manifest.load(paths.data)
     videos = [video for video in manifest.videos if video.split == "train"]
     model, tokenizer, size = appearance.create(section.model, params.seed)
@@ -47,6 +51,10 @@ def run(params: Params, paths: Paths) -> Summary:
     return {"model": section.model, "weights": "train", "videos": len(videos), "partial": partial,
             "loss": round(losses[-1], 4),
             "seconds": {"decode": round(decoded - started, 2), "train": round(time.monotonic() - decoded, 2)}}
+
+
+def _told(facts: dict[str, Any]) -> Summary:
+    return {key: facts[key] for key in ("model", "weights", "untrained")}
 
 
 def pictures(videos: Sequence[Path], frames: int, size: int,

@@ -11,6 +11,7 @@ import pytest
 import tiny_models
 import torch
 import transformers
+from huggingface_hub import constants
 from media_factory import clip
 
 from pipeline.decoder import Decoder
@@ -118,9 +119,11 @@ MODELS = pytest.mark.parametrize(("make", "by_hand", "dim"), [
 
 
 @MODELS
-def test_rows_equal_the_library_by_hand(tmp_path: Path, make: Callable[[Path], Path],
+def test_rows_equal_the_library_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Path],
                                         by_hand: Callable[[Path, np.ndarray], np.ndarray], dim: int) -> None:
-    encoder = audio.load(sound_section(make(tmp_path / "model")), "cpu")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    folder = tiny_models.in_cache(tmp_path / "hub", "org/tiny", make(tmp_path / "model"))
+    encoder = audio.load(sound_section("org/tiny"), "cpu")
     waves = np.random.default_rng(0).uniform(-1, 1, (5, 14_400)).astype(np.float32)
     waves[1] *= 0.01
     waves[2] = 0
@@ -128,7 +131,7 @@ def test_rows_equal_the_library_by_hand(tmp_path: Path, make: Callable[[Path], P
     rows = encoder.encode(prepared)
     assert prepared.dtype == rows.dtype == np.float32
     assert rows.shape == (5, encoder.dim) == (5, dim)
-    assert np.abs(rows - by_hand(tmp_path / "model", waves)).max() < 1e-4
+    assert np.abs(rows - by_hand(folder, waves)).max() < 1e-4
     assert np.abs(rows[0] - rows[1]).max() > 1e-3
     assert np.array_equal(encoder.encode(prepared[::-1].copy()), rows[::-1])       # the batch changes nothing
 

@@ -70,6 +70,8 @@ def test_broken_checkpoints_are_refused(saved: Path) -> None:
         ({"captioner": described["captioner"] | {"width": 48}}, "of shape"),
         ({"captioner": described["captioner"] | {"widht": 48}}, "not a whole description"),
         ({"shape": {}}, "not a whole description"),
+        ({"recipes": ["audio"]}, "not a whole description"),
+        ({"attributes": [1]}, "not a whole description"),
         ({"weights_sha256": "0"}, "SHA-256"),
     ):
         edit(saved, **(described | changes))
@@ -86,6 +88,8 @@ def test_broken_checkpoints_are_refused(saved: Path) -> None:
     weights.unlink()
     with pytest.raises(SpectrumError, match="no such file"):
         checkpoint.load(saved)
+    with pytest.raises(SpectrumError, match="captioner.json: it cannot be read"):
+        checkpoint.load(saved / checkpoint.DESCRIPTION)         # a file for a folder
 
 
 def test_the_card_says_what_it_is(full: Trained, saved: Path) -> None:

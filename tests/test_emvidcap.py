@@ -141,6 +141,7 @@ def test_other_counts_than_the_published(files: Path) -> None:
 @pytest.mark.parametrize(("content", "said"), [
     (b"", "line 1: expected the header VideoID,EmCaptions"),
     (b"vid1,a man\n", "line 1: expected the header VideoID,EmCaptions"),
+    (b"VideoID,EmCaptions,Emotion\nvid1,a man,joy\n", "line 1: expected the header VideoID,EmCaptions"),
     (b"VideoID;EmCaptions\nvid1;a man\n", "line 1: expected the header VideoID,EmCaptions"),
     (b"VideoID,EmCaptions\r\nvid1,a man\r\n\r\nvid2\r\n", "line 4: expected vid<number>','caption of EmVidCap-S"),
     (b"VideoID,EmCaptions\r\nvid1,a man\r\nvid20001,a boy\r\n", "line 3: expected vid<number>"),
@@ -158,10 +159,28 @@ def test_odd_rows_that_are_read(files: Path) -> None:
     path = files / "v1(EmVideo-S)" / TRAINVAL
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes()
                      + b"\"vid2\",\"he says \"\"no\"\"\"\r\nvid2,a sad, lonely man\r\nvid2,\"no\" he \"says\"\r\n"
-                     + b"vid2,\r\nvid2, \r\nvid2,a caf\xe9\r\n")
+                     + b"vid2,\r\nvid2, \r\nvid2 ,a caf\xe9\r\n")
     manifest, findings = emvidcap.prepare(section(files, "emvidcap-s"), seed=0)
     assert manifest.captions_of["vid2"][2:] == ['he says "no"', "a sad, lonely man", '"no" he "says"', "a café"]
     assert (findings.empty_captions, findings.lines_not_utf8) == (2, 1)
+
+
+@pytest.mark.parametrize("header", [b"videoid,emcaptions", b"VideoID,EmCaptions  ", b'"VideoID","EmCaptions"'])
+def test_another_spelling_of_the_header_is_the_same_header(files: Path, header: bytes) -> None:
+    before = emvidcap.prepare(section(files), seed=0)[0]
+    path = files / "v1(EmVideo-S)" / TRAINVAL
+    path.write_bytes(path.read_bytes().replace(b"VideoID,EmCaptions", header))
+    assert emvidcap.prepare(section(files), seed=0)[0] == before
+
+
+def test_a_file_that_cannot_be_read_is_told(files: Path) -> None:
+    path = files / "v1(EmVideo-S)" / TRAINVAL
+    path.unlink()
+    for target in ("nowhere", "/proc/self/mem"):
+        path.symlink_to(target)
+        with pytest.raises(SpectrumError, match=f"{TRAINVAL}: it cannot be read"):
+            emvidcap.prepare(section(files), seed=0)
+        path.unlink()
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

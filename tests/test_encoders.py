@@ -31,7 +31,7 @@ MODEL = "test-tiny"
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("models")
     (folder / f"{MODEL}.json").write_text(json.dumps({
-        "embed_dim": 24,
+        "embed_dim": 32,
         "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16},
         "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
     }))
@@ -56,7 +56,7 @@ def tiny(tmp_path: Path) -> appearance.Appearance:
 def test_random_weights_say_so_and_follow_their_seed(tmp_path: Path) -> None:
     facts = appearance.prepare(section(), tmp_path / "a", seed=3)
     assert facts == json.loads((tmp_path / "a" / "encoder.json").read_text())
-    assert (facts["untrained"], facts["seed"], facts["dim"]) == (True, 3, 24)
+    assert (facts["untrained"], facts["seed"], facts["dim"]) == (True, 3, 32)
     assert appearance.prepare(section(), tmp_path / "b", seed=4)["sha256"] != facts["sha256"]
     assert appearance.prepare(section(), tmp_path / "c", seed=3)["sha256"] == facts["sha256"]
     state = torch.random.get_rng_state()
@@ -158,11 +158,11 @@ def test_the_device_is_found_where_the_encoder_is_made(tmp_path: Path) -> None:
 def test_texts_become_unit_rows_whatever_the_batch(tiny: appearance.Appearance) -> None:
     texts = ["a happy dog", "a sad cat", "rain " * 100, "Ünïcode 🎬", ""]
     rows = tiny.encode_texts(texts)
-    assert rows.shape == (5, 24)
+    assert rows.shape == (5, 32)
     assert rows.dtype == np.float32
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     assert np.allclose(tiny.encode_texts(texts, batch=2), rows, atol=1e-5)
-    assert tiny.encode_texts([]).shape == (0, 24)
+    assert tiny.encode_texts([]).shape == (0, 32)
 
 
 def test_texts_are_encoded_as_open_clip_does_on_the_whole_context(tiny: appearance.Appearance) -> None:
@@ -275,7 +275,7 @@ def test_a_folder_of_open_clip(tmp_path: Path) -> None:
     facts = appearance.prepare(section(model=name, weights="own"), tmp_path / "encoder", seed=0)
     assert facts["preprocess"]["mean"] == [0.5] * 3
     loaded = appearance.load(section(model=name, weights="own"), tmp_path / "encoder", "cpu")
-    assert loaded.encode_texts(["a dog"]).shape == (1, 24)
+    assert loaded.encode_texts(["a dog"]).shape == (1, 32)
 
 
 def test_a_folder_of_other_parameters_or_changed_weights_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import SpectrumError
 from pipeline.store import FeatureStore
 from pipeline.store import sources as sources_module
-from pipeline.store.exchange import ABSENT, export_features, import_features, read_names
+from pipeline.store.exchange import ABSENT, BLANK, export_features, import_features, read_names
 
 ABOUT = {"model": "a friend's", "weights": "unknown", "untrained": False}
 
@@ -56,7 +56,8 @@ def test_every_layout_comes_in_and_goes_out_bit_equal(tmp_path: Path, layout: st
     content = features(dtype)
     write, name = LAYOUTS[layout]
     done = import_features(write(tmp_path / name, content), tmp_path / "store", about=ABOUT, shards=3)
-    assert done == {"videos": 12, "rows": 18, "dim": 5, "dtype": np.dtype(dtype).name, "failed": 0, "extra": 0}
+    assert done == {"videos": 12, "rows": 18, "dim": 5, "dtype": np.dtype(dtype).name, "failed": 0,
+                    "of_zeros": 0, "extra": 0}
     store = FeatureStore.open(tmp_path / "store")
     assert store.verify() == []
     assert store.ids == sorted(content)
@@ -158,6 +159,25 @@ def test_videos_without_features_are_listed_or_refused(tmp_path: Path) -> None:
         import_features(source, tmp_path / "other", {"x": "y"}, about=ABOUT)
     with pytest.raises(SpectrumError, match="'b' is there as 'vid1' and as 'vid2'"):
         import_features(source, tmp_path / "other", {"vid1": "b", "vid2": "b"}, about=ABOUT)
+
+
+def test_rows_of_nothing_but_zeros_are_no_features(tmp_path: Path) -> None:
+    """So some publish a clip without sound; a row of zeros among others, and a clip of no row, stay."""
+    content = features(count=4) | {"zero": np.zeros((3, 5), np.float16), "none": np.zeros((0, 5), np.float16)}
+    content["vid3"][1] = 0
+    source = flat(tmp_path / "in.h5", content)
+    with pytest.raises(SpectrumError, match=r"no features of 1 of 6 videos \('zero'; 1 have rows of zeros\)"):
+        import_features(source, tmp_path / "store", about=ABOUT)
+    assert not (tmp_path / "store").exists()
+    done = import_features(source, tmp_path / "store", about=ABOUT, allowed_absent=1)
+    assert (done["videos"], done["failed"], done["of_zeros"]) == (5, 1, 1)
+    store = FeatureStore.open(tmp_path / "store")
+    assert store.failures == {"zero": BLANK}
+    assert store.verify() == []
+    assert not store["vid3"][1].any() and store["none"].shape == (0, 5)
+    with pytest.raises(SpectrumError, match="no features of 1 of 1 videos"):
+        import_features(flat(tmp_path / "zeros.h5", {"zero": content["zero"]}), tmp_path / "other", about=ABOUT,
+                        allowed_absent=1)
 
 
 @pytest.mark.parametrize(("content", "match"), [
@@ -308,11 +328,18 @@ def test_the_command_line(tmp_path: Path) -> None:
     source = flat(tmp_path / "in.h5", features())
     done = run("import", source, tmp_path / "store", "--encoder", "ViT-B-32/openai", "--note", "28 frames")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "12 videos, 18 rows of 5 float16; 0 videos without features, 0 keys that are no id" in done.stdout
+    assert ("12 videos, 18 rows of 5 float16; 0 videos without features (0 with rows of zeros), 0 keys that are no id"
+            in done.stdout)
     recipe = FeatureStore.open(tmp_path / "store").recipe
     assert (recipe["model"], recipe["note"]) == ("ViT-B-32/openai", "28 frames")
     done = run("import", source, tmp_path / "store")
     assert (done.returncode, "there is a store already" in done.stderr) == (1, True)
+    for option, value in (("--modality", "smell"), ("--dtype", "int8")):
+        done = run("import", source, tmp_path / "other", option, value)
+        assert (done.returncode, f"'{value}' is not one of" in done.stderr) == (2, True)
+    assert run("import", source, tmp_path / "wide", "--dtype", "float32", "--modality", "audio").returncode == 0
+    wide = FeatureStore.open(tmp_path / "wide")
+    assert (wide.dtype, wide.modality) == (np.float32, "audio")
     done = run("export", tmp_path / "store", tmp_path / "o", "--layout", "npy")
     assert (done.returncode, len(list((tmp_path / "o").iterdir()))) == (0, 12)
     done = run("export", tmp_path / "store", tmp_path / "o", "--layout", "npy")

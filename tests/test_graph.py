@@ -53,21 +53,26 @@ def ran(ended: subprocess.CompletedProcess[str]) -> set[str]:
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the project whose graph was run once on a tiny world."""
-    copy = tmp_path_factory.mktemp("graph") / "project"
-    copy.mkdir()
-    for name in ("pipeline", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+    copy = copy_of_the_project(tmp_path_factory.mktemp("graph") / "project")
     (copy / "tiny.yaml").write_text(TINY)
     params.apply(copy / "tiny.yaml", [], copy / "params.yaml")
-    run(copy, "git", "init", "--quiet")
-    run(copy, "dvc", "init", "--quiet")
-    run(copy, "dvc", "config", "core.analytics", "false")
     run(copy, "git", "add", ".")
     run(copy, "git", "-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "--quiet", "--message", "a copy")
     first = run(copy, "dvc", "repro")
     assert ran(first) == STAGES
     yield copy
+
+
+def copy_of_the_project(copy: Path) -> Path:
+    """What the graph needs of the project, in a repository of its own."""
+    copy.mkdir()
+    for name in ("pipeline", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+    run(copy, "git", "init", "--quiet")
+    run(copy, "dvc", "init", "--quiet")
+    run(copy, "dvc", "config", "core.analytics", "false")
+    return copy
 
 
 def test_a_second_run_does_nothing(project: Path) -> None:

@@ -1,4 +1,4 @@
-"""A data set of imported features and captions alone, through the stages; and imported frames of a named model."""
+"""Data sets of imported features and captions alone, through the stages; and imported frames of a named model."""
 
 from pathlib import Path
 
@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from pipeline import index
-from pipeline.encoders import appearance, imported
+from pipeline.captioner import checkpoint
+from pipeline.captioner.sources import Sources
+from pipeline.encoders import appearance, audio, imported, motion
 from pipeline.errors import SpectrumError
 from pipeline.files import read_json
 from pipeline.manifest import Caption, Manifest, Video
@@ -15,7 +17,7 @@ from pipeline.params import Params, load
 from pipeline.paths import Paths
 from pipeline.store import FeatureStore
 from pipeline.store.exchange import export_features
-from stages import emotion, encoder, extract, retrieve
+from stages import emotion, encoder, extract, retrieve, train
 from stages import index as index_stage
 
 ROOT = Path(__file__).parents[1]
@@ -101,7 +103,7 @@ def test_the_clip_back_end_is_refused_where_texts_are_imported() -> None:
 
 def test_an_own_clip_cannot_be_encoded_by_imported_features(made: tuple[Params, Paths, dict[str, np.ndarray]]) -> None:
     params, paths, _ = made
-    with pytest.raises(SpectrumError, match="no model to encode pictures with"):
+    with pytest.raises(SpectrumError, match="encoders.appearance: its features are imported, so there is no model"):
         appearance.load(params.encoders.appearance, paths.encoder, "cpu")
 
 
@@ -129,7 +131,7 @@ def test_a_file_that_has_changed_is_noticed(made: tuple[Params, Paths, dict[str,
         with pytest.raises(SpectrumError, match=f"{name}: missing, or not the file that the encoder stage saw"):
             imported.text_encoder(section, paths.encoder, "cpu")
         with pytest.raises(SpectrumError, match="run the encoder stage again"):
-            imported.import_frames(section, paths.encoder, {}, paths.appearance, params.extraction)
+            imported.import_part("appearance", params.encoders, paths.encoder, {}, paths.appearance, params.extraction)
         path.write_bytes(data)
     other = section.model_copy(update={"model": "another"})
     with pytest.raises(SpectrumError, match="it is of somebody with weights imported"):
@@ -182,7 +184,8 @@ def test_imported_frames_of_a_named_model(made: tuple[Params, Paths, dict[str, n
         for video_id in manifest().ids():
             file[video_id] = np.random.default_rng(0).normal(size=(2, facts["dim"])).astype(np.float32)
     section = section.model_copy(update={"features": "wide.hdf5"})
-    imported.import_frames(section, paths.encoder, manifest().id_of, paths.appearance, params.extraction)
+    encoders = params.encoders.model_copy(update={"appearance": section})
+    imported.import_part("appearance", encoders, paths.encoder, manifest().id_of, paths.appearance, params.extraction)
     texts = imported.text_encoder(section, paths.encoder, "cpu")
     store = FeatureStore.open(paths.appearance)
     assert index.model_id(texts.recipe) == index.model_id(store.recipe)
@@ -191,11 +194,86 @@ def test_imported_frames_of_a_named_model(made: tuple[Params, Paths, dict[str, n
     assert (store.dim, store.dtype) == (facts["dim"], np.float32)
 
 
+SOUND_AND_MOTION = ["encoders.audio.name=vggish", "encoders.audio.kind=imported", "encoders.audio.model=VGGish",
+                    "encoders.audio.features=in/sound.hdf5", "encoders.motion.kind=imported",
+                    "encoders.motion.features=in/motion", "captioner.width=16", "captioner.heads=2",
+                    "captioner.feedforward=16", "captioner.universal_words=5", "captioner.word_count=1",
+                    "training.epochs=1"]
+SILENT, ZEROS = ("vid2", "vid9", "vid11"), "vid4"
+
+
+def write_sound_and_motion(found: Manifest) -> dict[str, np.ndarray]:
+    """As published: clips without sound lack in the file, or are zeros; motion is a folder of .npy."""
+    random = np.random.default_rng(1)
+    sound = {video.id: random.normal(size=(2 + n % 3, 8)).astype(np.float32) for n, video in enumerate(found.videos)}
+    Path("in/motion").mkdir()
+    with h5py.File("in/sound.hdf5", "w") as file:
+        for video in found.videos:
+            if video.id not in SILENT:
+                file[video.id] = np.zeros((2, 8), np.float32) if video.id == ZEROS else sound[video.id]
+            np.save(f"in/motion/{video.id}.npy", random.normal(size=(3, 6)).astype(np.float16))
+    return sound
+
+
+def test_sound_and_motion_come_in_by_the_same_way_and_what_lacks_is_a_mask(
+        made: tuple[Params, Paths, dict[str, np.ndarray]], capsys: pytest.CaptureFixture[str]) -> None:
+    params = load([*OVERRIDES, *SOUND_AND_MOTION, "data.videos=in/motion"], ROOT / "params.yaml")
+    paths = Paths.of(params)
+    sound = write_sound_and_motion(manifest())
+    encoder.run(params, paths)
+    done = {part: extract.run(params, paths, part) for part in extract.PARTS}
+    told = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "DVC does not notice" in line]
+    assert told == ["in/frames.hdf5", "in/sound.hdf5"]          # motion is in data.videos, which DVC watches
+    assert [(done[part]["videos"], done[part]["failed"], done[part]["of_zeros"]) for part in extract.PARTS] == \
+        [(12, 0, 0), (8, 4, 1), (12, 0, 0)]
+    heard, moved = FeatureStore.open(paths.audio), FeatureStore.open(paths.motion)
+    assert paths.audio.name == "vggish" and heard.verify() == moved.verify() == []
+    assert (heard.modality, heard.recipe["kind"], heard.recipe["model"]) == ("audio", "imported", "VGGish")
+    assert (moved.modality, moved.recipe["model"], moved.dim) == ("motion", "unknown", 6)
+    assert heard["vid0"].tobytes() == sound["vid0"].tobytes()
+
+    for stage in (index_stage, retrieve, emotion):
+        stage.run(params, paths)
+    sources = Sources.open(paths)
+    inputs = sources.inputs([f"vid{n}" for n in range(12)], params.captioner.modalities, 2)
+    mask = inputs.modalities["audio"].mask
+    assert [f"vid{n}" for n in range(12) if not mask[n].any()] == sorted([*SILENT, ZEROS], key=lambda v: int(v[3:]))
+    assert mask.sum() == sum(len(rows) for video, rows in sound.items() if video not in (*SILENT, ZEROS))
+    done = train.run(params, paths, "captioner")
+    assert done["left_out"] == {"without_frames": 0, "without_sound": 3, "without_motion": 0}   # of train, validation
+    trained = checkpoint.load(paths.captioner)
+    assert set(trained.model.shape.dims) == {"appearance", "audio", "motion", "text"}
+
+    # a file that has changed is another recipe, which the captioner refuses
+    with h5py.File("in/sound.hdf5", "a") as file:
+        file["vid2"] = sound["vid2"]
+    assert extract.run(params, paths, "audio")["failed"] == 3
+    with pytest.raises(SpectrumError, match="was trained on audio of recipe"):
+        checkpoint.refuse_other_recipes(trained, Sources.open(paths).recipes)
+    for part in (audio, motion):
+        with pytest.raises(SpectrumError, match="no model to encode files with"):
+            part.load(getattr(params.encoders, part.__name__.rpartition(".")[2]), "cpu")
+
+
+def test_frames_that_lack_are_an_error_of_their_own(made: tuple[Params, Paths, dict[str, np.ndarray]]) -> None:
+    params, paths, _ = made
+    with h5py.File("in/frames.hdf5", "a") as file:
+        del file["vid3"]
+    encoder.run(params, paths)
+    with pytest.raises(SpectrumError, match=r"no features of 1 of 12 videos \('vid3'\).*extraction\.allowed_failures"):
+        extract.run(params, paths, "appearance")
+    allowed = load([*OVERRIDES, "extraction.allowed_failures=0.1"], ROOT / "params.yaml")
+    assert extract.run(allowed, paths, "appearance")["failed"] == 1
+
+
 @pytest.mark.parametrize(("overrides", "match"), [
     (["encoders.appearance.texts=''"], "weights imported and texts go together"),
     (["encoders.appearance.weights=openai"], "weights imported and texts go together"),
     (["encoders.appearance.features=''"], "features must be"),
     (["encoders.appearance.weights=train", "encoders.appearance.texts=''"], "weights cannot be train"),
+    (["encoders.audio.kind=imported"], "encoders.audio: kind imported and features go together"),
+    (["encoders.audio.kind=logmel", "encoders.audio.features=a.h5"], "encoders.audio: kind imported and features go"),
+    (["encoders.motion.features=a.h5"], "encoders.motion: kind imported and features go together"),
 ])
 def test_parameters_that_do_not_fit_are_refused(overrides: list[str], match: str) -> None:
     with pytest.raises(SpectrumError, match=match):

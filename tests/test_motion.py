@@ -8,6 +8,7 @@ import pytest
 import tiny_models
 import torch
 import transformers
+from huggingface_hub import constants
 from media_factory import clip, number_of
 
 from pipeline.decoder import Decoder, Reading
@@ -57,10 +58,11 @@ MODELS = pytest.mark.parametrize(("make", "by_hand", "frames", "dim"), [
 
 @MODELS
 def test_a_clip_becomes_the_rows_of_the_library(
-        tmp_path: Path, make: Callable[[Path], Path], by_hand: Callable[[Path, torch.Tensor], np.ndarray],
-        frames: int, dim: int) -> None:
-    folder = make(tmp_path / "model")
-    encoder = motion.load(section(folder, windows=3), "cpu")
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Path],
+        by_hand: Callable[[Path, torch.Tensor], np.ndarray], frames: int, dim: int) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    folder = tiny_models.in_cache(tmp_path / "hub", "org/tiny", make(tmp_path / "model"))
+    encoder = motion.load(section("org/tiny", windows=3), "cpu")
     with Decoder(30) as decoder:
         reading = encoder.read(decoder, clip(tmp_path / "a.mp4", 30, size=(160, 96)))
         items = list(reading)

@@ -114,6 +114,9 @@ def test_a_row_that_is_wrong_is_named(files: Path, change: dict[str, Any], said:
     (TEST, b"{", r"not readable as JSON \(.*line 1 column 2"),
     (TEST, b'{"videos": "\xff"}', "not readable as JSON"),
     (TEST, b"[1]", "expected an object with the lists"),
+    (TEST, b'[{"videos": [], "sentences": []}]', "expected an object with the lists"),
+    (TEST, b"[" * 100_000, "not readable as JSON"),
+    (TEST, b'{"videos": ' + b"9" * 5000 + b"}", "not readable as JSON"),
     (f"{TEST}.zip", b"PK", "not readable as a zip archive"),
 ])
 def test_a_broken_file_is_named(files: Path, name: str, content: bytes, said: str) -> None:
@@ -130,12 +133,30 @@ def test_an_archive_without_the_file_or_damaged(files: Path) -> None:
         packed.writestr("other.json", "{}")
     with pytest.raises(SpectrumError, match=f"no {TEST} inside"):
         msrvtt.prepare(section(files))
-    with zipfile.ZipFile(archive, "w") as packed:
-        packed.writestr(TEST, json.dumps(tree({7010: "test"})))
-    damaged = bytearray(archive.read_bytes())
-    damaged[60] ^= 1
-    archive.write_bytes(damaged)
-    with pytest.raises(SpectrumError, match="not readable as a zip archive"):
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(archive, "w", compression) as packed:
+            packed.writestr(TEST, json.dumps(tree({7010: "test"})))
+        damaged = bytearray(archive.read_bytes())
+        damaged[75] ^= 255
+        archive.write_bytes(damaged)
+        with pytest.raises(SpectrumError, match="not readable as a zip archive"):
+            msrvtt.prepare(section(files))
+
+
+def test_what_an_archive_calls_its_file_leads_nowhere_else(files: Path) -> None:
+    """Nothing is unpacked to a disk: a name that climbs is only a name."""
+    before = msrvtt.prepare(section(files))[0]
+    with zipfile.ZipFile(files / f"{TEST}.zip", "w") as packed:
+        packed.write(files / TEST, f"../../{TEST}")
+    (files / TEST).unlink()
+    assert msrvtt.prepare(section(files))[0] == before
+    assert not (files.parent / TEST).exists() and not (files.parent.parent / TEST).exists()
+
+
+def test_an_annotation_that_cannot_be_read_is_told(files: Path) -> None:
+    (files / TEST).unlink()
+    (files / TEST).symlink_to("/proc/self/mem")
+    with pytest.raises(SpectrumError, match=f"{TEST}: it cannot be read"):
         msrvtt.prepare(section(files))
 
 

@@ -170,6 +170,8 @@ def test_as_many_captions_as_published(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("file", "line", "said"), [
     ("sents_train_lc_nopunc.txt", b"vid1 a man", "line 7: expected vid<number><TAB>caption"),
+    ("sents_train_lc_nopunc.txt", b"vid1\ta man\tmore", "line 7: expected vid<number><TAB>caption"),
+    ("sents_train_lc_nopunc.txt", b"vid1 \ta man", "line 7: expected vid<number><TAB>caption"),
     ("sents_train_lc_nopunc.txt", b"video1\ta man", "line 7: expected vid<number><TAB>caption"),
     ("sents_test_lc_nopunc.txt", b"vid1\ta man", "line 5: video 'vid1' is of split test, but of train"),
     ("sents_test_lc_nopunc.txt", b"vid1303\ta man", "youtube_mapping.txt: no line for vid1303"),
@@ -187,6 +189,27 @@ def test_a_line_that_is_wrong_is_named(files: Path, file: str, line: bytes, said
         return
     with pytest.raises(SpectrumError, match=re.escape(said if "no line" in said else f"{file}, {said}")):
         msvd.prepare(section(files))
+
+
+def test_a_mark_and_the_endings_of_windows_change_nothing(files: Path) -> None:
+    before, _ = msvd.prepare(section(files))
+    for name in ("sents_train_lc_nopunc.txt", "youtube_mapping.txt"):
+        path = files / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    assert msvd.prepare(section(files))[0] == before
+
+
+@pytest.mark.parametrize("name", ["sents_train_lc_nopunc.txt", "youtube_mapping.txt", "corpus.txt"])
+def test_a_file_that_cannot_be_read_is_told(files: Path, name: str) -> None:
+    path = files / name
+    path.unlink(missing_ok=True)
+    path.symlink_to("/proc/self/mem")       # reading it fails, even for root
+    with pytest.raises(SpectrumError, match=f"{name}: (it|the captions) cannot be read"):
+        msvd.prepare(section(files, corpus=str(files / "corpus.txt")))
+    path.unlink()
+    path.symlink_to("nowhere")
+    with pytest.raises(SpectrumError, match=f"{name}: (it cannot be read|no such file)"):
+        msvd.prepare(section(files, corpus=str(files / "corpus.txt")))
 
 
 def test_a_name_of_two_videos_is_refused(files: Path) -> None:

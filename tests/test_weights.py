@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import tiny_models
 import torch
 import transformers
 from huggingface_hub import constants
+from PIL import Image
 
 from pipeline.encoders import appearance, audio, weights
 from pipeline.encoders.weights import CONFIG, PREPROCESSING, TOKENIZER, WEIGHTS, folder_of
@@ -186,7 +188,35 @@ def test_pretrained_clip_without_network_is_one_line_and_no_traceback(tmp_path: 
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ViT-B-16 with weights openai: timm/vit_base_patch16_clip_224.openai/ is not in the")
     assert ("hub.invalid cannot be reached" if offline == "0" else "offline switch") in line
-    assert "encoders.appearance.weights" in line
+    assert line.endswith("or give ViT-B-16-quickgelu with its file in encoders.appearance.weights")
+
+
+def test_a_network_that_lacks_is_noticed_before_torch_is_imported(tmp_path: Path) -> None:
+    """Importing open_clip takes seconds; to ask its table of tags does not, and leaves nothing behind."""
+    code = """if True:
+        import sys, warnings
+        from pipeline.encoders import tags
+        from pipeline.errors import SpectrumError
+        from pipeline.params import AppearanceEncoder
+        for model, weights, told in (("ViT-B-16", "openai", "timm/vit_base_patch16_clip_224.openai/"),
+                                     ("hf-hub:org/clip", "own", "org/clip"), ("hf-hub:", "own", "no hub id"),
+                                     ("ViT-B-16", "no-tag", ""), ("no-model", "openai", ""), ("RN50", "random", ""),
+                                     ("local-dir:/nowhere", "own", "")):
+            try:
+                tags.check(AppearanceEncoder(name="a", model=model, weights=weights, frames=2))
+                said = ""
+            except SpectrumError as error:
+                said = str(error)
+            assert told in said and bool(told) == bool(said), (model, weights, said)
+        assert not {name.split(".")[0] for name in sys.modules} & {"torch", "open_clip", "safetensors"}
+        from pipeline.encoders import appearance
+        import open_clip, safetensors.torch
+        assert open_clip.create_model and appearance.open_clip is open_clip
+        """
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1",
+                   "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 TINY_CLIP = {
@@ -211,11 +241,14 @@ def test_clip_of_a_hub_id_in_the_cache(tmp_path: Path, cache: Path) -> None:
     asked = AppearanceEncoder(name="a", model="hf-hub:org/tiny-clip", weights="own", frames=2)
     facts = appearance.prepare(asked, tmp_path / "encoder", seed=0)
     ours = appearance.load(asked, tmp_path / "encoder", "cpu")
-    theirs = open_clip.create_model("hf-hub:org/tiny-clip").eval()
-    texts = ["a dog", "a happy cat"]
+    theirs, transform = open_clip.create_model_from_pretrained("hf-hub:org/tiny-clip")
+    theirs.eval()
+    texts, frames = ["a dog", "a happy cat"], np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     with torch.inference_mode():
         wanted = theirs.encode_text(open_clip.get_tokenizer("hf-hub:org/tiny-clip")(texts), normalize=True).numpy()
+        seen = theirs.encode_image(torch.stack([transform(Image.fromarray(frame)) for frame in frames])).numpy()
     assert np.abs(ours.encode_texts(texts) - wanted).max() < 1e-4
+    assert np.abs(ours.encode(np.stack([ours.prepare(frame) for frame in frames])) - seen).max() < 1e-4
     assert (facts["dim"], facts["preprocess"]["mean"]) == (24, [0.4, 0.5, 0.6])
 
 
@@ -233,6 +266,42 @@ def test_a_pretrained_pair_in_the_cache(tmp_path: Path, cache: Path, monkeypatch
     tiny_models.in_cache(cache, "org/tagged-tiny", tmp_path / "repository")
     facts = appearance.prepare(asked, tmp_path / "encoder", seed=0)
     assert (facts["sha256"], facts["untrained"]) == (weights.tensors_sha256(model), False)
+
+
+def test_weights_made_with_quickgelu_are_computed_with_it(
+        tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenAI's and others': of the plain model's name open_clip would warn and compute GELU."""
+    (tmp_path / "models").mkdir()
+    for name, config in (("quick-tiny", TINY_CLIP), ("quick-tiny-quickgelu", {**TINY_CLIP, "quick_gelu": True})):
+        tiny_models.write_json(tmp_path / "models" / f"{name}.json", config)
+    open_clip.add_model_config(tmp_path / "models")
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "quick-tiny", {
+        "openai": open_clip.pretrained._pcfg(hf_hub="org/quick-tiny/", quick_gelu=True)})
+    asked = AppearanceEncoder(name="a", model="quick-tiny", weights="openai", frames=2)
+    with pytest.raises(SpectrumError, match="or give quick-tiny-quickgelu with its file in encoders.appearance"):
+        appearance.prepare(asked, tmp_path / "encoder", seed=0)
+    open_clip_repository(tmp_path / "repository")
+    snapshot = tiny_models.in_cache(cache, "org/quick-tiny", tmp_path / "repository")
+    file = str(snapshot / "open_clip_model.safetensors")
+    by_hand = open_clip.create_model("quick-tiny-quickgelu", pretrained=file).eval()
+    frames = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), np.uint8)
+
+    def rows(model: str, weights: str) -> tuple[np.ndarray, dict[str, Any]]:
+        asked = AppearanceEncoder(name="a", model=model, weights=weights, frames=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            appearance.prepare(asked, tmp_path / "encoder", seed=0)
+        made = appearance.load(asked, tmp_path / "encoder", "cpu")
+        with torch.inference_mode():
+            wanted = by_hand.encode_image(made._pictures.normalised(frames)).numpy()
+        return made.encode(frames) - wanted, made.recipe
+
+    by_tag, of_tag = rows("quick-tiny", "openai")
+    assert np.abs(by_tag).max() < 1e-4
+    assert np.abs(rows("quick-tiny-quickgelu", file)[0]).max() < 1e-4
+    plain, of_file = rows("quick-tiny", file)
+    assert np.abs(plain).max() > 1e-3                   # the same tensors, another function of the pictures
+    assert of_tag["weights"] == of_file["weights"] and of_tag != of_file
 
 
 def test_transformers_never_runs_code_of_a_repository(ast: Path) -> None:

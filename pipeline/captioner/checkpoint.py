@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -73,9 +72,9 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
         shape = Shape(**described["shape"])
         model = Captioner(params.Captioner.model_validate(described["captioner"]), shape, attributes)
         found = Checkpoint(folder, model, vocabulary, attributes, described["dataset"],
-                           described["attributes"]["taxonomy"], described["recipes"], described["seed"],
+                           described["attributes"]["taxonomy"], dict(described["recipes"]), described["seed"],
                            described["best"])
-    except (KeyError, TypeError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise SpectrumError(f"{folder / DESCRIPTION}: not a whole description of a captioner "
                             f"({type(error).__name__}: {error}); train it again") from None
     if shape.vocabulary != len(vocabulary):

@@ -24,6 +24,7 @@ from pipeline.datasets.published import (
     difference,
     files_below,
     lines,
+    read,
 )
 from pipeline.errors import SpectrumError
 from pipeline.manifest import Manifest
@@ -80,7 +81,7 @@ def _folders(files: Iterable[Path]) -> dict[Part, list[Path]]:
     folders: dict[Part, list[Path]] = {}
     for path in files:
         if path.name in (_TRAINVAL, _TEST):
-            first = re.search(rb"^\W*(vid\d+)\W", path.read_bytes()[:4096], re.MULTILINE)
+            first = re.search(rb"^\W*(vid\d+)\W", read(path)[:4096], re.MULTILINE)
             for part in PARTS["emvidcap"]:
                 if first and re.fullmatch(_IDS[part], first[1].decode()) \
                         and path.parent not in folders.setdefault(part, []):
@@ -91,11 +92,11 @@ def _folders(files: Iterable[Path]) -> dict[Part, list[Path]]:
 def _read(path: Path, part: Part, findings: Findings) -> Rows:
     rows = lines(path, findings)
     place, header = next(rows, (f"{path}, line 1", ""))
-    separator = header.removeprefix("VideoID").removesuffix("EmCaptions")
-    if separator not in {",", "\t"}:
+    columns = re.fullmatch(r'"?VideoID"?([,\t])"?EmCaptions"?\s*', header, re.IGNORECASE)
+    if columns is None:
         raise SpectrumError(f"{place}: expected the header VideoID,EmCaptions (or a TAB between), found "
                             f"{header!r:.100}")
-    return [_row(place, line, separator, part) for place, line in rows]
+    return [_row(place, line, columns[1], part) for place, line in rows]
 
 
 def _row(place: str, line: str, separator: str, part: Part) -> tuple[str, str, str]:

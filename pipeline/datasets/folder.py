@@ -61,6 +61,8 @@ def read_captions(path: Path) -> Iterator[Row]:
         return
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SpectrumError(f"{path}: the captions cannot be read ({error.strerror}); mend its permissions") from None
     except UnicodeDecodeError as error:
         raise SpectrumError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
     if path.suffix.lower() == ".csv":

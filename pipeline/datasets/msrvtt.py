@@ -8,6 +8,7 @@ import json
 import re
 import zipfile
 from collections import Counter
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipeline.datasets.published import (
     check_published,
     difference,
     files_below,
+    read,
 )
 from pipeline.errors import SpectrumError
 from pipeline.manifest import Manifest, Split
@@ -58,17 +60,23 @@ def _caption_differences(annotations: Annotations) -> list[str]:
 
 
 def _load(path: Path, name: str) -> Any:
+    data = read(path)
     try:
-        if path.name == name:
-            return json.loads(path.read_bytes())
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(next(inside for inside in archive.namelist() if Path(inside).name == name)))
-    except StopIteration:
-        raise SpectrumError(f"{path}: no {name} inside; get the archive again from its owners") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(data if path.name == name else _unpacked(path, data, name))
+    except (ValueError, RecursionError) as error:       # no JSON, no UTF-8, nested or numbers without end
         raise SpectrumError(f"{path}: {name} is not readable as JSON ({error}); get it again") from None
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, EOFError) as error:
+
+
+def _unpacked(path: Path, data: bytes, name: str) -> bytes:
+    """The file `name` out of an archive, in whichever folder of it."""
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            inside = next((inside for inside in archive.namelist() if Path(inside).name == name), None)
+            if inside is not None:
+                return archive.read(inside)
+    except Exception as error:      # each kind of compression has errors of its own
         raise SpectrumError(f"{path}: not readable as a zip archive ({error}); get it again") from None
+    raise SpectrumError(f"{path}: no {name} inside; get the archive again from its owners")
 
 
 def _read(place: str, tree: Any, annotations: Annotations) -> None:

@@ -85,7 +85,7 @@ def read_map(path: Path, videos: Iterable[str]) -> dict[str, str]:
 def _read(path: Path, split: Split, annotations: Annotations) -> None:
     for place, line in lines(path, annotations.findings):
         video, tab, caption = line.partition("\t")
-        if not tab or not re.fullmatch(r"vid\d+", video):
+        if not tab or "\t" in caption or not re.fullmatch(r"vid\d+", video):
             raise SpectrumError(f"{place}: expected vid<number><TAB>caption, found {line!r:.100}")
         annotations.add_video(place, video, split)
         annotations.add_caption(place, video, caption)

@@ -182,12 +182,21 @@ def videos_below(section: Data) -> list[Path]:
     return [path for path in files_below(Path(section.videos)) if path.suffix.lower() in SUFFIXES]
 
 
+def read(path: Path) -> bytes:
+    """A whole file. Raises SpectrumError where it cannot be read: a link to nowhere, no permission, a broken disk."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); mend the link or its permissions, or get "
+                            "it again") from None
+
+
 def lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
     """(place, line) of every line that is not blank, without its ending (LF or CRLF) and the file's mark.
 
     A line that is not UTF-8 is read as Windows-1252 and counted.
     """
-    for number, raw in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, raw in enumerate(read(path).removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decoder import Decoder, Reading, backend
-from pipeline.encoders import compat
-from pipeline.encoders.base import Begun, Recipe
+from pipeline.encoders import compat, tags
+from pipeline.encoders.base import Begun, Recipe, no_model
 from pipeline.encoders.pictures import Pictures
-from pipeline.encoders.weights import check_server, one_line, tensors_sha256
+from pipeline.encoders.weights import one_line, tensors_sha256
 from pipeline.errors import SpectrumError
 from pipeline.files import published, read_json, write_json
 from pipeline.params import AppearanceEncoder
@@ -29,13 +29,13 @@ compat.install()
 import open_clip  # noqa: E402
 import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
+from open_clip.transformer import QuickGELU  # noqa: E402
 
 from pipeline.encoders.transfers import Transfers  # noqa: E402
 
 open_clip.add_model_config(Path(__file__).with_name("models"))
 
 _TRAINED_FILE = "model.safetensors"
-_GIVE = "give its file in encoders.appearance.weights"     # instead of filling a cache
 
 
 class Appearance:
@@ -58,6 +58,7 @@ class Appearance:
         self.dim: int = facts["dim"]
         self.recipe: Recipe = {
             "kind": "open_clip", "model": section.model, "weights": facts["sha256"],
+            "quick_gelu": any(isinstance(part, QuickGELU) for part in model.modules()),
             "untrained": facts["untrained"], "preprocess": facts["preprocess"], "normalised": False,
             "resized": "torchvision uint8", "sampling": self._sampling.recipe, "decoder": backend(),
             "dtype": "float16",
@@ -124,8 +125,7 @@ def load(section: AppearanceEncoder, folder: Path, device: str) -> Appearance:
     Raises SpectrumError where its weights are missing, have changed, or are not those of the parameters.
     """
     if section.weights == "imported":
-        raise SpectrumError("encoders.appearance: its features are imported, so there is no model to encode pictures "
-                            "with; own clips need the model that made the features")
+        raise no_model("appearance")
     path = folder / "encoder.json"
     facts = read_json(path)
     if (facts["model"], facts["weights"]) != (section.model, section.weights):
@@ -195,37 +195,43 @@ def _preprocess(model: Any) -> dict[str, Any]:
 
 def _existing(section: AppearanceEncoder, seed: int) -> Any:
     """The model with the weights that the parameters name."""
-    own = section.model.startswith(("hf-hub:", "local-dir:"))       # such a model brings its weights
+    own = section.model.startswith(tags.OWN)
     if own != (section.weights == "own"):
         raise SpectrumError(f"encoders.appearance: weights {section.weights!r} do not go with model "
                             f"{section.model!r}; `own` is for hf-hub:… and local-dir:…, and for them alone")
     if section.weights == "random":
         return create(section.model, seed)[0]
     if own:
-        check_server(section.model.removeprefix("hf-hub:"), section.model, _GIVE)
+        tags.check_own(section)
         return _create(section.model, None)
     tag = open_clip.get_pretrained_cfg(section.model, section.weights)
     if tag:
-        check_server(tag.get("hf_hub") or tag["url"], f"{section.model} with weights {section.weights}", _GIVE)
+        tags.check_tag(section, tag)
     elif not Path(section.weights).is_file():
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(section.model)) or "none"
+        _check_name(section.model)
+        known = ", ".join(open_clip.list_pretrained_tags_by_model(section.model)) or "none"
         raise SpectrumError(f"encoders.appearance.weights: {section.weights!r} is no file and no pretrained "
-                            f"tag of {section.model} (there are: {tags})")
-    return _create(section.model, section.weights)
+                            f"tag of {section.model} (there are: {known})")
+    # Weights that were made with QuickGELU, as OpenAI's, are computed with it: open_clip would only warn.
+    return _create(section.model, section.weights, quick_gelu=bool(tag.get("quick_gelu")))
 
 
-def _create(name: str, weights: str | None, untrained: bool = False) -> Any:
+def _create(name: str, weights: str | None, *, untrained: bool = False, quick_gelu: bool = False) -> Any:
     """open_clip's model with `weights` (tag or file); every way it can fail becomes one sentence."""
-    if ":" not in name and name not in open_clip.list_models():
-        raise SpectrumError(f"encoders.appearance.model: open_clip has no model {name!r}; "
-                            "`python -c 'import open_clip; print(open_clip.list_models())'` lists them")
+    _check_name(name)
     try:
         return open_clip.create_model(name, pretrained=weights, require_pretrained=not untrained,
-                                      weights_only=True)
+                                      force_quick_gelu=quick_gelu, weights_only=True)
     except Exception as error:      # a file of anything can make a reader of weights fail in any way
         raise SpectrumError(f"{name} with weights {weights or 'of its own'}: they cannot be loaded "
                             f"({one_line(error)}); give a file of this model's weights in encoders.appearance.weights, "
                             ".safetensors or a .pt of tensors alone") from None
+
+
+def _check_name(name: str) -> None:
+    if not name.startswith(tags.OWN) and name not in open_clip.list_models():
+        raise SpectrumError(f"encoders.appearance.model: open_clip has no model {name!r}; "
+                            "`python -c 'import open_clip; print(open_clip.list_models())'` lists them")
 
 
 def _tokenizer(name: str) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.decoder import Decoder, Reading, backend
 from pipeline.encoders import transformer
-from pipeline.encoders.base import Begun, Encoder, Recipe
+from pipeline.encoders.base import Begun, Encoder, Recipe, no_model
 from pipeline.encoders.nothing import Nothing
 from pipeline.encoders.transformer import Family, Loaded
 from pipeline.errors import SpectrumError
@@ -61,6 +61,8 @@ def load(section: AudioEncoder, device: str) -> Encoder:
     """Raises SpectrumError where a model cannot be had or hears less than a window."""
     if section.kind == "none":
         return Nothing(section.name, "audio")
+    if section.kind == "imported":
+        raise no_model("audio")
     if section.kind == "logmel":
         return LogMel(section)
     return Sound(section, transformer.load(section.model, _KEY, _FAMILIES, "AutoFeatureExtractor", device))

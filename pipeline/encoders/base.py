@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decoder import Decoder, Reading
+from pipeline.errors import SpectrumError
 
 Recipe = dict[str, Any]
 
@@ -21,7 +22,7 @@ class Encoder(Protocol):
     """
 
     name: str           # of the folder of its store
-    modality: str       # appearance | audio
+    modality: str       # appearance | audio | motion
     dim: int
     batch: int          # items an encode call
     recipe: Recipe
@@ -64,6 +65,12 @@ def begin(encoder: Encoder, batch: NDArray[Any]) -> Begun:
     when this returns: one on a GPU computes while the next batch is collected."""
     own: Callable[[NDArray[Any]], Begun] | None = getattr(encoder, "begin", None)
     return own(batch) if own else at_once(encoder.encode(batch))
+
+
+def no_model(part: str) -> SpectrumError:
+    """What to say where files are to be encoded, but the rows of `part` are imported."""
+    return SpectrumError(f"encoders.{part}: its features are imported, so there is no model to encode files with; own "
+                         "clips need the model that made the features")
 
 
 def on_device(load: Callable[..., Encoder], device: str, *arguments: Any) -> Encoder:

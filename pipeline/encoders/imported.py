@@ -1,11 +1,10 @@
-"""Frames, and maybe captions, that somebody else has encoded: `encoders.appearance.features` and `.texts`.
+"""Frames, sound, motion and maybe captions that somebody else has encoded: `encoders.<part>.features` and `.texts`.
 
-With `weights: imported` both come from files: a data set then needs neither videos nor a model. Otherwise the frames
-come from a file and the captions go through the text tower of the model that is named, which has to be the one that
-made the frames.
+`features` is any layout that sources.py reads, one entry a video; it stands for the videos of its part.
 
-`features` is any layout that sources.py reads, one entry a video. `texts` is an HDF5 file with `embedding` [N, D] and
-`text` [N], a caption each, in the space of the frames.
+With `encoders.appearance.weights: imported` captions come from a file, too: such a data set needs neither videos nor a
+model. Otherwise they go through the text tower of the model that is named, which has to be the one that made the
+frames. `texts` is an HDF5 file with `embedding` [N, D] and `text` [N], a caption each, in the space of the frames.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.encoders.base import Recipe
 from pipeline.errors import SpectrumError
 from pipeline.files import read_json, sha256, write_json
-from pipeline.params import AppearanceEncoder, Extraction
+from pipeline.params import AppearanceEncoder, Encoders, Extraction
 from pipeline.store.exchange import import_features
 from pipeline.store.shard import DAMAGE
 from pipeline.store.sources import Flat, digest, open_source
@@ -105,16 +104,23 @@ def prepare(section: AppearanceEncoder, folder: Path) -> dict[str, Any]:
     return facts
 
 
-def import_frames(section: AppearanceEncoder, encoder: Path, names: dict[str, str], folder: Path,
-                  extraction: Extraction) -> dict[str, Any]:
-    """Makes the appearance store in `folder` of `section.features`, in place of decoding; returns what was done.
+def import_part(part: str, encoders: Encoders, encoder: Path, names: dict[str, str], folder: Path,
+                extraction: Extraction) -> dict[str, Any]:
+    """Makes the store of `part` (appearance, audio, motion) in `folder` of its `features`, in place of decoding.
 
-    encoder: the folder that the encoder stage made. names: `Manifest.id_of`, by which keys become ids.
+    encoder: the folder that the encoder stage made. names: `Manifest.id_of`, by which keys become ids. Returns what
+    was done. Videos that lack features are listed in the store; of frames no more than extraction.allowed_failures
+    may lack, of sound and motion all but one: published files have nothing of a clip without a sound track.
     """
-    facts = _facts(section, encoder) if section.weights == "imported" else read_json(encoder / _FACTS)
-    about = {**_shared_recipe(facts), "untrained": facts["untrained"]}
-    return import_features(Path(section.features), folder, names, about=about, shards=extraction.shards,
-                           allowed_absent=extraction.allowed_failures)
+    if part == "appearance":
+        section = encoders.appearance
+        facts = _facts(section, encoder) if section.weights == "imported" else read_json(encoder / _FACTS)
+        features, about = section.features, {**_shared_recipe(facts), "untrained": facts["untrained"]}
+    else:
+        other = encoders.audio if part == "audio" else encoders.motion
+        features, about = other.features, {"model": other.model or "unknown", "untrained": False}
+    return import_features(Path(features), folder, names, about=about, modality=part, shards=extraction.shards,
+                           allowed_absent=extraction.allowed_failures if part == "appearance" else 1.0)
 
 
 def _shared_recipe(facts: dict[str, Any]) -> Recipe:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.decoder import Decoder, Item, Outcome, Reading, backend
 from pipeline.encoders import transformer
-from pipeline.encoders.base import Begun, Encoder, Recipe
+from pipeline.encoders.base import Begun, Encoder, Recipe, no_model
 from pipeline.encoders.nothing import Nothing
 from pipeline.encoders.transformer import Family, Loaded
 from pipeline.params import MotionEncoder
@@ -54,6 +54,8 @@ def load(section: MotionEncoder, device: str) -> Encoder:
     """Raises SpectrumError where the model cannot be had."""
     if section.kind == "none":
         return Nothing(section.name, "motion")
+    if section.kind == "imported":
+        raise no_model("motion")
     return Motion(section, transformer.load(section.model, _KEY, _FAMILIES, "AutoImageProcessor", device))
 
 

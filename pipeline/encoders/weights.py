@@ -68,9 +68,10 @@ def check_server(source: str, what: str, give: str) -> None:
     """Fails at once where the weights of `source` would have to be downloaded and cannot be.
 
     source: a hub repository (`org/name/…`), an address, or `local-dir:…`. give: what to do instead of copying a
-    cache, as in "give its file in encoders.appearance.weights".
+    cache, as in "give its file in encoders.appearance.weights". Raises SpectrumError.
     """
     from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
 
     if source.startswith("local-dir:"):
         return
@@ -78,7 +79,10 @@ def check_server(source: str, what: str, give: str) -> None:
         cache = Path("~/.cache/clip").expanduser() / Path(urlsplit(source).path).name
         there, server = cache.exists(), source
     else:
-        cache = _cache_folder("/".join(source.split("@")[0].split("/")[:2]))
+        try:
+            cache = _cache_folder("/".join(source.split("@")[0].split("/")[:2]))
+        except HFValidationError:
+            raise SpectrumError(f"{what}: {source!r} is no hub id (org/name); mend it, or {give}") from None
         there = any(file.suffix in (".safetensors", ".bin", ".pt") for file in cache.glob("snapshots/*/*"))
         server = constants.ENDPOINT
     if not there and (why := _out_of_reach(server)):

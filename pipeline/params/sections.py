@@ -20,9 +20,11 @@ class Section(BaseModel):
 Transformers = TypeVar("Transformers", "AudioEncoder", "MotionEncoder")
 
 
-def _needs_model(section: Transformers) -> Transformers:
+def _kind_fits(section: Transformers) -> Transformers:
     if section.kind == "transformers" and not section.model:
         raise ValueError("kind transformers needs a model: a hub id (org/name) or a folder")
+    if (section.kind == "imported") != bool(section.features):
+        raise ValueError("kind imported and features go together: a file of rows that are already encoded")
     return section
 
 
@@ -92,33 +94,38 @@ class AppearanceEncoder(Section):
 
 
 class AudioEncoder(Section):
-    """Windows of sound; `model`: hub id or folder, where `kind` is `transformers`."""
+    """Windows of sound. `model`: of `transformers` a hub id or folder; of `imported` what made the rows.
+
+    `features` is a file of rows that are already encoded, where `kind` is `imported`: docs/sharing.md.
+    """
 
     name: Slug
-    kind: Literal["logmel", "transformers", "none"]
+    kind: Literal["logmel", "transformers", "imported", "none"]
     model: str = ""
+    features: str = ""
     windows: Positive
     window_seconds: Annotated[float, Field(ge=0.025)]
     batch: Positive = 32
 
     @model_validator(mode="after")
-    def _has_model(self) -> "AudioEncoder":
-        return _needs_model(self)
+    def _fits(self) -> "AudioEncoder":
+        return _kind_fits(self)
 
 
 class MotionEncoder(Section):
-    """Windows of frames, as many a window as the model takes; `model` as in AudioEncoder."""
+    """Windows of frames, as many a window as the model takes; `model` and `features` as in AudioEncoder."""
 
     name: Slug = "motion"
-    kind: Literal["transformers", "none"] = "none"
+    kind: Literal["transformers", "imported", "none"] = "none"
     model: str = ""
+    features: str = ""
     windows: Positive = 8
     window_seconds: Rate = 2.0
     batch: Positive = 8
 
     @model_validator(mode="after")
-    def _has_model(self) -> "MotionEncoder":
-        return _needs_model(self)
+    def _fits(self) -> "MotionEncoder":
+        return _kind_fits(self)
 
 
 class Encoders(Section):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,8 @@ from pipeline.store.index import INDEX
 from pipeline.store.store import FeatureStore
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+Modality = Literal["appearance", "audio", "motion"]
+Dtype = Literal["float16", "float32"]
 Folder = Annotated[Path, typer.Argument(metavar="STORE", help="the store's folder")]
 
 
@@ -58,8 +60,8 @@ def import_command(
     mapping: Map = None,
     encoder: Annotated[str, typer.Option(help="what made the features, e.g. ViT-B-32/openai")] = "",
     note: Annotated[str, typer.Option(help="what else is known of them")] = "",
-    modality: Annotated[str, typer.Option(help="appearance | audio | motion")] = "appearance",
-    dtype: Annotated[str, typer.Option(help="float16 | float32; without it, the source's own")] = "",
+    modality: Annotated[Modality, typer.Option(help="what the rows are of")] = "appearance",
+    dtype: Annotated[Dtype | None, typer.Option(help="what rows are rounded to; without it, the source's own")] = None,
     shards: Annotated[int, typer.Option(min=1, max=9999)] = 16,
     allow_missing: Annotated[float, typer.Option(min=0, max=1, help="share of the ids that may lack features")] = 0.0,
 ) -> None:
@@ -68,10 +70,11 @@ def import_command(
         if (path / INDEX).exists():
             raise SpectrumError(f"{path}: there is a store already; remove it or name another folder")
         about = {"model": encoder or "unknown", "weights": "unknown", "untrained": False, "note": note}
-        done = import_features(source, path, read_names(ids, mapping), about=about, modality=modality, dtype=dtype,
-                               shards=shards, allowed_absent=allow_missing)
+        done = import_features(source, path, read_names(ids, mapping), about=about, modality=modality,
+                               dtype=dtype or "", shards=shards, allowed_absent=allow_missing)
         print(f"{path}: {done['videos']} videos, {done['rows']} rows of {done['dim']} {done['dtype']}; "
-              f"{done['failed']} videos without features, {done['extra']} keys that are no id")
+              f"{done['failed']} videos without features ({done['of_zeros']} with rows of zeros), "
+              f"{done['extra']} keys that are no id")
 
 
 @app.command("export")

@@ -10,7 +10,7 @@ What nobody knows is not made up: a published file has no times, so the times of
 import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -29,16 +29,17 @@ from pipeline.store.writing import only_writer, remove_stale, tidy, told
 Layout = Literal["hdf5", "npy", "npz"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 ABSENT = "the imported file has no features of it"
+BLANK = "its rows in the imported file are all zero: a placeholder for features that lack"
 _SHOWN = 5          # ids that a message tells
 _TOGETHER = 256     # videos that export loads at once
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What of a source goes where: `key_of` the ids, the ids that it lacks, the keys that nobody asked for."""
+    """What of a source goes where: `key_of` the ids, the ids without features and why, the keys nobody asked for."""
 
     key_of: dict[str, str]
-    absent: tuple[str, ...]
+    absent: dict[str, str]
     extra: tuple[str, ...]
     dim: int
     dtype: np.dtype[Any]
@@ -50,32 +51,48 @@ def import_features(source: Path, folder: Path, names: Mapping[str, str] | None 
     """Makes a store in `folder` of the features in `source`; returns what was done.
 
     names: the id behind every key that a video may go by (`Manifest.id_of`); without it every key is an id. Keys
-    that it lacks are counted and left out; videos that the source lacks are listed as failures, and more of them
-    than the share `allowed_absent` of all are an error. about: what is known of the features (`encoder`, `note`,
-    …), for the recipe. dtype: float16 or float32; "" keeps the source's.
+    that it lacks are counted and left out; videos that the source lacks, or has nothing but zeros of, are listed as
+    failures, and more of them than the share `allowed_absent` of all are an error. about: what is known of the
+    features (`encoder`, `note`, …), for the recipe. dtype: float16 or float32; "" keeps the source's.
 
     Raises SpectrumError, with nothing changed in `folder`, for rows of different widths or types, values that are
     not finite (also: not in float16), features of one video under two keys.
     """
     with open_source(source) as opened:
         plan = _plan(opened, names, dtype)
-        videos = len(plan.key_of) + len(plan.absent)
-        if len(plan.absent) > allowed_absent * videos:
-            raise SpectrumError(
-                f"{source}: no features of {len(plan.absent)} of {videos} videos ({_some(plan.absent)}), and "
-                f"{len(plan.extra)} keys that are no id ({_some(plan.extra)}); map keys to ids, or allow some to "
-                "lack (--allow-missing, extraction.allowed_failures)")
-        for video_id, key in plan.key_of.items():       # all of it is tested before anything is written
-            _rows(opened, key, plan, video_id)
+        _check_absent(source, plan, allowed_absent)
+        plan = _tested(opened, plan)        # all of it, before anything is written
+        _check_absent(source, plan, allowed_absent)
         source_digest = digest(source)
         recipe = {"kind": "imported", **about, "source": {"name": source.name, "sha256": source_digest},
                   "times": "unknown: row numbers", "dtype": plan.dtype.name}
         with only_writer(folder), told(folder):
             counts = _write(opened, plan, folder, fingerprint(recipe), shards, source_digest)
-            failures = [{"id": video_id, "path": str(source), "reason": ABSENT} for video_id in plan.absent]
+            failures = [{"id": video_id, "path": str(source), "reason": why}
+                        for video_id, why in sorted(plan.absent.items())]
             write_index(folder, modality, recipe, plan.dim, counts, shards, failures)
     return {"videos": len(plan.key_of), "rows": sum(rows for _, rows in counts.values()), "dim": plan.dim,
-            "dtype": plan.dtype.name, "failed": len(plan.absent), "extra": len(plan.extra)}
+            "dtype": plan.dtype.name, "failed": len(plan.absent),
+            "of_zeros": sum(why == BLANK for why in plan.absent.values()), "extra": len(plan.extra)}
+
+
+def _check_absent(source: Path, plan: _Plan, allowed: float) -> None:
+    videos = len(plan.key_of) + len(plan.absent)
+    if not plan.key_of or len(plan.absent) > allowed * videos:
+        blank = sum(why == BLANK for why in plan.absent.values())
+        raise SpectrumError(
+            f"{source}: no features of {len(plan.absent)} of {videos} videos ({_some(sorted(plan.absent))}"
+            f"{f'; {blank} have rows of zeros' if blank else ''}), and {len(plan.extra)} keys that are no id "
+            f"({_some(plan.extra)}); map keys to ids, or allow some to lack (--allow-missing, "
+            "extraction.allowed_failures)")
+
+
+def _tested(source: Source, plan: _Plan) -> _Plan:
+    """The plan after a look at every value; a video of nothing but zeros, as some publish what lacks, is absent."""
+    blank = {video_id: BLANK for video_id, key in plan.key_of.items()
+             if (rows := _rows(source, key, plan, video_id)).size and not rows.any()}
+    kept = {video_id: key for video_id, key in plan.key_of.items() if video_id not in blank}
+    return replace(plan, key_of=kept, absent=plan.absent | blank)
 
 
 def _plan(source: Source, names: Mapping[str, str] | None, dtype: str) -> _Plan:
@@ -94,7 +111,7 @@ def _plan(source: Source, names: Mapping[str, str] | None, dtype: str) -> _Plan:
                             f"name of a video ({_some(sorted(set((names or {}).values())))}); map keys to ids")
     dim, found = _common(source, key_of)
     ids = set(key_of) if names is None else set(names.values())
-    return _Plan(dict(sorted(key_of.items())), tuple(sorted(ids - set(key_of))), tuple(extra), dim,
+    return _Plan(dict(sorted(key_of.items())), dict.fromkeys(ids - set(key_of), ABSENT), tuple(extra), dim,
                  _kept(source, found, dtype))
 
 
@@ -117,8 +134,9 @@ def _common(source: Source, key_of: Mapping[str, str]) -> tuple[int, np.dtype[An
 
 def _kept(source: Source, found: np.dtype[Any], asked: str) -> np.dtype[Any]:
     if (asked or found.name) not in DTYPES:
-        raise SpectrumError(f"{source.path}: its rows are {found.name}, a store keeps {' or '.join(DTYPES)}; choose "
-                            "one with --dtype, to which they are rounded")
+        raise SpectrumError(f"{source.path}: its rows are {found.name}, a store keeps {' or '.join(DTYPES)}; round "
+                            "them by `python -m pipeline.store import` with --dtype (for a parameter of the graph, "
+                            "export that store again)")
     return np.dtype(asked or found.name)
 
 
