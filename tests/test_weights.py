@@ -293,7 +293,7 @@ def test_weights_made_with_quickgelu_are_computed_with_it(
             appearance.prepare(asked, tmp_path / "encoder", seed=0)
         made = appearance.load(asked, tmp_path / "encoder", "cpu")
         with torch.inference_mode():
-            wanted = by_hand.encode_image(made._pictures.normalised(frames)).numpy()
+            wanted = by_hand.encode_image(made._pictures.normalised(torch.from_numpy(frames))).numpy()
         return made.encode(frames) - wanted, made.recipe
 
     by_tag, of_tag = rows("quick-tiny", "openai")
