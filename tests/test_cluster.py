@@ -170,6 +170,26 @@ def test_each_local_worker_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     assert sorted(seen.values()) == [(gpu, str(max(1, cores() // 2))) for gpu in ("3", "5")]
 
 
+SHARE = """
+import torch
+from pipeline.extraction.cluster import _client
+from pipeline.params import Cluster
+
+if __name__ == "__main__":
+    with _client(Cluster(scheduler="local"), 1) as client:
+        print(client.submit(lambda: __import__("torch").get_num_threads()).result())
+"""
+
+
+def test_a_worker_whose_main_module_has_torch_has_its_share_of_the_cores_all_the_same(tmp_path: Path) -> None:
+    """Stages import it first, and a worker does what its parent's main module does before it hears of anything."""
+    (tmp_path / "main.py").write_text(SHARE)
+    own = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    told = subprocess.run([sys.executable, tmp_path / "main.py"], check=True, timeout=120, stdout=subprocess.PIPE,
+                          text=True, env={**own, "PYTHONPATH": str(Path(__file__).parents[1])}).stdout
+    assert int(told) == cores()
+
+
 @pytest.mark.parametrize("scheduler", ["", "somewhere", "localhost:8786", "tcp://"])
 def test_what_is_no_scheduler_is_refused(scheduler: str) -> None:
     with pytest.raises(ValidationError, match="scheduler"):

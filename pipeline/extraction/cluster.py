@@ -66,7 +66,10 @@ def _client(cluster: params.Cluster, count: int) -> Iterator[Any]:
         with _connected(cluster.scheduler) as client:
             yield client
         return
-    with (dask.config.set({"distributed.scheduler.allowed-failures": cluster.retries}),
+    threads = max(1, params.cores() // count)
+    # Before a worker starts: torch, which its main module may import at once, takes no other number later.
+    before = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    with (dask.config.set({"distributed.scheduler.allowed-failures": cluster.retries, **before}),
           _OneEach(count) as local, _connected(local.scheduler_address) as client):
         yield client
 
@@ -90,21 +93,19 @@ def _connected(address: str) -> Iterator[Any]:
 
 
 class _OneEach(LocalCluster):
-    """Workers on this machine, each with its share of the cores, and a GPU of its own where there are some."""
+    """Workers on this machine, each with a GPU of its own where there are some."""
 
     def __init__(self, count: int) -> None:
-        self._gpus, self._threads = _gpus(), max(1, params.cores() // count)
+        self._gpus = _gpus()
         super().__init__(  # type: ignore[no-untyped-call]
             n_workers=0, threads_per_worker=1, memory_limit=0, dashboard_address=None, silence_logs=logging.CRITICAL)
         self.scale(count)  # type: ignore[no-untyped-call]
 
     def new_worker_spec(self) -> dict[Any, dict[str, Any]]:
-        env = {name: str(self._threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         found = {}
         specs = super().new_worker_spec()  # type: ignore[no-untyped-call]
         for place, spec in specs.items():
-            if self._gpus:
-                env["CUDA_VISIBLE_DEVICES"] = _visible(int(place) % self._gpus)
+            env = {"CUDA_VISIBLE_DEVICES": _visible(int(place) % self._gpus)} if self._gpus else {}
             found[place] = {**spec, "options": {**spec["options"], "env": env}}
         return found
 
