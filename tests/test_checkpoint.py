@@ -65,13 +65,16 @@ def edit(folder: Path, **changes: object) -> None:
 def test_broken_checkpoints_are_refused(saved: Path) -> None:
     described = json.loads((saved / checkpoint.DESCRIPTION).read_text())
     for changes, words in (
-        ({"schema": 99}, "schema 1"),
+        ({"schema": 99}, "schema 2"),
         ({"vocabulary": described["vocabulary"][:-1]}, "words, found"),
         ({"captioner": described["captioner"] | {"width": 48}}, "of shape"),
         ({"captioner": described["captioner"] | {"widht": 48}}, "not a whole description"),
         ({"shape": {}}, "not a whole description"),
         ({"recipes": ["audio"]}, "not a whole description"),
         ({"attributes": [1]}, "not a whole description"),
+        ({"attributes": described["attributes"] | {"emotional_index": [10 ** 6] * 4}}, "not a whole description"),
+        ({"attributes": described["attributes"] | {"emotional": described["attributes"]["emotional"][::-1]}},
+         "not those of the taxonomy"),
         ({"weights_sha256": "0"}, "SHA-256"),
     ):
         edit(saved, **(described | changes))

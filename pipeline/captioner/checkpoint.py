@@ -19,10 +19,11 @@ from pipeline.captioner.attributes import AttributeList
 from pipeline.captioner.model import Captioner, Shape
 from pipeline.captioner.training import Epoch, Trained
 from pipeline.captioner.vocabulary import Vocabulary
+from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.errors import SpectrumError
 from pipeline.files import published, read_json, sha256, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 WEIGHTS = "captioner.safetensors"
 DESCRIPTION = "captioner.json"
 
@@ -104,6 +105,9 @@ def _check_weights(folder: Path, expected: Any) -> None:
 
 
 def _attributes(told: dict[str, Any]) -> AttributeList:
+    words = Taxonomy.load(told["taxonomy"]).words
+    if [words[number] for number in told["emotional_index"]] != told["emotional"]:
+        raise ValueError(f"its emotional attributes are not those of the taxonomy {told['taxonomy']}")
     return AttributeList(tuple(told["universal"]), tuple(told["emotional"]), tuple(told["emotional_index"]),
                          tuple(told["categories"]),
                          tuple(tuple(numbers) for numbers in told["emotional_categories"]))
