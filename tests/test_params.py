@@ -23,6 +23,17 @@ def test_overrides_reach_nested_keys_and_read_yaml_values() -> None:
     assert (loaded.seed, loaded.captioner.modalities, loaded.data.validation) == (7, ("appearance", "text"), 0.25)
 
 
+def test_the_decoder_remembers_modalities_that_there_are() -> None:
+    def memory(*overrides: str) -> tuple[str, ...]:
+        return params.load(overrides, ROOT / "params.yaml").captioner.memory
+
+    some = "captioner.memory=[appearance, text]"
+    assert memory(some) == ("appearance", "text")
+    assert memory(some, "captioner.modalities=[appearance, audio]") == ("appearance",)
+    assert memory(some, "captioner.modalities=[text, appearance]") == ()      # all there are
+    assert memory("captioner.memory=[]") == ()
+
+
 @pytest.mark.parametrize(("override", "said"), [
     ("capshioner.width=3", "capshioner: no such parameter"),
     ("captioner.widht=3", "captioner.widht: no such parameter"),
@@ -34,6 +45,8 @@ def test_overrides_reach_nested_keys_and_read_yaml_values() -> None:
     ("captioner.width=250", "not a multiple of heads"),
     ("captioner.vtai=false", "need vtai=true"),
     ("captioner.modalities=[audio]", "must hold appearance"),
+    ("captioner.memory=[audio]", "must hold appearance"),
+    ("captioner={modalities: [appearance], memory: [text]}", "must hold appearance"),
     ("retrieval.used=500", "more than stored"),
     ("encoders.audio.name=sample-clip", "name one folder"),
     ("emotion={lexicon: 0, clip: 0}", "at least one back end"),

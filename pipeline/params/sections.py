@@ -1,7 +1,7 @@
 """The sections of params.yaml: what every parameter means, its type, its bounds and its default."""
 
 from itertools import combinations
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -216,8 +216,8 @@ class Emotion(Section):
 class Captioner(Section):
     """The model. `vtai`, `cfb` and `aeb` switch the parts of the paper; all off is the baseline.
 
-    VTAI reads `modalities`, the decoder those of them that `memory` names (none named: all). A modality that the
-    data set does not have is left out. What only `presets/care.yaml` changes is CARE's way of the same part. The
+    VTAI reads `modalities`, the decoder those of them that `memory` names (`[]`: all). A modality that the data set
+    does not have is left out. What only `presets/care.yaml` changes is CARE's way of the same part. The
     paper's decoder is Pre-LN (`layer_norm: before`); after, as in CARE, validated better: docs/experiments.md.
     """
 
@@ -245,6 +245,17 @@ class Captioner(Section):
     word_count: Positive = 3
     max_words: Positive = 30
 
+    @model_validator(mode="before")
+    @classmethod
+    def _memory_of_modalities(cls, told: Any) -> Any:
+        """Settings that mean one model are equal: memory names some of the modalities, or none where it means all."""
+        if not isinstance(told, dict) or not told.get("memory") or not told.get("modalities"):
+            return told
+        kept = [name for name in told["memory"] if name in told["modalities"]]
+        if not kept:
+            return told
+        return {**told, "memory": () if set(kept) == set(told["modalities"]) else kept}
+
     @property
     def remembered(self) -> tuple[CaptionerModality, ...]:
         """The modalities that the decoder attends to."""
@@ -257,9 +268,7 @@ class Captioner(Section):
         if (self.cfb or self.aeb) and not self.vtai:
             raise ValueError("cfb and aeb read the attributes that vtai predicts: they need vtai=true")
         if "appearance" not in self.modalities or "appearance" not in self.remembered:
-            raise ValueError("modalities, and memory where it names any, must hold appearance")
-        if not set(self.memory) <= set(self.modalities):
-            raise ValueError("memory names a modality that is not among modalities")
+            raise ValueError("modalities, and memory where it names any of them, must hold appearance")
         return self
 
 
