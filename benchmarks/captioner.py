@@ -1,6 +1,6 @@
 """How fast the captioner trains and tells, against a plain loop over the same model that does the same.
 
-    python -m benchmarks.captioner                    # at CARE's size; a few minutes on two cores
+    python -m benchmarks.captioner                    # at CARE's size; 10 minutes and more on two slow cores
     python -m benchmarks.captioner --videos 32 --rounds 1
 
 The plain loop is what published captioners do: a row of a batch is one caption, padded to 30 words; its features are
@@ -313,7 +313,7 @@ def measure(section: params.Captioner, videos: int, rounds: int) -> Mapping[str,
                 "machine": machine()}
 
 
-def main(videos: Annotated[int, typer.Option(min=2 * 16)] = 64, rounds: Annotated[int, typer.Option(min=1)] = 5,
+def main(videos: Annotated[int, typer.Option(min=2 * 16)] = 64, rounds: Annotated[int, typer.Option(min=1)] = 3,
          out: Path = Path("reports/bench/captioner.json")) -> None:
     torch.set_num_threads(cores())
     found = measure(CARE, videos, rounds)

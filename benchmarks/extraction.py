@@ -1,6 +1,6 @@
 """Extraction against its two halves, open_clip's own features, and the length of a video.
 
-    python -m benchmarks.extraction ../clips              # 56 videos, evenly from the folder, twice: about 6 minutes
+    python -m benchmarks.extraction ../clips              # 24 videos, evenly from the folder, twice
     python -m benchmarks.extraction ../clips --videos 8 --rounds 1 --decoders 1
 
 Where the folder has fewer videos they are taken again under other names. With a ViT-B-32 of random weights, which
@@ -208,7 +208,7 @@ def memory(folder: Path, encoder: Path) -> dict[str, float]:
 
 
 def main(clips: Annotated[Path, typer.Argument(help="a folder of videos")],
-         videos: Annotated[int, typer.Option(min=1, help="how many are extracted a round")] = 56,
+         videos: Annotated[int, typer.Option(min=1, help="how many are extracted a round")] = 24,
          rounds: Annotated[int, typer.Option(min=1, help="how often everything is timed")] = 2,
          decoders: Annotated[int, typer.Option(min=0, help="as extraction.decoders")] = 0) -> None:
     """Measure extraction; figures go to reports/bench/extraction.json."""
