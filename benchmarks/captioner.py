@@ -14,7 +14,6 @@ against batch size, peak memory.
 
 import json
 import multiprocessing
-import resource
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
+from benchmarks.memory import forget_peak, peak_mb
 from benchmarks.timing import in_turn, machine
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
@@ -294,13 +294,14 @@ def _peak(section: params.Captioner, videos: int, ours: bool) -> float:
         model = world.model()
         batch = np.arange(min(TRAINING.videos, videos))
         phase, plain = Phase(model, world.goal(model, TRAINING), TRAINING), PlainLoop(world, world.model())
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        forget_peak()           # which was that of making the world
+        before = peak_mb()
         for _ in range(2):
             if ours:
                 phase.learn(batch)
             else:
                 plain.step(batch.tolist())
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        return peak_mb() - before
 
 
 def measure(section: params.Captioner, videos: int, rounds: int) -> Mapping[str, object]:

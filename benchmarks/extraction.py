@@ -35,6 +35,7 @@ import torch
 import typer
 
 from benchmarks.clips import evenly
+from benchmarks.memory import forget_peak, peak_mb
 from benchmarks.store import loading
 from benchmarks.timing import machine
 from pipeline import extraction, programs
@@ -60,26 +61,21 @@ _MEMORY = "import sys\nfrom benchmarks.extraction import peak\nprint(peak(*sys.a
 def peak(video: str, encoder: str, store: str) -> float:
     """Peak MB of this process, from when the weights are loaded, and of its decoder. Linux."""
     loaded = appearance.load(SECTION, Path(encoder), "cpu")
-    Path("/proc/self/clear_refs").write_text("5")       # forgets the peak so far, which is that of loading weights
+    forget_peak()               # which was that of loading weights
     decoder, done = [0.0], threading.Event()
 
     def watch() -> None:
         while not done.wait(0.02):
             for children in Path("/proc/self/task").glob("*/children"):
                 with suppress(OSError):     # a thread or process that has just ended
-                    decoder[0] = max([decoder[0], *map(_peak_of, children.read_text().split())])
+                    decoder[0] = max([decoder[0], *map(peak_mb, children.read_text().split())])
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     extraction.extract([("video", video)], lambda: loaded, Path(store), Extraction(decoders=1), Cluster())
     done.set()
     watcher.join()
-    return _peak_of("self") + decoder[0]
-
-
-def _peak_of(process: str) -> float:
-    lines = Path("/proc", process, "status").read_text().splitlines()
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
+    return peak_mb() + decoder[0]
 
 
 def named(files: list[Path], count: int) -> list[tuple[str, Path]]:

@@ -17,6 +17,11 @@ def clean(text: str) -> str:
     return _SPACES.sub(" ", _BREAKS.sub(" ", text)).strip()
 
 
+def halved(text: str) -> bool:
+    """Whether it holds halves of characters (lone surrogates), as a file name does that is not UTF-8."""
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def words(text: str) -> list[str]:
     """The lower-case words of a caption without punctuation: "A dog's ball!" → a, dogs, ball."""
     text = _APOSTROPHES.sub("", clean(text).lower())

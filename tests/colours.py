@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.decoder import Decoder, Reading
+from pipeline.encoders.base import Begun, at_once
 from pipeline.params import Cluster, Extraction
 from pipeline.sampling import Uniform
 
@@ -33,8 +34,8 @@ class Colours:
         quarters = item.reshape(2, height // 2, 2, width // 2, 3)
         return (quarters.mean((1, 3)) / 255).astype(np.float32)
 
-    def encode(self, batch: np.ndarray) -> np.ndarray:
+    def begin(self, batch: np.ndarray) -> Begun:
         time.sleep(self.delay)
         assert len(batch) == self.batch
         self.encoded += int((batch.reshape(len(batch), -1).any(1)).sum())
-        return batch.reshape(len(batch), -1)
+        return at_once(batch.reshape(len(batch), -1).copy())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from colours import Colours
 
-from pipeline.encoders.base import Begun, begin
+from pipeline.encoders.base import Begun, encode
 from pipeline.encoders.transfers import Transfers
 from pipeline.extraction.batching import Batches
 from pipeline.extraction.reading import Job, Stream
@@ -29,7 +29,7 @@ class Beside(Colours):
     def begin(self, batch: np.ndarray) -> Begun:
         self.on_its_way += 1
         self.most = max(self.most, self.on_its_way)
-        rows, looked = super().encode(batch.copy()), iter(range(self.looks))
+        rows, looked = encode(super(), batch), iter(range(self.looks))
 
         def wait() -> np.ndarray:
             self.on_its_way -= 1
@@ -60,11 +60,11 @@ def test_rows_come_to_their_videos_in_order_however_late(looks: int) -> None:
     batches.finish()                                    # nothing is left
 
 
-def test_an_encoder_without_begin_is_through_at_once() -> None:
+def test_an_encoder_that_is_through_at_once_gives_its_rows_with_the_batch() -> None:
     batches, stream = Batches(Colours()), Stream(Job(0, "a", Path(), {}))
     assert [batches.add(stream, item(number)) for number in range(6)] == [False] * 4 + [True, False]
     assert len(stream.rows) == 5
-    begun = begin(Colours(), np.stack([item(1)] * 5))
+    begun = Colours().begin(np.stack([item(1)] * 5))
     assert begun.done()
     assert begun.wait().shape == (5, 12)
 

@@ -51,4 +51,4 @@ def test_it_measures(world: bench.World, monkeypatch: pytest.MonkeyPatch) -> Non
     found = bench.training_speed(world, 1) | bench.beam_speed(world, 1)
     assert found["train_speedup"] > 0 and found["beam_speedup"] > 0 and found["captions_a_step"] == 60
     assert [size["captions"] for size in bench.batch_sizes(world, 1)] == [4, 8]
-    assert bench.peak_memory(SMALL, 3, ours=True) >= 0
+    assert bench.peak_memory(SMALL, 3, ours=True) > 0

@@ -18,7 +18,7 @@ from PIL import Image
 
 from pipeline.decoder import Decoder
 from pipeline.encoders import appearance, compat
-from pipeline.encoders.base import on_device
+from pipeline.encoders.base import encode, on_device
 from pipeline.encoders.pictures import Pictures
 from pipeline.errors import SpectrumError
 from pipeline.files import fingerprint
@@ -74,7 +74,7 @@ def test_rows_equal_open_clip_by_hand(tmp_path: Path) -> None:
     theirs.eval()
     noise = np.random.default_rng(0).integers(0, 256, (480, 854, 3), np.uint8)
     images = [noise, *(picture(number, 200, 120) for number in range(5)), noise[:64, :64], noise[:70, :40]]
-    found = ours.encode(np.stack([ours.prepare(image) for image in images]))
+    found = encode(ours, np.stack([ours.prepare(image) for image in images]))
     prepared = torch.stack([transform(Image.fromarray(image)) for image in images])
     with torch.no_grad():
         wanted = theirs.encode_image(prepared).numpy()
@@ -106,16 +106,16 @@ def test_every_way_of_fitting_a_frame_is_open_clips(mode: dict[str, Any]) -> Non
 def test_a_row_does_not_depend_on_its_place_its_neighbours_or_threads(tiny: appearance.Appearance) -> None:
     """What extraction relies on for equal bytes: batches of one shape, whatever else is in them."""
     batch = pictures(8)
-    rows = tiny.encode(batch)
+    rows = encode(tiny, batch)
     order = np.random.default_rng(1).permutation(8)
-    assert np.array_equal(tiny.encode(batch[order]), rows[order])
+    assert np.array_equal(encode(tiny, batch[order]), rows[order])
     batch[3:] = 0
-    assert np.array_equal(tiny.encode(batch)[:3], rows[:3])
+    assert np.array_equal(encode(tiny, batch)[:3], rows[:3])
     before = torch.get_num_threads()
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            assert np.array_equal(tiny.encode(batch)[:3], rows[:3])
+            assert np.array_equal(encode(tiny, batch)[:3], rows[:3])
     finally:
         torch.set_num_threads(before)
 

@@ -18,7 +18,7 @@ from media_factory import clip
 from pipeline import extraction, params
 from pipeline.decoder import Decoder, Item, Outcome, Reading
 from pipeline.encoders import appearance, audio
-from pipeline.encoders.base import Encoder
+from pipeline.encoders.base import Begun, Encoder, at_once, encode
 from pipeline.errors import SpectrumError
 from pipeline.files import sha256
 from pipeline.params import AppearanceEncoder, AudioEncoder
@@ -213,8 +213,8 @@ def test_a_single_file_is_encoded_as_in_a_store(tmp_path: Path, clips: list[tupl
 
 def test_values_that_do_not_fit_are_an_error(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
     class Huge(Colours):
-        def encode(self, batch: np.ndarray) -> np.ndarray:
-            return super().encode(batch) * 1e9
+        def begin(self, batch: np.ndarray) -> Begun:
+            return at_once(encode(super(), batch) * 1e9)
 
     began = time.monotonic()
     with pytest.raises(SpectrumError, match="not finite"):
@@ -344,10 +344,10 @@ def test_what_waits_for_the_encoder_is_bounded(tmp_path: Path, clips: list[tuple
             Large.most = max(Large.most, Large.waiting)
             return np.full((12, 9_000), item.mean(), np.float32)        # 432 kB
 
-        def encode(self, batch: np.ndarray) -> np.ndarray:
+        def begin(self, batch: np.ndarray) -> Begun:
             Large.waiting -= len(batch)
             time.sleep(0.05)
-            return batch.mean(2)
+            return at_once(batch.mean(2))
 
     extract(clips, Large(), tmp_path, SECTION.model_copy(update={"memory": 1}))
     assert Large.most <= 2 + SECTION.decoders + 2 * Large.batch      # in the buffer, in the threads, in batches

@@ -128,11 +128,11 @@ class Interrupted(audio.LogMel):
         super().__init__(kill_target.encoder_section())
         self.left = 10
 
-    def encode(self, batch: Any) -> Any:
+    def begin(self, batch: Any) -> Any:
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt
-        return super().encode(batch)
+        return super().begin(batch)
 
 
 @pytest.fixture

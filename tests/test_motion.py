@@ -13,6 +13,7 @@ from media_factory import clip, number_of
 
 from pipeline.decoder import Decoder, Reading
 from pipeline.encoders import motion
+from pipeline.encoders.base import encode
 from pipeline.errors import SpectrumError
 from pipeline.files import fingerprint
 from pipeline.params import MotionEncoder, load
@@ -69,7 +70,7 @@ def test_a_clip_becomes_the_rows_of_the_library(
     assert (len(items), reading.share, reading.reason) == (3, 1.0, "")
     assert all(item.shape == (frames, 96, 160, 3) and item.dtype == np.uint8 for _, item in items)
     prepared = np.stack([encoder.prepare(item) for _, item in items])
-    rows = encoder.encode(prepared)
+    rows = encode(encoder, prepared)
     assert rows.dtype == prepared.dtype == np.float32
     assert rows.shape == (3, encoder.dim) == (3, dim)
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
@@ -77,7 +78,7 @@ def test_a_clip_becomes_the_rows_of_the_library(
     assert prepared.shape == tuple(inputs.shape) == (3, frames, 3, 32, 32)
     assert np.abs(rows - by_hand(folder, inputs)).max() < 1e-4
     assert np.abs(rows[0] - rows[1]).max() > 1e-3
-    assert np.array_equal(encoder.encode(prepared[::-1].copy()), rows[::-1])
+    assert np.array_equal(encode(encoder, prepared[::-1].copy()), rows[::-1])
 
 
 def test_a_processor_for_single_pictures_prepares_a_window_too(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_no_motion(tmp_path: Path) -> None:
     with Decoder(30) as decoder:
         assert list(encoder.read(decoder, clip(tmp_path / "a.mp4", 5))) == []
     assert (encoder.name, encoder.modality, encoder.recipe) == ("motion", "motion", {"kind": "none"})
-    assert encoder.encode(encoder.prepare(np.zeros((0, 1)))).shape == (0, encoder.dim)
+    assert encode(encoder, encoder.prepare(np.zeros((0, 1)))).shape == (0, encoder.dim)
     with pytest.raises(SpectrumError, match="type 'clap', expected one of timesformer, videomae, xclip"):
         motion.load(section(tiny_models.clap(tmp_path / "model", fusion=False)), "cpu")
 

@@ -19,6 +19,7 @@ from huggingface_hub import constants
 from PIL import Image
 
 from pipeline.encoders import appearance, audio, weights
+from pipeline.encoders.base import encode
 from pipeline.encoders.weights import CONFIG, PREPROCESSING, TOKENIZER, WEIGHTS, folder_of
 from pipeline.errors import SpectrumError
 from pipeline.params import AppearanceEncoder, AudioEncoder
@@ -49,12 +50,12 @@ def section(model: str) -> AudioEncoder:
 def test_a_folder_and_a_hub_id_in_the_cache_give_the_same_rows(ast: Path, cache: Path) -> None:
     wave = np.random.default_rng(0).uniform(-1, 1, 8_000).astype(np.float32)
     of_folder = audio.load(section(str(ast)), "cpu")
-    rows = of_folder.encode(of_folder.prepare(wave)[None])
+    rows = encode(of_folder, of_folder.prepare(wave)[None])
     snapshot = tiny_models.in_cache(cache, "org/tiny-ast", ast)
     assert folder_of("org/tiny-ast", KEY, WANTED) == snapshot
     assert folder_of(f"org/tiny-ast@{tiny_models.REVISION}", KEY, WANTED) == snapshot
     of_hub = audio.load(section("org/tiny-ast"), "cpu")
-    assert np.array_equal(of_hub.encode(of_hub.prepare(wave)[None]), rows)
+    assert np.array_equal(encode(of_hub, of_hub.prepare(wave)[None]), rows)
     assert of_hub.recipe == of_folder.recipe
 
 
@@ -248,7 +249,7 @@ def test_clip_of_a_hub_id_in_the_cache(tmp_path: Path, cache: Path) -> None:
         wanted = theirs.encode_text(open_clip.get_tokenizer("hf-hub:org/tiny-clip")(texts), normalize=True).numpy()
         seen = theirs.encode_image(torch.stack([transform(Image.fromarray(frame)) for frame in frames])).numpy()
     assert np.abs(ours.encode_texts(texts) - wanted).max() < 1e-4
-    assert np.abs(ours.encode(np.stack([ours.prepare(frame) for frame in frames])) - seen).max() < 1e-4
+    assert np.abs(encode(ours, np.stack([ours.prepare(frame) for frame in frames])) - seen).max() < 1e-4
     assert (facts["dim"], facts["preprocess"]["mean"]) == (24, [0.4, 0.5, 0.6])
 
 
@@ -294,7 +295,7 @@ def test_weights_made_with_quickgelu_are_computed_with_it(
         made = appearance.load(asked, tmp_path / "encoder", "cpu")
         with torch.inference_mode():
             wanted = by_hand.encode_image(made._pictures.normalised(torch.from_numpy(frames))).numpy()
-        return made.encode(frames) - wanted, made.recipe
+        return encode(made, frames) - wanted, made.recipe
 
     by_tag, of_tag = rows("quick-tiny", "openai")
     assert np.abs(by_tag).max() < 1e-4

@@ -71,9 +71,6 @@ class Appearance:
         """A frame, RGB uint8 [H, W, 3] → uint8 [3, S, S], resized and cropped as open_clip does."""
         return self._pictures.fitted(item)
 
-    def encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        return self.begin(batch).wait()
-
     @torch.inference_mode()
     def begin(self, batch: NDArray[Any]) -> Begun:
         return self._transfers.begin(batch, self._rows)

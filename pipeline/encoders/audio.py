@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.decoder import Decoder, Reading, backend
 from pipeline.encoders import transformer
-from pipeline.encoders.base import Begun, Encoder, Recipe, no_model
+from pipeline.encoders.base import Begun, Encoder, Recipe, at_once, no_model
 from pipeline.encoders.nothing import Nothing
 from pipeline.encoders.transformer import Family, Loaded
 from pipeline.errors import SpectrumError
@@ -100,8 +100,8 @@ class LogMel:
         row = np.concatenate([(bands.mean(0) + 5) / 5, bands.std(0) / 2])
         return row.astype(np.float32)
 
-    def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return batch
+    def begin(self, batch: NDArray[np.float32]) -> Begun:
+        return at_once(batch.copy())
 
 
 class Sound:
@@ -130,9 +130,6 @@ class Sound:
         """Samples [S] in -1 … 1 → what the model hears, [T, bands] or [1 or 4, T, bands], by its feature extractor."""
         prepared = self._loaded.preprocess(item, sampling_rate=self._rate, return_tensors="np")
         return np.asarray(prepared[self._loaded.preprocess.model_input_names[0]][0], np.float32)
-
-    def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.begin(batch).wait()
 
     def begin(self, batch: NDArray[np.float32]) -> Begun:
         return self._loaded.begin(batch)

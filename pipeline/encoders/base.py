@@ -14,8 +14,16 @@ from pipeline.errors import SpectrumError
 Recipe = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Begun:
+    """Rows [B, dim] that are being computed: `wait()` gives them, `done()` says whether it would give them at once."""
+
+    wait: Callable[[], NDArray[np.float32]]
+    done: Callable[[], bool]
+
+
 class Encoder(Protocol):
-    """`read` and `prepare` run in many threads at once, `encode` in one.
+    """`read` and `prepare` run in many threads at once, `begin` in one.
 
     `recipe` says everything that decides the features' values but the video itself: two stores of one
     recipe may be mixed. Batch size and device change no more than rounding and are no part of it.
@@ -24,7 +32,7 @@ class Encoder(Protocol):
     name: str           # of the folder of its store
     modality: str       # appearance | audio | motion
     dim: int
-    batch: int          # items an encode call
+    batch: int          # items a batch
     recipe: Recipe
 
     def read(self, decoder: Decoder, path: Path) -> Reading:
@@ -35,24 +43,16 @@ class Encoder(Protocol):
         ...
 
     def prepare(self, item: NDArray[Any]) -> NDArray[Any]:
-        """One item as `encode` takes it, of the same shape and type for each."""
+        """One item as a batch holds it, of the same shape and type for each."""
         ...
 
-    def encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Prepared items [B, …] → rows [B, dim].
+    def begin(self, batch: NDArray[Any]) -> Begun:
+        """Starts on prepared items [B, …], which may be overwritten once this returns; see `encode`.
 
-        A row depends on its item alone: in a batch of the same shape, on no other item, on no place, and on no
-        number of threads.
+        An encoder on a GPU need not be through then: it computes while the next batch is collected. A row depends on
+        its item alone: in a batch of the same shape, on no other item, on no place, and on no number of threads.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Begun:
-    """Rows [B, dim] that are being computed: `wait()` gives them, `done()` says whether it would give them at once."""
-
-    wait: Callable[[], NDArray[np.float32]]
-    done: Callable[[], bool]
 
 
 def at_once(rows: NDArray[np.float32]) -> Begun:
@@ -60,11 +60,9 @@ def at_once(rows: NDArray[np.float32]) -> Begun:
     return Begun(lambda: rows, lambda: True)
 
 
-def begin(encoder: Encoder, batch: NDArray[Any]) -> Begun:
-    """Starts encoding a batch, which may be overwritten then. An encoder that has a `begin`, too, need not be through
-    when this returns: one on a GPU computes while the next batch is collected."""
-    own: Callable[[NDArray[Any]], Begun] | None = getattr(encoder, "begin", None)
-    return own(batch) if own else at_once(encoder.encode(batch))
+def encode(encoder: Encoder, batch: NDArray[Any]) -> NDArray[np.float32]:
+    """Prepared items [B, …] → rows [B, dim]."""
+    return encoder.begin(batch).wait()
 
 
 def no_model(part: str) -> SpectrumError:

@@ -83,9 +83,6 @@ class Motion:
         pixels = np.asarray(prepared["pixel_values"], np.float32)
         return pixels.reshape(len(item), *pixels.shape[-3:])
 
-    def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.begin(batch).wait()
-
     def begin(self, batch: NDArray[np.float32]) -> Begun:
         return self._loaded.begin(batch)                                      # [B, F, 3, S, S] → [B, D]
 

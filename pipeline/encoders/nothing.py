@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decoder import Decoder, Reading
-from pipeline.encoders.base import Recipe
+from pipeline.encoders.base import Begun, Recipe, at_once
 
 
 class Nothing:
@@ -26,5 +26,5 @@ class Nothing:
     def prepare(self, item: NDArray[Any]) -> NDArray[np.float32]:
         return item.astype(np.float32)
 
-    def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return batch
+    def begin(self, batch: NDArray[np.float32]) -> Begun:
+        return at_once(batch.copy())

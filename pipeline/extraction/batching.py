@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encoders.base import Begun, Encoder, begin
+from pipeline.encoders.base import Begun, Encoder, encode
 from pipeline.errors import SpectrumError
 from pipeline.extraction.reading import Stream
 from pipeline.store import Rows
@@ -43,7 +43,7 @@ class Batches:
     def _begin(self, batch: NDArray[Any]) -> bool:
         """Starts on what is collected, then gives the rows of the batch before."""
         began = time.perf_counter()
-        begun = begin(self._encoder, batch), self._owners
+        begun = self._encoder.begin(batch), self._owners
         self.seconds += time.perf_counter() - began
         self._owners = []
         given = self._give(wait=True)
@@ -64,7 +64,7 @@ class Batches:
 
 def encode_all(encoder: Encoder, items: list[NDArray[Any]]) -> Rows:
     """Rows [n, D] of items of one video alone, with batches no larger than they need to be."""
-    parts = [stored(encoder, encoder.encode(np.stack(items[first:first + encoder.batch])))
+    parts = [stored(encoder, encode(encoder, np.stack(items[first:first + encoder.batch])))
              for first in range(0, len(items), encoder.batch)]
     return np.concatenate([no_rows(encoder), *parts])
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SpectrumError
 from pipeline.files import published
+from pipeline.text import halved
 
 SCHEMA = 2
 CHUNK = 1 << 16         # bytes: the least that a single row costs to read and test
@@ -49,7 +50,7 @@ class Shard:
 
 def check_id(video_id: str) -> None:
     """Raises SpectrumError for an id that a shard cannot keep: HDF5 takes away zeros at a text's end."""
-    if not video_id or "\0" in video_id or any("\ud800" <= character <= "\udfff" for character in video_id):
+    if not video_id or "\0" in video_id or halved(video_id):
         raise SpectrumError(f"video {video_id!r}: that is no id: it is empty, or holds a NUL or half a character; "
                             "give the video another one")
 
