@@ -10,7 +10,7 @@ CLIPS  ?= data/sample/clips
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test coverage lint bench clean
 
 help:        ## this list
 	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' Makefile | expand -t 16
@@ -27,8 +27,12 @@ demo: install   ## the sample data set through the whole graph, and where to loo
 	dvc repro
 	@echo "Open reports/sample/index.html in a browser."
 
-test: install   ## the test suite, with coverage of pipeline/ and stages/
-	pytest -n 2 --dist loadgroup --cov --cov-report=term
+# A worker takes whole files, so that what a file's tests share is made once.
+test: install   ## the test suite
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+coverage: install   ## the same, telling what of pipeline/ and stages/ it runs; half as long again
+	pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 lint: install   ## ruff and mypy
 	ruff check .

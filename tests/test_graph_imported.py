@@ -12,7 +12,7 @@ from test_graph import ROOT, copy_of_the_project, ran, run
 from pipeline import params
 from pipeline.store import FeatureStore
 
-pytestmark = [pytest.mark.graph, pytest.mark.xdist_group("graph"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.graph, pytest.mark.timeout(600)]
 
 SPLITS = {"train": range(1, 13), "val": range(1201, 1205), "test": range(1301, 1305)}
 SILENT = (3, 1302)
