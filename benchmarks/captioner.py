@@ -1,6 +1,6 @@
 """How fast the captioner trains and tells, against a plain loop over the same model that does the same.
 
-    python -m benchmarks.captioner                    # at CARE's size; 10 minutes and more on two slow cores
+    python -m benchmarks.captioner                    # at CARE's size; 7 minutes on two slow cores
     python -m benchmarks.captioner --videos 32 --rounds 1
 
 The plain loop is what published captioners do: a row of a batch is one caption, padded to 30 words; its features are
