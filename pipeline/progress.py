@@ -18,7 +18,8 @@ class Bar:
 
     def __init__(self, title: str, total: int, unit: str, inner: str = "") -> None:
         self.title, self.total, self.unit, self.inner = title, total, unit, inner
-        self.done = self.inner_done = 0
+        self.done, self.inner_done = 0.0, 0
+        self._found = 0.0       # done before this run
         self._note = ""
         self._started = self._logged = time.monotonic()
         self._console = Console(stderr=True)
@@ -39,11 +40,13 @@ class Bar:
         if kind is None and not self._console.is_terminal:
             self._log()
 
-    def advance(self, count: int = 1, note: str = "", inner: int = 0) -> None:
-        """`count` more are done; `note` stands behind the bar (failures so far, the last score)."""
-        self.done, self.inner_done = self.done + count, self.inner_done + inner
-        self._note = note
-        self._bar.update(self._task, advance=count, rate=self._rates(), note=note)
+    def advance(self, count: float = 1, note: str | None = None, inner: int = 0, fresh: bool = True) -> None:
+        """`count` more are done, parts of a unit included; what is not `fresh` was done by an earlier run, and is no
+        part of the rate. `note` stands behind the bar (failures so far, the last score) until there is another."""
+        self.done, self.inner_done = round(self.done + count, 6), self.inner_done + inner    # a sum of parts is whole
+        self._found += 0 if fresh else count
+        self._note = self._note if note is None else note
+        self._bar.update(self._task, completed=self.done, rate=self._rates(), note=self._note)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._logged > _LOG_EVERY:
             self._logged = now
@@ -51,11 +54,16 @@ class Bar:
 
     def _rates(self) -> str:
         seconds = max(time.monotonic() - self._started, 1e-6)
-        told = f"{self.done / seconds:.1f} {self.unit}/s"
-        return told + (f", {self.inner_done / seconds:.1f} {self.inner}/s" if self.inner else "")
+        told = f"{_number((self.done - self._found) / seconds)} {self.unit}/s"
+        return told + (f", {_number(self.inner_done / seconds)} {self.inner}/s" if self.inner else "")
 
     def _log(self) -> None:
         seconds = time.monotonic() - self._started
-        remaining = (self.total - self.done) * seconds / self.done if self.done else 0.0
-        print(f"{self.title}: {self.done}/{self.total} {self.unit}, {self._rates()}, {remaining:.0f} s left"
+        fresh = self.done - self._found
+        left = f", {(self.total - self.done) * seconds / fresh:.0f} s left" if fresh > 0 else ""
+        print(f"{self.title}: {round(self.done, 2):g}/{self.total} {self.unit}, {self._rates()}{left}"
               + (f", {self._note}" if self._note else ""), file=sys.stderr, flush=True)
+
+
+def _number(rate: float) -> str:
+    return f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"

@@ -70,13 +70,16 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[ablation.Row]
     epochs = params.training.epochs + params.training.self_critical_epochs
     with Bar("ablate", epochs * len(rows) * len(seeds), "epochs") as bar:
         def log(row: str, epoch: Epoch) -> None:
-            bar.advance(1, f"{row}: validation CFS {epoch['validation_cfs']:.3f}")
+            bar.advance(0, f"{row}: validation CFS {epoch['validation_cfs']:.3f}")
+
+        def tick(count: float, fresh: bool) -> None:
+            bar.advance(count, fresh=fresh)
 
         def rerank(captions: list[Caption]) -> list[Caption]:
             return sources.agreed(captions, params.decoding.consensus)
 
         results = ablation.train_rows(params.captioner, params.training, params.decoding, data, taxonomy, seeds,
-                                      device(params.device), paths.reports / "ablation", log, rerank, match, rows)
+                                      device(params.device), paths.reports / "ablation", log, tick, rerank, match, rows)
     first, *others = results
     tested = splits["test"]
     candidates = sources.candidates.select(tested)

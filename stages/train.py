@@ -47,7 +47,8 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
             sources.inputs(validation, section.modalities, params.retrieval.used),
             {video: manifest.captions_of[video] for video in validation},
             Taxonomy.load(params.emotion.words), seed, device(params.device),
-            log=lambda epoch: bar.advance(1, f"validation CFS {epoch['validation_cfs']:.3f}"),
+            log=lambda epoch: bar.advance(0, f"validation CFS {epoch['validation_cfs']:.3f}"),
+            tick=lambda count, fresh: bar.advance(count, fresh=fresh),
             state=paths.state / part / f"seed-{seed}.safetensors", match=match,
         ) for seed in numbers]
     kept = seeds.best_of(runs, params.training.keep)

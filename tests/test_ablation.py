@@ -86,8 +86,11 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert not list(tmp_path.glob(".*"))                        # no state is left
 
     trained.clear()
-    again, _ = rows_of(tmp_path, data)
+    ticks: list[tuple[float, bool]] = []
+    again = train_rows(SECTION, TRAINING, params.Decoding(beam=2), data, TAXONOMY, range(2), CPU, tmp_path,
+                       tick=lambda *done: ticks.append(done))
     assert again == found and not trained
+    assert ticks == [(TRAINING.epochs, False)] * 14
     path = tmp_path / "baseline-seed-1.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "of other settings"}))
     again, _ = rows_of(tmp_path, data)

@@ -183,9 +183,11 @@ def test_patience_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     told = iter([0.1, 0.5, 0.4, 0.5, 0.9])
     monkeypatch.setattr(training, "cider", lambda said, references: next(told))
     inputs, captions = world(12, seed=1)
+    ticks: list[tuple[float, bool]] = []
     found = train(SECTION, TRAINING.model_copy(update={"epochs": 5, "patience": 2, "keep": "cider"}), params.Decoding(),
-                  inputs, captions, inputs, captions, TAXONOMY, 0, "cpu")
+                  inputs, captions, inputs, captions, TAXONOMY, 0, "cpu", tick=lambda *done: ticks.append(done))
     assert len(found.history) == 4 and found.best["epoch"] == 2
+    assert ticks == [(1.0, True)] * 4 + [(1, False)]        # a step an epoch; the fifth is spared
 
 
 def test_seeds(full: Trained) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from pipeline import params
 from pipeline.captioner import checkpoint
 from pipeline.captioner.state import StateFile
-from pipeline.captioner.training import Trained, train
+from pipeline.captioner.training import Tick, Trained, train
 from pipeline.errors import SpectrumError
 from pipeline.files import read_json, write_json
 from pipeline.params import load
@@ -33,19 +33,22 @@ context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["captioner_world", "pipeline.captioner.training"])
 
 
-def learn(training: params.Training, state: Path | None = None, seed: int = 0, save_every: float = 0.0) -> Trained:
+def learn(training: params.Training, state: Path | None = None, seed: int = 0, save_every: float = 0.0,
+          tick: Tick = lambda *_: None) -> Trained:
     inputs, captions = world(60, seed=1, silent=5)
     validation, references = world(15, seed=2)
     return train(SECTION, training, params.Decoding(), inputs, captions, validation, references, TAXONOMY, seed,
-                 "cpu", state=state, save_every=save_every)
+                 "cpu", state=state, save_every=save_every, tick=tick)
 
 
 def child(training: params.Training, state: Path | None, out: Path) -> None:
     torch.set_num_threads(1)
-    trained = learn(training, state)
+    ticks: list[float] = []
+    trained = learn(training, state, tick=lambda count, fresh: ticks.append(count))
     save_file({name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}, out)
     history = [{key: value for key, value in record.items() if key != "seconds"} for record in trained.history]
-    write_json(out.with_suffix(".json"), {"history": history, "best": trained.best["epoch"]})
+    write_json(out.with_suffix(".json"), {"history": history, "best": trained.best["epoch"],
+                                        "epochs": round(sum(ticks), 6)})
 
 
 def run(*args: object) -> multiprocessing.process.BaseProcess:
@@ -93,6 +96,7 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(training: params.T
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert read_json(tmp_path / "whole.json") == read_json(tmp_path / "out.json")
+    assert read_json(out.with_suffix(".json"))["epochs"] == training.epochs + training.self_critical_epochs
 
 
 def test_a_finished_state_is_not_trained_again_and_another_trainings_is_not_taken(tmp_path: Path) -> None:

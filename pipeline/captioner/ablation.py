@@ -22,7 +22,7 @@ from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.matching import Match
 from pipeline.captioner.seeds import Spread, spread
 from pipeline.captioner.state import fingerprint_of
-from pipeline.captioner.training import Epoch, fingerprint, train
+from pipeline.captioner.training import Epoch, Tick, fingerprint, train
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.files import read_json, write_json
 
@@ -105,6 +105,7 @@ class _Work:
     folder: Path
     match: Match
     log: Callable[[str, Epoch], None]
+    tick: Tick
     rerank: Rerank
     done: list[Result] = field(default_factory=list)
 
@@ -123,7 +124,7 @@ class _Work:
         found = self._known(path, row, mark)
         if found is None:
             state = path.with_name(f".{path.stem}.safetensors")
-            trained = train(*arguments, log=lambda epoch: self.log(row.name, epoch), state=state,
+            trained = train(*arguments, log=lambda epoch: self.log(row.name, epoch), tick=self.tick, state=state,
                             match=self.match)
             told = beam.caption(trained.model, trained.vocabulary, trained.attributes, data.test, self.decoding)
             if "text" in section.modalities:
@@ -135,6 +136,7 @@ class _Work:
         else:
             write_json(path, vars(found))
             self.log(row.name, found.best)
+            self.tick(self.training.epochs + self.training.self_critical_epochs, False)
         self.done.append(found)
         return found
 
@@ -152,15 +154,16 @@ class _Work:
 
 def train_rows(section: params.Captioner, settings: params.Training, decoding: params.Decoding, data: Data,
                taxonomy: Taxonomy, seeds: Sequence[int], device: torch.device, folder: Path,
-               log: Callable[[str, Epoch], None] = lambda *_: None, rerank: Rerank = lambda captions: captions,
-               match: Match = AttributeList.targets, rows: Sequence[Row] = ROWS,
-               ) -> list[Result]:
+               log: Callable[[str, Epoch], None] = lambda *_: None, tick: Tick = lambda *_: None,
+               rerank: Rerank = lambda captions: captions, match: Match = AttributeList.targets,
+               rows: Sequence[Row] = ROWS) -> list[Result]:
     """Each of `rows` with every seed, seed by seed, so that a run cut short holds whole rows of some seeds.
 
-    `log` gets the row's name and each epoch's record; of a result that was there already, the kept epoch's alone.
+    `log` gets the row's name and each epoch's record, of a result that was there already the kept epoch's alone;
+    `tick` what of the epochs is done, as `train`'s.
     `rerank` may choose anew among the beams of the rows that have the retrieved captions.
     """
-    work = _Work(section, settings, decoding, data, taxonomy, device, folder, match, log, rerank)
+    work = _Work(section, settings, decoding, data, taxonomy, device, folder, match, log, tick, rerank)
     return [work.result(row, seed) for seed in seeds for row in rows]
 
 

@@ -48,13 +48,15 @@ class Phase:
         """Whole epochs that are done."""
         return self.step // self.goal.batches
 
-    def epoch(self, pause: Callable[[], None]) -> dict[str, float]:
-        """The rest of an epoch: means of the losses over all its steps. `pause` is called before every step."""
+    def epoch(self, pause: Callable[[], None], tick: Callable[[float], None]) -> dict[str, float]:
+        """The rest of an epoch: means of the losses over all its steps. `pause` is called before every step, `tick`
+        with its share of the epoch after it."""
         number = self.epochs + 1
         batches = self.goal.order(self._chance)
         for batch in batches[len(self.losses):]:
             pause()
             self.learn(batch)
+            tick(1 / len(batches))
         caption, attribute = torch.stack(self.losses).mean(0).tolist()
         self.losses = []
         if not math.isfinite(caption + attribute):

@@ -47,6 +47,7 @@ from pipeline.text import words
 Epoch = dict[str, float]
 
 Captions = Mapping[str, Sequence[str]]      # by video id
+Tick = Callable[[float, bool], None]        # epochs that are done, parts of one included; whether by this run
 
 _SAVE_EVERY = 300.0     # seconds within an epoch after which the state is saved
 
@@ -63,16 +64,16 @@ class Trained:
 
 def train(section: params.Captioner, training: params.Training, decoding: params.Decoding, inputs: Inputs,
           captions: Captions, validation: Inputs, references: Captions, taxonomy: Taxonomy, seed: int,
-          device: torch.device | str, log: Callable[[Epoch], None] = lambda _: None,
+          device: torch.device | str, log: Callable[[Epoch], None] = lambda _: None, tick: Tick = lambda *_: None,
           state: Path | None = None, save_every: float = _SAVE_EVERY,
           match: Match = AttributeList.targets) -> Trained:
     """A captioner of `inputs` and their `captions` (by video id), the best epoch by the validation score `keep`.
 
     Every epoch captions `validation` greedily and scores it against `references`: CIDEr, and CFS, which counts
-    the emotions too (0.8 CIDEr + 0.1 (Acc_sw + Acc_c)); `log` gets the epoch's record. In the self-critical phase
-    the caption loss is minus the mean reward. Of equal epochs the earlier is kept. CIDEr knows no single video:
-    then, or without any, the last epoch is kept. The same seed, inputs and machine give the same weights. `match`
-    says which attributes the training videos have (matching.py).
+    the emotions too (0.8 CIDEr + 0.1 (Acc_sw + Acc_c)); `log` gets the epoch's record, `tick` every step's share of an
+    epoch. In the self-critical phase the caption loss is minus the mean reward. Of equal epochs the earlier is kept.
+    CIDEr knows no single video: then, or without any, the last epoch is kept. The same seed, inputs and machine give
+    the same weights. `match` says which attributes the training videos have (matching.py).
 
     `state` is a file in which the training keeps its state, at every epoch and every `save_every` seconds: killed
     and called again in the same way, it goes on and ends with the same weights. The file is left there. Raises
@@ -110,7 +111,7 @@ def train(section: params.Captioner, training: params.Training, decoding: params
             return validation_scores([caption.text for caption in said], told, taxonomy)
 
         progress = _Progress(model, training, kept, save_every, useful=len(validation) > 1)
-        progress.run(goals, scores, log)
+        progress.run(goals, scores, log, tick)
     assert progress.best is not None
     model.load_state_dict(progress.weights)
     model.eval()
@@ -207,7 +208,8 @@ class _Progress:
     weights: Tensors = field(default_factory=dict)      # of `best`
     idle: int = 0                   # epochs of this phase since the last gain
 
-    def run(self, goals: Sequence[Goal], scores: Callable[[], Epoch], log: Callable[[Epoch], None]) -> None:
+    def run(self, goals: Sequence[Goal], scores: Callable[[], Epoch], log: Callable[[Epoch], None],
+            tick: Tick) -> None:
         found = None if self.file is None else self.file.load()
         first = 0 if found is None else int(found[1]["phase"])
         for number, goal in enumerate(goals[first:], start=first):
@@ -218,11 +220,14 @@ class _Progress:
             if found is not None:
                 self._restore(phase, *found)
                 found = None
+                tick(len(self.history) + phase.step / goal.batches - phase.epochs, False)
                 for record in self.history:
                     log(record)
-            self._epochs(phase, number, scores, log)
+            self._epochs(phase, number, scores, log, tick)
+        tick(sum(goal.epochs for goal in goals) - len(self.history), False)      # those that patience spared
 
-    def _epochs(self, phase: Phase, number: int, scores: Callable[[], Epoch], log: Callable[[Epoch], None]) -> None:
+    def _epochs(self, phase: Phase, number: int, scores: Callable[[], Epoch], log: Callable[[Epoch], None],
+                tick: Tick) -> None:
         saved = time.monotonic()
 
         def pause() -> None:
@@ -234,7 +239,7 @@ class _Progress:
         patience = self.training.patience
         while phase.epochs < phase.goal.epochs and not (patience and self.idle >= patience):
             started = time.perf_counter()
-            record: Epoch = {"epoch": len(self.history) + 1, **phase.epoch(pause)}
+            record: Epoch = {"epoch": len(self.history) + 1, **phase.epoch(pause, lambda share: tick(share, True))}
             record |= scores()
             record["seconds"] = time.perf_counter() - started
             self._judge(record)

@@ -47,7 +47,7 @@ class Encoder(Protocol):
         ...
 
     def begin(self, batch: NDArray[Any]) -> Begun:
-        """Starts on prepared items [B, …], which may be overwritten once this returns; see `encode`.
+        """Starts to make rows [B, dim] of prepared items [B, …], which may be overwritten once this returns.
 
         An encoder on a GPU need not be through then: it computes while the next batch is collected. A row depends on
         its item alone: in a batch of the same shape, on no other item, on no place, and on no number of threads.
