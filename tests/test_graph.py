@@ -238,6 +238,7 @@ def in_process(project: Path, monkeypatch: pytest.MonkeyPatch, module: str, *arg
     monkeypatch.chdir(project)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(sys, "argv", [module, *arguments])
+    monkeypatch.delitem(sys.modules, module, raising=False)     # runpy warns of one that was imported
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     return int(ended.value.code or 0)
