@@ -46,6 +46,8 @@ def test_the_decoder_remembers_modalities_that_there_are() -> None:
     ("captioner.vtai=false", "need vtai=true"),
     ("captioner.modalities=[audio]", "must hold appearance"),
     ("captioner.memory=[audio]", "must hold appearance"),
+    ("captioner.memory=5", "captioner.memory: input should be a valid tuple"),
+    ("captioner.modalities=5", "captioner.modalities: input should be a valid tuple"),
     ("captioner={modalities: [appearance], memory: [text]}", "must hold appearance"),
     ("retrieval.used=500", "more than stored"),
     ("encoders.audio.name=sample-clip", "name one folder"),

@@ -249,7 +249,8 @@ class Captioner(Section):
     @classmethod
     def _memory_of_modalities(cls, told: Any) -> Any:
         """Settings that mean one model are equal: memory names some of the modalities, or none where it means all."""
-        if not isinstance(told, dict) or not told.get("memory") or not told.get("modalities"):
+        if not isinstance(told, dict) or not all(
+                isinstance(told.get(key), list | tuple) and told[key] for key in ("memory", "modalities")):
             return told
         kept = [name for name in told["memory"] if name in told["modalities"]]
         if not kept:
