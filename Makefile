@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 FAISS  ?= cpu
 # The videos of `make bench`.
 CLIPS  ?= data/sample/clips
+# A worker takes whole files, so that what a file's tests share is made once.
+TESTS  := pytest -n 2 --dist loadfile --no-loadscope-reorder
 # What the stages run is `python`: the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -27,12 +29,11 @@ demo: install   ## the sample data set through the whole graph, and where to loo
 	dvc repro
 	@echo "Open reports/sample/index.html in a browser."
 
-# A worker takes whole files, so that what a file's tests share is made once.
 test: install   ## the test suite
-	pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TESTS)
 
 coverage: install   ## the same, telling what of pipeline/ and stages/ it runs; half as long again
-	pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	$(TESTS) --cov --cov-report=term
 
 lint: install   ## ruff and mypy
 	ruff check .

@@ -9,6 +9,6 @@ def forget_peak() -> None:
 
 
 def peak_mb(process: str = "self") -> float:
-    """The most memory that the process has held, MB; 0 of one that is gone."""
+    """The most memory that the process has held, MB; 0 of one that has just ended. OSError of one that is gone."""
     lines = Path("/proc", process, "status").read_text().splitlines()
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)

@@ -11,7 +11,7 @@ _LOG_EVERY = 15.0  # seconds between lines where there is no terminal
 
 
 class Bar:
-    """`with Bar("extract", total=560, unit="videos", inner="frames") as bar: bar.advance(8, "2 failed", inner=64)`.
+    """`with Bar("extract", total=560, unit="videos", inner="frames") as bar: bar.advance(8, inner=64)`.
 
     `inner` is what each unit is made of, whose rate is told, too.
     """
@@ -40,7 +40,7 @@ class Bar:
         if kind is None and not self._console.is_terminal:
             self._log()
 
-    def advance(self, count: float = 1, note: str | None = None, inner: int = 0, fresh: bool = True) -> None:
+    def advance(self, count: float = 1, fresh: bool = True, note: str | None = None, inner: int = 0) -> None:
         """`count` more are done, parts of a unit included; what is not `fresh` was done by an earlier run, and is no
         part of the rate. `note` stands behind the bar (failures so far, the last score) until there is another."""
         self.done, self.inner_done = round(self.done + count, 6), self.inner_done + inner    # a sum of parts is whole

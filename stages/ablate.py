@@ -67,19 +67,17 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[ablation.Row]
     data = ablation.Data(inputs["train"], inputs["validation"], inputs["test"], manifest.captions_of)
     match = matching(params.captioner, sources.index, lambda: text_encoder(
         params.encoders.appearance, paths.encoder, str(device(params.device))).encode_texts)
-    epochs = params.training.epochs + params.training.self_critical_epochs
+    epochs = params.training.all_epochs
     with Bar("ablate", epochs * len(rows) * len(seeds), "epochs") as bar:
         def log(row: str, epoch: Epoch) -> None:
-            bar.advance(0, f"{row}: validation CFS {epoch['validation_cfs']:.3f}")
-
-        def tick(count: float, fresh: bool) -> None:
-            bar.advance(count, fresh=fresh)
+            bar.advance(0, note=f"{row}: validation CFS {epoch['validation_cfs']:.3f}")
 
         def rerank(captions: list[Caption]) -> list[Caption]:
             return sources.agreed(captions, params.decoding.consensus)
 
-        results = ablation.train_rows(params.captioner, params.training, params.decoding, data, taxonomy, seeds,
-                                      device(params.device), paths.reports / "ablation", log, tick, rerank, match, rows)
+        results = ablation.train_rows(
+            params.captioner, params.training, params.decoding, data, taxonomy, seeds, device(params.device),
+            paths.reports / "ablation", log, bar.advance, rerank, match, rows)
     first, *others = results
     tested = splits["test"]
     candidates = sources.candidates.select(tested)

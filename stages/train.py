@@ -39,16 +39,14 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
         params.encoders.appearance, paths.encoder, str(device(params.device))).encode_texts)
     learned = {video: manifest.captions_of[video] for video in train}
     numbers = range(params.seed, params.seed + params.training.seeds)
-    epochs = params.training.epochs + params.training.self_critical_epochs
-    with Bar(f"train {part}", epochs * len(numbers), "epochs") as bar:
+    with Bar(f"train {part}", params.training.all_epochs * len(numbers), "epochs") as bar:
         runs = [training.train(
             section, params.training, params.decoding,
             sources.inputs(train, section.modalities, params.retrieval.used), learned,
             sources.inputs(validation, section.modalities, params.retrieval.used),
             {video: manifest.captions_of[video] for video in validation},
             Taxonomy.load(params.emotion.words), seed, device(params.device),
-            log=lambda epoch: bar.advance(0, f"validation CFS {epoch['validation_cfs']:.3f}"),
-            tick=lambda count, fresh: bar.advance(count, fresh=fresh),
+            log=lambda epoch: bar.advance(0, note=f"validation CFS {epoch['validation_cfs']:.3f}"), tick=bar.advance,
             state=paths.state / part / f"seed-{seed}.safetensors", match=match,
         ) for seed in numbers]
     kept = seeds.best_of(runs, params.training.keep)

@@ -14,7 +14,7 @@ def test_parts_of_a_unit_sum_up_and_earlier_work_is_no_part_of_the_rate(
         bar.advance(4, fresh=False)
         for _ in range(3):
             bar.advance(1 / 3, inner=1)
-        bar.advance(0, "CFS 0.5")
+        bar.advance(0, note="CFS 0.5")
         now += 20
         bar.advance(0.5)
     *lines, last = capsys.readouterr().err.splitlines()

@@ -47,11 +47,10 @@ class Row:
     off: tuple[str, ...] = ()
 
     def of(self, section: params.Captioner) -> params.Captioner:
-        """`section` as this row has it."""
-        changes: dict[str, Any] = dict.fromkeys(self.off, False)
-        for key in ("modalities", "memory"):
-            changes[key] = [name for name in getattr(section, key) if name not in self.left_out]
-        return params.Captioner.model_validate(section.model_dump() | changes)
+        """`section` as this row has it; its `memory` follows its modalities."""
+        modalities = [name for name in section.modalities if name not in self.left_out]
+        return params.Captioner.model_validate(
+            section.model_dump() | dict.fromkeys(self.off, False) | {"modalities": modalities})
 
 
 FULL = Row("full", (32.9, 24.1, 50.9, 47.8, 79.6, 78.7, 53.7, 54.1))
@@ -136,7 +135,7 @@ class _Work:
         else:
             write_json(path, vars(found))
             self.log(row.name, found.best)
-            self.tick(self.training.epochs + self.training.self_critical_epochs, False)
+            self.tick(self.training.all_epochs, False)
         self.done.append(found)
         return found
 

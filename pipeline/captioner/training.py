@@ -224,7 +224,7 @@ class _Progress:
                 for record in self.history:
                     log(record)
             self._epochs(phase, number, scores, log, tick)
-        tick(sum(goal.epochs for goal in goals) - len(self.history), False)      # those that patience spared
+        tick(self.training.all_epochs - len(self.history), False)      # those that patience spared
 
     def _epochs(self, phase: Phase, number: int, scores: Callable[[], Epoch], log: Callable[[Epoch], None],
                 tick: Tick) -> None:

@@ -74,7 +74,7 @@ def train(
                     model.logit_scale.clamp_(max=_MAX_SCALE)
                 total += float(loss.detach()) * len(videos)
             losses.append(total / len(frames))
-            bar.advance(1, f"loss {losses[-1]:.3f}")
+            bar.advance(note=f"loss {losses[-1]:.3f}")
     model.eval()
     return losses
 

@@ -237,7 +237,7 @@ class _Progress:
         before = self._done.get(number, (0, 0, 0))
         self._done[number] = (videos, frames, failed)
         failures = sum(failed for _, _, failed in self._done.values())
-        self._bar.advance(videos - before[0], f"{failures} failed" if failures else "", inner=frames - before[1])
+        self._bar.advance(videos - before[0], note=f"{failures} failed" if failures else "", inner=frames - before[1])
 
 
 def _tasks(videos: Sequence[tuple[str, str | Path]], shards: int) -> list[Task]:

@@ -306,6 +306,11 @@ class Training(Section):
     self_critical_learning_rate: Rate = 5e-5
     emotion_reward: Annotated[float, Field(ge=0)] = 0.25
 
+    @property
+    def all_epochs(self) -> int:
+        """Of both phases."""
+        return self.epochs + self.self_critical_epochs
+
 
 class Decoding(Section):
     """Beam search (`beam: 1` is greedy) or `beam` random captions a video (`sample`), the best score first.
