@@ -6,7 +6,8 @@
 The plain loop is what published captioners do: a row of a batch is one caption, padded to 30 words; its features are
 read from HDF5 files with one data set a video, caption by caption, and its video is encoded for it alone; beam
 search has no key/value cache, so that every step runs over all words so far and projects the memory again. Both use
-the same weights: with dropout off their losses and their beams are equal (tests/test_captioner_benchmark.py).
+the same weights: with dropout off their losses and their beams are equal
+(tests/benchmarks/test_captioner_benchmark.py).
 
 Writes reports/bench/captioner.json: `train_speedup`, `beam_speedup` (medians of runs in turn), the raw figures, cost
 against batch size, peak memory.
@@ -33,20 +34,20 @@ from benchmarks.memory import forget_peak, peak_mb
 from benchmarks.timing import in_turn, machine
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
-from pipeline.captioner.batches import CaptionSet, Ids
-from pipeline.captioner.beam import search
-from pipeline.captioner.decoder import Memory
-from pipeline.captioner.dropout import Dropout
+from pipeline.captioner.generation.beam_search import search
 from pipeline.captioner.inputs import Inputs, Modality
-from pipeline.captioner.losses import attribute_loss
-from pipeline.captioner.model import Captioner, Encoded, Shape
-from pipeline.captioner.optimisation import Phase
-from pipeline.captioner.training import CrossEntropy
+from pipeline.captioner.model.caption_decoder import Memory
+from pipeline.captioner.model.captioner import Captioner, Encoded, Shape
+from pipeline.captioner.model.dropout import Dropout
+from pipeline.captioner.training.batches import CaptionSet, Ids
+from pipeline.captioner.training.losses import attribute_loss
+from pipeline.captioner.training.optimization import Phase
+from pipeline.captioner.training.trainer import CrossEntropy
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from pipeline.common.files import write_json
+from pipeline.common.text import words
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.files import write_json
 from pipeline.params import cores
-from pipeline.text import words
 
 CARE = params.Captioner(modalities=("appearance", "audio", "text"), width=512, heads=8, feedforward=2048,
                         dropout=0.5, attention_dropout=0.1, universal_words=500, embedded_attributes=30, word_count=1,

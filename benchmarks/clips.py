@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from pipeline.decoder import Decoder, MediaError
+from pipeline.media.decoder import Decoder, MediaError
 
 
 def evenly(folder: Path, count: int) -> list[Path]:

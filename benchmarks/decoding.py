@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from benchmarks.clips import evenly
 from benchmarks.timing import machine
-from pipeline import media, programs
-from pipeline.files import write_json
+from pipeline import media
+from pipeline.common import programs
+from pipeline.common.files import write_json
 from pipeline.media import BACKENDS, Backend, Tally, Unreadable, probing, pyav
-from pipeline.sampling import Uniform
+from pipeline.media.sampling import Uniform
 
 REPORT = Path("reports/bench/decoding.json")
 ROUNDS = 5

@@ -38,13 +38,14 @@ from benchmarks.clips import evenly
 from benchmarks.memory import forget_peak, peak_mb
 from benchmarks.store import loading
 from benchmarks.timing import machine
-from pipeline import extraction, programs
-from pipeline.decoder import Decoder, Item, Outcome, Reading
+from pipeline import extraction
+from pipeline.common import programs
+from pipeline.common.files import write_json
 from pipeline.encoders import appearance
-from pipeline.encoders.compat import install
+from pipeline.encoders.torchvision_compat import install
 from pipeline.extraction.batching import Batches
 from pipeline.extraction.reading import End, Job, Readers
-from pipeline.files import write_json
+from pipeline.media.decoder import Decoder, Item, Outcome, Reading
 from pipeline.params import AppearanceEncoder, Cluster, Extraction, cores
 from pipeline.store import FeatureStore
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import in_turn, machine, medians
-from pipeline import index
-from pipeline.files import write_json
-from pipeline.manifest import Caption
+from pipeline.common.files import write_json
+from pipeline.datasets.manifest import Caption
+from pipeline.retrieval import index
 
 ROUNDS = 5
 CAPTIONS, DIM, QUERIES, TOP = 100_000, 512, 500, 100

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from benchmarks.timing import in_turn, medians
-from pipeline.files import fingerprint
+from pipeline.common.files import fingerprint
 from pipeline.store import FeatureStore, Shard, shard_name, shard_of, write_index, write_shard
 
 ROUNDS = 7

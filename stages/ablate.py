@@ -15,22 +15,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.captioner import ablation
-from pipeline.captioner.ablation_table import markdown
-from pipeline.captioner.beam import Caption
-from pipeline.captioner.matching import matching
-from pipeline.captioner.sources import Sources
-from pipeline.captioner.training import Epoch
-from pipeline.device import device
+from pipeline.ablation import rows as ablation
+from pipeline.ablation.table import markdown
+from pipeline.captioner.cached_dataset import Sources
+from pipeline.captioner.generation.beam_search import Caption
+from pipeline.captioner.training.attribute_matching import matching
+from pipeline.captioner.training.trainer import Epoch
+from pipeline.common.device import device
+from pipeline.common.errors import readable_errors
+from pipeline.common.files import write_json, write_text
+from pipeline.common.progress import Bar
+from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.encoders.imported import text_encoder
-from pipeline.errors import readable_errors
-from pipeline.files import write_json, write_text
-from pipeline.manifest import Manifest
 from pipeline.metrics.evaluation import evaluate
 from pipeline.params import DEFAULT, Params, load
-from pipeline.paths import Paths
-from pipeline.progress import Bar
+from pipeline.params.paths import Paths
 from stages.command import Overrides, ParamsFile, teach
 
 

@@ -15,17 +15,17 @@ from typing import Annotated
 
 import typer
 
-from pipeline import index
 from pipeline.captioner import checkpoint
-from pipeline.captioner.own_clip import OwnClips
-from pipeline.device import device
+from pipeline.captioner.clips import OwnClips
+from pipeline.common.device import device
+from pipeline.common.errors import SpectrumError, readable_errors, tell
 from pipeline.emotion.backends import Backends
 from pipeline.emotion.prior import Emotions
 from pipeline.encoders import appearance, audio, motion
 from pipeline.encoders.base import no_model
-from pipeline.errors import SpectrumError, readable_errors, tell
 from pipeline.params import DEFAULT, load
-from pipeline.paths import Paths
+from pipeline.params.paths import Paths
+from pipeline.retrieval import index
 from stages.command import ParamsFile, teach
 
 SHOWN = 5       # emotions, attributes and candidates that are printed without --json

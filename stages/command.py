@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import readable_errors
-from pipeline.files import write_json
+from pipeline.common.errors import readable_errors
+from pipeline.common.files import write_json
 from pipeline.params import DEFAULT, Params, load
-from pipeline.paths import Paths
+from pipeline.params.paths import Paths
 
 Summary = dict[str, Any]
 Overrides = Annotated[

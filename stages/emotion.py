@@ -12,20 +12,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import index
-from pipeline.device import device
+from pipeline.common.device import device
+from pipeline.common.files import write_json
+from pipeline.common.text import words
+from pipeline.datasets.manifest import Manifest
 from pipeline.emotion import calibration, probabilities
 from pipeline.emotion.backends import Backends
 from pipeline.emotion.prior import Emotions, hit_rates, prior
 from pipeline.emotion.probabilities import Floats
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.encoders.imported import text_encoder
-from pipeline.files import write_json
-from pipeline.manifest import Manifest
 from pipeline.metrics.emotions import reference_categories
 from pipeline.params import Params
-from pipeline.paths import Paths
-from pipeline.text import words
+from pipeline.params.paths import Paths
+from pipeline.retrieval import index
 from stages.command import Summary, stage
 
 

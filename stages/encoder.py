@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import params as parameters
-from pipeline.decoder import Decoder
-from pipeline.encoders import imported, tags
-from pipeline.errors import SpectrumError
-from pipeline.manifest import Manifest
+from pipeline.common.errors import SpectrumError
+from pipeline.common.progress import Bar
+from pipeline.datasets.manifest import Manifest
+from pipeline.encoders import imported
+from pipeline.encoders import pretrained_tags as tags
+from pipeline.media.decoder import Decoder
+from pipeline.media.sampling import Uniform
 from pipeline.params import Params
-from pipeline.paths import Paths
-from pipeline.progress import Bar
-from pipeline.sampling import Uniform
+from pipeline.params.paths import Paths
 from stages.command import Summary, stage
 
 
@@ -33,8 +34,9 @@ def run(params: Params, paths: Paths) -> Summary:
     if section.weights == "imported":
         return _told(imported.prepare(section, paths.encoder))
     tags.check(section)     # before torch and open_clip are imported, which takes seconds
-    from pipeline.device import device
-    from pipeline.encoders import appearance, contrastive
+    from pipeline.common.device import device
+    from pipeline.encoders import appearance
+    from pipeline.encoders import contrastive_training as contrastive
 
     if section.weights != "train":
         return _told(appearance.prepare(section, paths.encoder, params.seed))

@@ -14,17 +14,18 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.captioner import beam, checkpoint
+from pipeline.captioner import checkpoint
+from pipeline.captioner.cached_dataset import Sources
+from pipeline.captioner.generation import beam_search as beam
 from pipeline.captioner.inputs import Inputs
-from pipeline.captioner.sources import Sources
-from pipeline.device import device
+from pipeline.common.device import device
+from pipeline.common.files import read_json, write_json, write_jsonl
+from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.files import read_json, write_json, write_jsonl
-from pipeline.manifest import Manifest
-from pipeline.metrics.attributes import mean_average_precision
+from pipeline.metrics.average_precision import mean_average_precision
 from pipeline.metrics.evaluation import evaluate
 from pipeline.params import Params
-from pipeline.paths import Paths
+from pipeline.params.paths import Paths
 from stages.command import Summary, stage
 
 

@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from pipeline import extraction
+from pipeline.datasets.manifest import Manifest
 from pipeline.encoders import audio, imported, motion
 from pipeline.encoders.base import Encoder, on_device
-from pipeline.manifest import Manifest
 from pipeline.params import Params
-from pipeline.paths import Paths
+from pipeline.params.paths import Paths
 from stages.command import Summary, stage_of_parts
 
 PARTS = ("appearance", "audio", "motion")

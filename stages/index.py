@@ -9,13 +9,13 @@ import time
 
 import numpy as np
 
-from pipeline import index
-from pipeline.device import device
+from pipeline.common.device import device
+from pipeline.common.progress import Bar
+from pipeline.datasets.manifest import Manifest
 from pipeline.encoders.imported import text_encoder
-from pipeline.manifest import Manifest
 from pipeline.params import Params
-from pipeline.paths import Paths
-from pipeline.progress import Bar
+from pipeline.params.paths import Paths
+from pipeline.retrieval import index
 from stages.command import Summary, stage
 
 PART = 2048     # captions between two steps of the bar

@@ -8,10 +8,10 @@ Makes data/<dataset>/{videos,captions,corpus}.jsonl, and for the sample data/<da
 """
 
 from pipeline.datasets import emvidcap, folder, msrvtt, msvd, sample
+from pipeline.datasets.manifest import Manifest
 from pipeline.datasets.published import Findings
-from pipeline.manifest import Manifest
 from pipeline.params import Params
-from pipeline.paths import Paths
+from pipeline.params.paths import Paths
 from stages.command import Summary, stage
 
 

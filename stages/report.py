@@ -12,14 +12,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.decoder import Decoder, MediaError
+from pipeline.common.files import read_json, read_jsonl, write_text
+from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.files import read_json, read_jsonl, write_text
-from pipeline.manifest import Manifest
+from pipeline.media.decoder import Decoder, MediaError
+from pipeline.media.sampling import Uniform
 from pipeline.params import Params
-from pipeline.paths import Paths
+from pipeline.params.paths import Paths
 from pipeline.report.page import ReportData, render
-from pipeline.sampling import Uniform
 from pipeline.store import FeatureStore
 from stages.command import Summary, stage
 

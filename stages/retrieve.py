@@ -10,14 +10,14 @@ import time
 
 import numpy as np
 
-from pipeline import index
-from pipeline.device import device
+from pipeline.common.device import device
+from pipeline.common.files import write_json
+from pipeline.datasets.manifest import Manifest
 from pipeline.encoders.imported import text_encoder
-from pipeline.files import write_json
-from pipeline.manifest import Manifest
-from pipeline.metrics.retrieval import retrieval_scores
+from pipeline.metrics.retrieval_scores import retrieval_scores
 from pipeline.params import Params
-from pipeline.paths import Paths
+from pipeline.params.paths import Paths
+from pipeline.retrieval import index
 from pipeline.store import FeatureStore
 from stages.command import Summary, stage
 

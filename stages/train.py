@@ -14,17 +14,20 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.captioner import ablation, card, checkpoint, seeds, training
-from pipeline.captioner.matching import matching
-from pipeline.captioner.sources import Sources
-from pipeline.device import device
+from pipeline.ablation import rows as ablation
+from pipeline.captioner import card, checkpoint
+from pipeline.captioner.cached_dataset import Sources
+from pipeline.captioner.training import seeds
+from pipeline.captioner.training import trainer as training
+from pipeline.captioner.training.attribute_matching import matching
+from pipeline.common.device import device
+from pipeline.common.files import published
+from pipeline.common.progress import Bar
+from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.encoders.imported import text_encoder
-from pipeline.files import published
-from pipeline.manifest import Manifest
 from pipeline.params import Params
-from pipeline.paths import Paths
-from pipeline.progress import Bar
+from pipeline.params.paths import Paths
 from stages.command import Summary, stage_of_parts
 
 PARTS = ("captioner", "baseline")

@@ -8,7 +8,7 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"      # read when huggingface_hub is imported
 os.environ["OMP_NUM_THREADS"] = "1"     # test processes share the cores: threads that wait for each other would crawl
 
-from pipeline.encoders import compat
+from pipeline.encoders import torchvision_compat as compat
 
 compat.install()
 

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline import params
-from pipeline.captioner.dropout import Dropout
-from pipeline.captioner.features import Features
 from pipeline.captioner.inputs import Inputs, Modality, word_key
+from pipeline.captioner.model.dropout import Dropout
+from pipeline.captioner.model.feu import Features
+from pipeline.common.text import words
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.text import words
 
 # Thin, as in the authors' charts, where pronouns and particles are attributes: words that say nothing alone.
 STOP_WORDS = frozenset((

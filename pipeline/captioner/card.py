@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.captioner import seeds
 from pipeline.captioner.checkpoint import DESCRIPTION
-from pipeline.captioner.training import Epoch
-from pipeline.files import read_json, write_text
+from pipeline.captioner.training import seeds
+from pipeline.captioner.training.trainer import Epoch
+from pipeline.common.files import read_json, write_text
 
 NAME = "README.md"
 

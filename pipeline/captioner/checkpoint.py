@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
-from pipeline.captioner.model import Captioner, Shape
-from pipeline.captioner.training import Epoch, Trained
+from pipeline.captioner.model.captioner import Captioner, Shape
+from pipeline.captioner.training.trainer import Epoch, Trained
 from pipeline.captioner.vocabulary import Vocabulary
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import published, read_json, sha256, write_json
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.errors import SpectrumError
-from pipeline.files import published, read_json, sha256, write_json
 
 SCHEMA = 2
 WEIGHTS = "captioner.safetensors"

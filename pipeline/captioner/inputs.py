@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.errors import SpectrumError
-from pipeline.text import words as words_of
+from pipeline.common.errors import SpectrumError
+from pipeline.common.text import words as words_of
 
 
 @dataclass(frozen=True)

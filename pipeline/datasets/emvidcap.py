@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.common.errors import SpectrumError
 from pipeline.datasets import msvd
 from pipeline.datasets.folder import dealt
+from pipeline.datasets.manifest import Manifest
 from pipeline.datasets.published import (
     Annotations,
     Checklist,
@@ -26,8 +28,6 @@ from pipeline.datasets.published import (
     lines,
     read,
 )
-from pipeline.errors import SpectrumError
-from pipeline.manifest import Manifest
 from pipeline.params import Data
 
 Part = Literal["s", "l"]

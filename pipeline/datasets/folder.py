@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import manifest
-from pipeline.errors import SpectrumError
-from pipeline.files import read_jsonl
-from pipeline.manifest import Caption, Manifest, Split, Video
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import read_jsonl
+from pipeline.datasets import manifest
+from pipeline.datasets.manifest import Caption, Manifest, Split, Video
 from pipeline.params import Data
 
 SUFFIXES = frozenset((

@@ -12,6 +12,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from pipeline.common.errors import SpectrumError
+from pipeline.datasets.manifest import Manifest, Split
 from pipeline.datasets.published import (
     Annotations,
     Checklist,
@@ -23,8 +25,6 @@ from pipeline.datasets.published import (
     files_below,
     read,
 )
-from pipeline.errors import SpectrumError
-from pipeline.manifest import Manifest, Split
 from pipeline.params import Data
 
 _FILES = {"train_val_videodatainfo.json": "train_val_annotation.zip",

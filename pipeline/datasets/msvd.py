@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.common.errors import SpectrumError
+from pipeline.datasets.manifest import Manifest, Split
 from pipeline.datasets.published import (
     Annotations,
     Checklist,
@@ -19,8 +21,6 @@ from pipeline.datasets.published import (
     files_below,
     lines,
 )
-from pipeline.errors import SpectrumError
-from pipeline.manifest import Manifest, Split
 from pipeline.params import Data
 
 MAP = "youtube_mapping.txt"

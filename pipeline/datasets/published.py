@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import manifest
+from pipeline.common.errors import SpectrumError
+from pipeline.common.text import clean
+from pipeline.datasets import manifest
 from pipeline.datasets.folder import SUFFIXES, read_captions
-from pipeline.errors import SpectrumError
-from pipeline.manifest import Caption, Manifest, Split, Video
+from pipeline.datasets.manifest import Caption, Manifest, Split, Video
 from pipeline.params import Data
-from pipeline.text import clean
 
 LEARNT: tuple[Split, ...] = ("train", "validation", "test")
 _SHOWN = 5      # ids or names that a message shows of many

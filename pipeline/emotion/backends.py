@@ -12,12 +12,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.files import fingerprint
 from pipeline.emotion import probabilities
 from pipeline.emotion.calibration import tempered
 from pipeline.emotion.classifier import Classifier
 from pipeline.emotion.probabilities import EncodeTexts, Floats
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.files import fingerprint
 from pipeline.params import Emotion
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import read_json
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.encoders import transformer
+from pipeline.encoders import transformers_model as transformer
 from pipeline.encoders.weights import CONFIG, TOKENIZER, WEIGHTS, folder_of, tensors_sha256
-from pipeline.errors import SpectrumError
-from pipeline.files import read_json
 from pipeline.params import Emotion
 
 SHIPPED = ("goemotions", "ekman")

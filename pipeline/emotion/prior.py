@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import published
 from pipeline.emotion.probabilities import Floats
-from pipeline.errors import SpectrumError
-from pipeline.files import published
-from pipeline.metrics.attributes import mean_average_precision
+from pipeline.metrics.average_precision import mean_average_precision
 
 
 def prior(probabilities: Floats, scores: Floats, temperature: float) -> Floats:

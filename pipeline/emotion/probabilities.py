@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.text import words
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.params import Emotion
-from pipeline.text import words
 
 Floats = NDArray[np.float32]
 EncodeTexts = Callable[[Sequence[str]], Floats]

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import SpectrumError
-from pipeline.files import read_json
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import read_json
 
 NAMES = ("evc-179", "ft-161")
 _WORDS = Path(__file__).with_name("words.json")

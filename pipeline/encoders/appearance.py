@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decoder import Decoder, Reading, backend
-from pipeline.encoders import compat, tags
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import published, read_json, write_json
+from pipeline.encoders import pretrained_tags as tags
+from pipeline.encoders import torchvision_compat as compat
 from pipeline.encoders.base import Begun, Recipe, no_model
-from pipeline.encoders.pictures import Pictures
+from pipeline.encoders.image_transform import Pictures
 from pipeline.encoders.weights import one_line, tensors_sha256
-from pipeline.errors import SpectrumError
-from pipeline.files import published, read_json, write_json
+from pipeline.media.decoder import Decoder, Reading, backend
+from pipeline.media.sampling import Rate, Sampling, Uniform
 from pipeline.params import AppearanceEncoder
-from pipeline.sampling import Rate, Sampling, Uniform
 
 compat.install()
 
@@ -31,7 +32,7 @@ import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
 from open_clip.transformer import QuickGELU  # noqa: E402
 
-from pipeline.encoders.transfers import Transfers  # noqa: E402
+from pipeline.encoders.device_transfer import Transfers  # noqa: E402
 
 open_clip.add_model_config(Path(__file__).with_name("models"))
 

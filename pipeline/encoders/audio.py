@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decoder import Decoder, Reading, backend
-from pipeline.encoders import transformer
+from pipeline.common.errors import SpectrumError
+from pipeline.encoders import transformers_model as transformer
 from pipeline.encoders.base import Begun, Encoder, Recipe, at_once, no_model
-from pipeline.encoders.nothing import Nothing
-from pipeline.encoders.transformer import Family, Loaded
-from pipeline.errors import SpectrumError
+from pipeline.encoders.null import Nothing
+from pipeline.encoders.transformers_model import Family, Loaded
+from pipeline.media.decoder import Decoder, Reading, backend
 from pipeline.params import AudioEncoder
 
 if TYPE_CHECKING:

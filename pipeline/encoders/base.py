@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decoder import Decoder, Reading
-from pipeline.errors import SpectrumError
+from pipeline.common.errors import SpectrumError
+from pipeline.media.decoder import Decoder, Reading
 
 Recipe = dict[str, Any]
 
@@ -73,6 +73,6 @@ def no_model(part: str) -> SpectrumError:
 
 def on_device(load: Callable[..., Encoder], device: str, *arguments: Any) -> Encoder:
     """`load(*arguments, device)` with the device that `device` (auto, cpu, cuda) means where this runs."""
-    from pipeline.device import device as found  # torch, which those who only name the protocol do without
+    from pipeline.common.device import device as found  # torch, which those who only name the protocol do without
 
     return load(*arguments, str(found(device)))

@@ -15,14 +15,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import read_json, sha256, write_json
+from pipeline.common.text import clean
 from pipeline.encoders.base import Recipe
-from pipeline.errors import SpectrumError
-from pipeline.files import read_json, sha256, write_json
 from pipeline.params import AppearanceEncoder, Encoders, Extraction
 from pipeline.store.exchange import import_features
+from pipeline.store.feature_files import Flat, digest, open_source
 from pipeline.store.shard import DAMAGE
-from pipeline.store.sources import Flat, digest, open_source
-from pipeline.text import clean
 
 _FACTS = "encoder.json"
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decoder import Decoder, Item, Outcome, Reading, backend
-from pipeline.encoders import transformer
+from pipeline.encoders import transformers_model as transformer
 from pipeline.encoders.base import Begun, Encoder, Recipe, no_model
-from pipeline.encoders.nothing import Nothing
-from pipeline.encoders.transformer import Family, Loaded
+from pipeline.encoders.null import Nothing
+from pipeline.encoders.transformers_model import Family, Loaded
+from pipeline.media.decoder import Decoder, Item, Outcome, Reading, backend
+from pipeline.media.sampling import Windows
 from pipeline.params import MotionEncoder
-from pipeline.sampling import Windows
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from pipeline.errors import SpectrumError
+from pipeline.common.errors import SpectrumError
 
 if TYPE_CHECKING:
     import torch

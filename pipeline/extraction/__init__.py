@@ -21,17 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import params
-from pipeline.decoder import backend
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import fingerprint
+from pipeline.common.progress import Bar
 from pipeline.encoders.base import Encoder, Recipe
-from pipeline.errors import SpectrumError
 from pipeline.extraction.batching import Batches, encode_all, no_rows
 from pipeline.extraction.reading import End, Item, Job, Readers, Video, read_one
 from pipeline.extraction.shards import Shards
-from pipeline.files import fingerprint
-from pipeline.progress import Bar
+from pipeline.media.decoder import backend
 from pipeline.store import INDEX, Rows, shard_of, write_index
+from pipeline.store.folder import hashes, only_writer, remove_stale, tidy, told
 from pipeline.store.shard import check_id
-from pipeline.store.writing import hashes, only_writer, remove_stale, tidy, told
 
 Build = Callable[[], Encoder]
 Told = Callable[[int, int, int, int], None]         # shard, videos that are done, frames among them, failures

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.errors import SpectrumError
 from pipeline.encoders.base import Begun, Encoder, encode
-from pipeline.errors import SpectrumError
 from pipeline.extraction.reading import Stream
 from pipeline.store import Rows
 

@@ -20,11 +20,11 @@ from distributed import Client, KilledWorker, LocalCluster, get_worker, wait
 from distributed.comm.core import CommClosedError
 
 from pipeline import params
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import fingerprint
 from pipeline.encoders.base import Encoder
-from pipeline.errors import SpectrumError
 from pipeline.extraction import PARTS, Build, Receipt, Task, Told, make, recipe
-from pipeline.files import fingerprint
-from pipeline.store.writing import hashes
+from pipeline.store.folder import hashes
 
 _TICK = 0.5             # seconds between looks at what the workers told
 _PATIENCE = 60          # seconds for a scheduler to answer and to have a worker

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import params
-from pipeline.decoder import Decoder, MediaError
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import sha256
 from pipeline.encoders.base import Encoder
-from pipeline.errors import SpectrumError
-from pipeline.files import sha256
+from pipeline.media.decoder import Decoder, MediaError
 from pipeline.store import Rows
 
 

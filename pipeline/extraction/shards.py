@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import SpectrumError
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import sha256
 from pipeline.extraction.reading import Video
-from pipeline.files import sha256
 from pipeline.store import INDEX, Rows, Shard, read_shard, shard_name, write_shard
+from pipeline.store.folder import PARTS, told
 from pipeline.store.verify import faults_of_values
-from pipeline.store.writing import PARTS, told
 
 
 class Shards:

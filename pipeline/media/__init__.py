@@ -1,6 +1,6 @@
 """Videos: what they hold, which frame is shown when, and their sound.
 
-This runs inside a decoder process (`python -m pipeline.media`, started by pipeline/decoder.py), so that a
+This runs inside a decoder process (`python -m pipeline.media`, started by pipeline/media/decoder.py), so that a
 file that crashes or hangs a codec costs one video. It imports av and numpy alone, to start fast.
 
     tally = Tally()
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.media import ffmpeg, pyav
 from pipeline.media.probing import Empty, Probe, Tally, Track, Unreadable, probe, scan_pictures, scan_sound
-from pipeline.sampling import Sampling, Uniform
+from pipeline.media.sampling import Sampling, Uniform
 
 __all__ = ["BACKENDS", "Backend", "Probe", "Tally", "Unreadable", "frames", "probe", "recipe", "sound"]
 

@@ -1,4 +1,4 @@
-from pipeline.media.serving import serve
+from pipeline.media.server import serve
 
 if __name__ == "__main__":
     serve()

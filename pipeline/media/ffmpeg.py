@@ -20,7 +20,7 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import programs
+from pipeline.common import programs
 from pipeline.media.probing import (
     FORMATS,
     MAX_PIXELS,

@@ -1,7 +1,7 @@
 """A program whose output is pixels or samples and whose messages are lines: neither can make the other wait.
 
 There is no shell: arguments are a list. The program belongs to the process group of the decoder process, which is
-ended as a whole when a video's time is over (pipeline/decoder.py); its memory is limited as the decoder's own is.
+ended as a whole when a video's time is over (pipeline/media/decoder.py); its memory is limited as the decoder's own is.
 """
 
 import queue

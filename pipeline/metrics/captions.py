@@ -24,10 +24,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline import programs
-from pipeline.errors import SpectrumError
+from pipeline.common import programs
+from pipeline.common.errors import SpectrumError
+from pipeline.common.text import clean
 from pipeline.metrics.protocols import METRICS, PREPARATION, PROTOCOLS, Protocol, has_words
-from pipeline.text import clean
 
 CaptionSet = tuple[Mapping[str, str], Mapping[str, Sequence[str]]]  # a caption a video, references a video
 
@@ -114,7 +114,7 @@ def _run(job: dict[str, Any], timeout: float) -> tuple[list[dict[str, Any]], boo
     root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     # Its own session, so that one signal ends it with every Java below it.
-    process = subprocess.Popen([sys.executable, "-m", "pipeline.metrics.scorers"], stdin=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.metrics.scorer_process"], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
                                env={**os.environ, "PYTHONPATH": paths})
     ended = True

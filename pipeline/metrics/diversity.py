@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.text import words
+from pipeline.common.text import words
 
 
 def diversity(captions: Mapping[str, str],

@@ -13,8 +13,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.common.errors import SpectrumError
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.errors import SpectrumError
 
 Tokens = str | Sequence[str]  # a prepared caption: its tokens, or one string of them with spaces between
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.metrics import lines
+from pipeline.metrics import reference_lines as lines
 from pipeline.metrics.captions import CaptionSet, Scores, describe_protocols, score_all
 from pipeline.metrics.diversity import diversity
 from pipeline.metrics.emotions import bfs, cfs, emotion_scores, emotion_table

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-from pipeline.text import clean
+from pipeline.common.text import clean
 
 Protocol = Literal["coco", "evc"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)

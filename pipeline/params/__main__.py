@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import readable_errors
+from pipeline.common.errors import readable_errors
 from pipeline.params import DEFAULT, apply
 
 

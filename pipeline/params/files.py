@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.errors import SpectrumError
-from pipeline.files import write_text
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import write_text
 from pipeline.params.sections import Params
 
 DEFAULT = Path("params.yaml")

@@ -317,8 +317,8 @@ class Decoding(Section):
 
     A score is Σ log p / length ** `length_power`. No `no_repeat` words in a row occur twice in a caption (0: they
     may). `temperature`, `top_p` and `seed` are of `sample`. Two opinions choose among the beams beside their score, by
-    their weights (0: none): `attribute_odds`, VTAI's of the attributes that a beam names (pipeline/captioner/odds.py),
-    and `consensus`, the candidates' agreement with it (pipeline/captioner/consensus.py).
+    their weights (0: none): `attribute_odds`, VTAI's of the attributes that a beam names (attribute_odds.py),
+    and `consensus`, the candidates' agreement with it (consensus.py).
     """
 
     method: Literal["beam", "sample"] = "beam"

@@ -10,9 +10,9 @@ shard.py knows the files of rows, index.py `store.json`, reader.py reads rows in
 exchange.py brings published feature files in and ours out.
 """
 
-from pipeline.store.index import INDEX, write_index
+from pipeline.store.feature_store import FeatureStore
 from pipeline.store.shard import SCHEMA, Rows, Shard, read_shard, shard_name, shard_of, write_shard
-from pipeline.store.store import FeatureStore
+from pipeline.store.store_file import INDEX, write_index
 
 __all__ = ["INDEX", "SCHEMA", "FeatureStore", "Rows", "Shard", "read_shard", "shard_name", "shard_of", "write_index",
            "write_shard"]

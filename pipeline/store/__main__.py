@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.errors import SpectrumError, readable_errors
+from pipeline.common.errors import SpectrumError, readable_errors
 from pipeline.store.exchange import Layout, export_features, import_features, read_names
-from pipeline.store.index import INDEX
-from pipeline.store.store import FeatureStore
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.store_file import INDEX
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 Modality = Literal["appearance", "audio", "motion"]

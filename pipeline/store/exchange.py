@@ -18,13 +18,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import SpectrumError
-from pipeline.files import fingerprint, published, read_jsonl
-from pipeline.store.index import INDEX, write_index
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import fingerprint, published, read_jsonl
+from pipeline.store.feature_files import Source, digest, open_source
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.folder import only_writer, remove_stale, tidy, told
 from pipeline.store.shard import DTYPES, Rows, Shard, check_id, shard_name, shard_of, write_shard
-from pipeline.store.sources import Source, digest, open_source
-from pipeline.store.store import FeatureStore
-from pipeline.store.writing import only_writer, remove_stale, tidy, told
+from pipeline.store.store_file import INDEX, write_index
 
 Layout = Literal["hdf5", "npy", "npz"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import SpectrumError
+from pipeline.common.errors import SpectrumError
 from pipeline.store.shard import DAMAGE, Rows, broken, opened, texts
 
 _BATCH = 1 << 22    # bytes that are read and tested at once: with fewer the threads wait for Python's lock

@@ -21,9 +21,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import SpectrumError
-from pipeline.files import published
-from pipeline.text import halved
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import published
+from pipeline.common.text import halved
 
 SCHEMA = 2
 CHUNK = 1 << 16         # bytes: the least that a single row costs to read and test

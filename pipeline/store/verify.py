@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import SpectrumError
-from pipeline.files import fingerprint, sha256
-from pipeline.store.index import INDEX
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import fingerprint, sha256
 from pipeline.store.shard import Shard, number_of, read_shard, shard_of
+from pipeline.store.store_file import INDEX
 
 
 def problems(folder: Path, index: dict[str, Any]) -> list[str]:

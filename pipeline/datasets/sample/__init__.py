@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import params, programs
+from pipeline import params
+from pipeline.common import programs
+from pipeline.common.progress import Bar
+from pipeline.datasets.manifest import Caption, Manifest, Split, Video, check
 from pipeline.datasets.sample.clip import Clip, render
 from pipeline.datasets.sample.grammar import captions, plan
-from pipeline.manifest import Caption, Manifest, Split, Video, check
-from pipeline.progress import Bar
 
 _NAME = re.compile(r"(train|validation|test)-\d{4,}\.mp4")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import ffmpeg
 import numpy as np
 
-from pipeline import programs
+from pipeline.common import programs
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import published
 from pipeline.datasets.sample.grammar import Scene
 from pipeline.datasets.sample.scene import FPS, frames
 from pipeline.datasets.sample.sound import synthesise
-from pipeline.errors import SpectrumError
-from pipeline.files import published
 
 _TIMEOUT = 120.0  # seconds
 

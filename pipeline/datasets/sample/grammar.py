@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.errors import SpectrumError
-from pipeline.manifest import Split
+from pipeline.common.errors import SpectrumError
+from pipeline.datasets.manifest import Split
 
 T = TypeVar("T")
 

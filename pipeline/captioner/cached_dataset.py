@@ -1,0 +1,112 @@
+"""The cached tensors that the captioner reads, opened together so that they cannot be of different makings."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from pipeline.captioner.generation.beam_search import Caption
+from pipeline.captioner.generation.consensus import Consensus
+from pipeline.captioner.inputs import Inputs, Modality, pack, word_keys
+from pipeline.common.errors import SpectrumError
+from pipeline.emotion.prior import Emotions
+from pipeline.params.paths import Paths
+from pipeline.retrieval.index import Candidates, CaptionIndex, model_id, open_index
+from pipeline.store import INDEX, FeatureStore
+
+# What a video lacks when its rows of a modality are missing, as `left_out` names it.
+_LACKS = {"audio": "sound", "motion": "motion"}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Feature stores, candidates and emotions of one data set; `motion` is None where it was never extracted.
+
+    `missing` names what was asked for and is not there, by reason: videos whose frames failed (they cannot be
+    captioned) and videos without sound or motion (masked).
+    """
+
+    appearance: FeatureStore
+    audio: FeatureStore
+    motion: FeatureStore | None
+    index: CaptionIndex
+    candidates: Candidates
+    emotions: Emotions
+    missing: dict[str, set[str]] = field(default_factory=lambda: {what: set() for what in ("frames", *_LACKS.values())})
+
+    @classmethod
+    def open(cls, paths: Paths) -> "Sources":
+        appearance = FeatureStore.open(paths.appearance)
+        motion = FeatureStore.open(paths.motion) if (paths.motion / INDEX).is_file() else None
+        return cls(appearance, FeatureStore.open(paths.audio), motion,
+                   open_index(paths.index, model_id(appearance.recipe)),
+                   Candidates.read(paths.candidates), Emotions.read(paths.emotion))
+
+    @property
+    def recipes(self) -> dict[str, str]:
+        """The recipe id of everything that was read: a checkpoint keeps them and refuses others."""
+        motion = {} if self.motion is None else {"motion": self.motion.recipe_id}
+        return {"appearance": self.appearance.recipe_id, "audio": self.audio.recipe_id, **motion,
+                "candidates": self.candidates.recipe_id, "emotion": self.emotions.recipe_id}
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many videos lack what, for a stage's summary."""
+        return {f"without_{what}": len(videos) for what, videos in self.missing.items()}
+
+    def present(self, ids: Iterable[str]) -> list[str]:
+        """`ids` without the videos whose frames are known to have failed: those go to `missing`."""
+        ids = list(ids)
+        self.missing["frames"].update(video for video in ids if video in self.appearance.failures)
+        return [video for video in ids if video not in self.missing["frames"]]
+
+    @cached_property
+    def consensus(self) -> Consensus:
+        return Consensus.of(self.index)
+
+    def agreed(self, captions: Sequence[Caption], weight: float) -> list[Caption]:
+        """`captions` with their beams in the order of decoding.consensus, which is `weight`."""
+        if not weight:
+            return list(captions)
+        return self.consensus.rerank(captions, self.candidate_texts([caption.video_id for caption in captions]), weight)
+
+    def candidate_texts(self, ids: Sequence[str]) -> list[list[str]]:
+        """All stored candidates of every video, nearest first."""
+        return [[self.index.texts[row] for row in rows] for rows in self.candidates.select(ids).rows]
+
+    def inputs(self, ids: Sequence[str], modalities: Sequence[str], used: int) -> Inputs:
+        """Inputs of `ids` with the `used` best candidates; an id that a source lacks is an error."""
+        categories, words = self.emotions.select(ids)
+        found = {name: self._modality(name, ids, used) for name in modalities}
+        return Inputs(tuple(ids), {name: part for name, part in found.items() if part is not None},
+                      torch.from_numpy(categories), torch.from_numpy(words))
+
+    def _modality(self, name: str, ids: Sequence[str], used: int) -> Modality | None:
+        if name == "text":
+            return candidate_rows(self.index, self.candidates.select(ids).rows[:, :used])
+        if name != "appearance":
+            return self._optional(name, self.audio if name == "audio" else self.motion, ids)
+        rows, offsets = self.appearance.load(ids)
+        return pack(rows.astype(np.float32), offsets)
+
+    def _optional(self, name: str, store: FeatureStore | None, ids: Sequence[str]) -> Modality | None:
+        """None where the data set has none of it at all; a video whose rows failed is masked like one without."""
+        if store is None or store.recipe["kind"] == "none":
+            return None
+        known = [video for video in ids if video not in store.failures]
+        rows, offsets = store.load(known)
+        counts = dict(zip(known, np.diff(offsets), strict=True))
+        lengths = np.array([counts.get(video, 0) for video in ids])
+        self.missing[_LACKS[name]].update(video for video, length in zip(ids, lengths, strict=True) if not length)
+        return pack(rows.astype(np.float32), np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def candidate_rows(index: CaptionIndex, rows: np.ndarray) -> Modality:
+    """The embeddings [V, K, D] of the candidates at `rows` [V, K] of the index, with their words."""
+    if rows.size and rows.max() >= len(index.embeddings):
+        raise SpectrumError("the candidates point past the caption index; run python -m stages.retrieve again")
+    embeddings = torch.from_numpy(index.embeddings[rows])  # [V, K, D]
+    texts = [[index.texts[row] for row in video] for video in rows]
+    return Modality(embeddings, torch.ones(rows.shape, dtype=torch.bool), word_keys(texts))

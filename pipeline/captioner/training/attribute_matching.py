@@ -1,0 +1,63 @@
+"""Attribute matching: which attributes a video has, told by its captions.
+
+`lexical`: the attribute stands in one of them. `semantic`: the text encoder puts it near one of them, so that "a
+puppy sprints" has dog and runs. `both`: either. All captions of an encoder lie close together, and so do all single
+words: their means are taken off before the cosine, or a threshold would say little.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import params
+from pipeline.captioner.attributes import AttributeList
+from pipeline.common.errors import SpectrumError
+from pipeline.retrieval.index import CaptionIndex, sentence_key, unit
+
+Floats = NDArray[np.float32]
+EncodeTexts = Callable[[Sequence[str]], Floats]                         # texts → unit vectors [n, D]
+Match = Callable[[AttributeList, Sequence[Sequence[str]]], Tensor]      # captions of V videos → [V, N] of 0 and 1
+
+
+def matching(section: params.Captioner, index: CaptionIndex, encode_texts: Callable[[], EncodeTexts]) -> Match:
+    """The matching that `section.matching` names; only a semantic one asks for the encoder of texts."""
+    if section.matching == "lexical":
+        return AttributeList.targets
+    encode = encode_texts()
+
+    def match(attributes: AttributeList, captions: Sequence[Sequence[str]]) -> Tensor:
+        near = semantic_targets(attributes, captions, index, encode, section.matching_threshold)
+        return near if section.matching == "semantic" else torch.maximum(near, attributes.targets(captions))
+
+    return match
+
+
+def semantic_targets(attributes: AttributeList, captions: Sequence[Sequence[str]], index: CaptionIndex,
+                     encode: EncodeTexts, threshold: float) -> Tensor:
+    """[V, N]: 1 where the centred cosine of the attribute and one of the video's captions reaches `threshold`.
+
+    Captions that the index holds are not encoded again.
+    """
+    row_of = {sentence_key(text): row for row, text in enumerate(index.texts)}
+    others = sorted({text for own in captions for text in own if sentence_key(text) not in row_of})
+    vectors = index.embeddings if not others else np.concatenate([index.embeddings, encode(others)])
+    row_of |= {sentence_key(text): len(index.texts) + number for number, text in enumerate(others)}
+    words = _encoded(attributes.words, encode)
+    words = unit(words - words.mean(0), "attributes")                   # [N, D]
+    centre = index.embeddings.mean(0)
+    found = torch.zeros(len(captions), len(attributes))
+    for video, own in enumerate(captions):
+        said = unit(vectors[[row_of[sentence_key(text)] for text in own]] - centre, "captions")
+        found[video] = torch.from_numpy(((said @ words.T).max(0) >= threshold).astype(np.float32))
+    return found
+
+
+def _encoded(attributes: Sequence[str], encode: EncodeTexts) -> Floats:
+    try:
+        return encode(attributes)
+    except SpectrumError as error:      # imported texts are captions: nobody can encode a single word
+        raise SpectrumError(f"captioner.matching: the attributes cannot be encoded ({error}); "
+                            "use captioner.matching=lexical") from None

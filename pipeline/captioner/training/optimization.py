@@ -1,0 +1,131 @@
+"""One phase of a training: optimiser, schedule, and the steps of an epoch.
+
+What a phase minimises and what a batch is says its `Goal`: cross entropy (`training`) or reward (`self_critical`).
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline import params
+from pipeline.captioner.model.captioner import Captioner
+from pipeline.captioner.training.batches import Ids
+from pipeline.captioner.training.state import Tensors, below, put_below
+from pipeline.common.errors import SpectrumError
+
+
+class Goal(Protocol):
+    epochs: int
+    learning_rate: float
+    batches: int                # an epoch
+    seed: list[int]             # of the batches' order
+
+    def order(self, chance: np.random.Generator) -> list[Ids]:
+        """The batches of an epoch."""
+        ...
+
+    def losses(self, batch: Ids) -> tuple[Tensor, Tensor]:
+        """Caption and attribute loss, with their gradients; puts the model in the mode that it needs."""
+        ...
+
+
+class Phase:
+    def __init__(self, model: Captioner, goal: Goal, training: params.Training) -> None:
+        self.model, self.goal, self.training = model, goal, training
+        self.parameters = list(model.parameters())
+        self.optimiser = _optimiser(model, training, goal.learning_rate)
+        self.step = 0
+        self.losses: list[Tensor] = []          # [2] each, of the epoch under way
+        self._chance = np.random.default_rng(goal.seed)
+
+    @property
+    def epochs(self) -> int:
+        """Whole epochs that are done."""
+        return self.step // self.goal.batches
+
+    def epoch(self, pause: Callable[[], None], tick: Callable[[float], None]) -> dict[str, float]:
+        """The rest of an epoch: means of the losses over all its steps. `pause` is called before every step, `tick`
+        with its share of the epoch after it."""
+        number = self.epochs + 1
+        batches = self.goal.order(self._chance)
+        for batch in batches[len(self.losses):]:
+            pause()
+            self.learn(batch)
+            tick(1 / len(batches))
+        caption, attribute = torch.stack(self.losses).mean(0).tolist()
+        self.losses = []
+        if not math.isfinite(caption + attribute):
+            raise SpectrumError(f"epoch {number}: the loss is {caption + attribute}; lower "
+                                "training.learning_rate, and look for values in the feature stores that are "
+                                "no numbers")
+        return {"loss": caption + self.training.attribute_weight * attribute, "caption_loss": caption,
+                "attribute_loss": attribute, "learning_rate": self._rate((number - 1) * self.goal.batches)}
+
+    def learn(self, batch: Ids) -> None:
+        """One step; no wait for the device."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate(self.step)
+        caption, attribute = self.goal.losses(batch)
+        self.optimiser.zero_grad()
+        (caption + self.training.attribute_weight * attribute).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
+        self.optimiser.step()
+        self.step += 1
+        self.losses.append(torch.stack([caption.detach(), attribute.detach()]))
+
+    def _rate(self, step: int) -> float:
+        steps = self.goal.epochs * self.goal.batches
+        warm = max(1, round(self.training.warmup * steps))
+        if self.training.schedule == "decay":
+            share = min(1.0, (step + 1) / warm) * self.training.decay ** (step // self.goal.batches)
+        else:
+            share = cosine(step, warm, steps)
+        return self.goal.learning_rate * share
+
+    def state(self) -> Tensors:
+        moments = {f"{number}/{name}": value for number, of in self.optimiser.state_dict()["state"].items()
+                   for name, value in of.items()}
+        return (put_below("model", self.model.state_dict()) | put_below("optimiser", moments)
+                | put_below("losses", {str(number): value for number, value in enumerate(self.losses)}))
+
+    def restore(self, tensors: Tensors, step: int) -> None:
+        """Go on where `state` was taken, after `step` steps."""
+        self.model.load_state_dict(below("model", tensors))
+        moments: dict[int, Tensors] = {}
+        for name, value in below("optimiser", tensors).items():
+            number, _, key = name.partition("/")
+            moments.setdefault(int(number), {})[key] = value
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        losses = below("losses", tensors)
+        self.losses = [losses[str(number)].to(self.model.device) for number in range(len(losses))]
+        self.step = step
+        for _ in range(self.epochs):
+            self.goal.order(self._chance)
+
+
+def cosine(step: int, warm: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine down to a hundredth."""
+    if step < warm:
+        return (step + 1) / warm
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[object]:
+    """bf16 where the device has it; on a CPU it is several times slower than fp32."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def _optimiser(model: Captioner, training: params.Training, learning_rate: float) -> torch.optim.Optimizer:
+    if training.optimiser == "adam":
+        return torch.optim.Adam(model.parameters(), learning_rate, weight_decay=training.weight_decay, fused=True)
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=learning_rate, betas=(0.9, 0.98), fused=True)

@@ -1,0 +1,146 @@
+"""The reward of sampled captions: CIDEr-D against the training captions of their videos, and the emotions named.
+
+CIDEr-D (Vedantam et al., CVPR 2015) of a whole batch at once: the references' n-grams lie in sorted tables, those
+of the sampled captions are looked up in them. It equals pycocoevalcap's `Cider` over the same words, document
+frequencies included (tests/captioner/test_self_critical.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.emotion.taxonomy import Taxonomy
+from pipeline.metrics.emotions import reference_categories, said_categories
+
+Sentence = Sequence[str]
+Numbers = NDArray[np.int64]
+Reals = NDArray[np.float64]
+
+_ORDERS = 4         # n-grams of 1 to 4 words
+_SIGMA = 6.0        # of the penalty for another length
+_SCALE = 10.0
+_STEP = np.uint64(0x9E3779B97F4A7C15)   # odd, so that an n-gram's words and their order make its key
+
+
+@dataclass(frozen=True)
+class _Grams:
+    """Distinct n-grams of sentences, sorted by sentence and key."""
+
+    sentence: Numbers       # [G]
+    key: NDArray[np.uint64]     # [G]
+    count: Numbers          # [G]
+
+
+class CiderD:
+    """CIDEr-D against fixed references, by video: `score(videos, sentences)`."""
+
+    def __init__(self, references: Sequence[Sequence[Sentence]]) -> None:
+        self._numbers: dict[str, int] = {}
+        self._references = np.array([len(own) for own in references])
+        self._first = self._references.cumsum() - self._references      # of each video's references among all
+        sentences = [self._ids(sentence) for own in references for sentence in own]
+        self._length = np.array([len(ids) for ids in sentences])
+        video = np.repeat(np.arange(len(references)), self._references)
+        self._orders = [_Order(_grams(sentences, n), video, len(sentences)) for n in range(1, _ORDERS + 1)]
+
+    def score(self, videos: Sequence[int], sentences: Sequence[Sentence]) -> Reals:
+        """[n]: of every sentence against the references of its video (CIDEr 1.2 is 1.2, not 120)."""
+        said = [self._ids(sentence) for sentence in sentences]
+        video = np.asarray(videos)
+        length = np.array([len(ids) for ids in said])
+        # A pair is a sentence and one reference of its video.
+        pairs = self._references[video]
+        start = pairs.cumsum() - pairs
+        sentence = np.repeat(np.arange(len(said)), pairs)
+        reference = np.arange(pairs.sum()) - start[sentence] + self._first[video][sentence]
+        alike = np.zeros(len(sentence))
+        for n, order in enumerate(self._orders, start=1):
+            alike += order.compare(_grams(said, n), video, start - self._first[video], len(alike), reference, sentence)
+        # Length as the scorer counts it: bigrams.
+        apart = np.maximum(length[sentence] - 1, 0) - np.maximum(self._length[reference] - 1, 0)
+        alike *= np.exp(-(apart ** 2) / (2 * _SIGMA ** 2)) / _ORDERS
+        scores: Reals = _SCALE * np.bincount(sentence, alike, len(said)) / pairs
+        return scores
+
+    def _ids(self, sentence: Sentence) -> Numbers:
+        return np.array([self._numbers.setdefault(word, len(self._numbers) + 1) for word in sentence], np.int64)
+
+
+class _Order:
+    """The references' n-grams of one n, weighted by how rare they are among videos."""
+
+    def __init__(self, grams: _Grams, video: Numbers, references: int) -> None:
+        self._keys, number = np.unique(grams.key, return_inverse=True)
+        videos = int(video[-1]) + 1
+        # An n-gram counts once a video, however many of its references have it.
+        places, at = np.unique(video[grams.sentence] * len(self._keys) + number, return_inverse=True)
+        documents = np.bincount(places % max(1, len(self._keys)), minlength=len(self._keys))
+        self._rarity = np.log(videos) - np.log(np.maximum(1, documents))        # [keys]
+        self._unseen = np.log(videos)
+        weight = grams.count * self._rarity[number]
+        order = np.argsort(at, kind="stable")
+        self._places = places                                                   # sorted: video x key
+        self._bounds = np.concatenate([[0], np.bincount(at, minlength=len(places)).cumsum()])
+        self._reference, self._weight = grams.sentence[order], weight[order]    # those of a place stand together
+        self._norm = np.sqrt(np.bincount(grams.sentence, weight ** 2, references))
+
+    def compare(self, grams: _Grams, video: Numbers, shift: Numbers, pairs: int, reference: Numbers,
+                sentence: Numbers) -> Reals:
+        """[pairs]: clipped cosine of the sentences' n-grams and those of each of their references."""
+        number = np.searchsorted(self._keys, grams.key)
+        known = number < len(self._keys)
+        known[known] = self._keys[number[known]] == grams.key[known]
+        rarity = np.full(len(grams.key), self._unseen)
+        rarity[known] = self._rarity[number[known]]
+        weight = grams.count * rarity
+        norm = np.sqrt(np.bincount(grams.sentence, weight ** 2, len(video)))
+
+        place = video[grams.sentence[known]] * len(self._keys) + number[known]
+        slot = np.searchsorted(self._places, place)
+        there = slot < len(self._places)
+        there[there] = self._places[slot[there]] == place[there]
+        slot, said, own = slot[there], grams.sentence[known][there], weight[known][there]
+        many = self._bounds[slot + 1] - self._bounds[slot]                      # references that have it
+        entry = np.repeat(self._bounds[slot] - (many.cumsum() - many), many) + np.arange(many.sum())
+        other = self._weight[entry]
+        met = np.minimum(np.repeat(own, many), other) * other
+        pair = self._reference[entry] + np.repeat(shift[said], many)
+        together = norm[sentence] * self._norm[reference]
+        alike: Reals = np.divide(np.bincount(pair, met, pairs), together, out=np.zeros(pairs), where=together > 0)
+        return alike
+
+
+def _grams(sentences: Sequence[Numbers], n: int) -> _Grams:
+    """Every run of `n` words of every sentence, counted."""
+    lengths = np.array([len(ids) for ids in sentences], np.int64)
+    words = np.concatenate([*sentences, np.zeros(0, np.int64)]).astype(np.uint64)
+    owner = np.repeat(np.arange(len(sentences)), lengths)
+    left = np.repeat(lengths.cumsum(), lengths) - np.arange(len(words))         # words from here to the end
+    begins = np.flatnonzero(left >= n)
+    keys = np.zeros(len(begins), np.uint64)
+    for place in range(n):
+        keys = keys * _STEP + words[begins + place]                             # modulo 2^64
+    order = np.lexsort((keys, owner[begins]))
+    owner, keys = owner[begins][order], keys[order]
+    new = np.ones(len(keys), bool)
+    new[1:] = (owner[1:] != owner[:-1]) | (keys[1:] != keys[:-1])
+    count = np.diff(np.append(np.flatnonzero(new), len(keys)))
+    return _Grams(owner[new], keys[new], count)
+
+
+class EmotionReward:
+    """(right − wrong) / (right + wrong) categories that a caption names; 0 for one that names none."""
+
+    def __init__(self, references: Sequence[Sequence[Sentence]], taxonomy: Taxonomy) -> None:
+        self._taxonomy = taxonomy
+        self._expected = [reference_categories(own, taxonomy) for own in references]
+
+    def score(self, videos: Sequence[int], sentences: Sequence[Sentence]) -> Reals:
+        return np.array([self._one(video, sentence) for video, sentence in zip(videos, sentences, strict=True)])
+
+    def _one(self, video: int, sentence: Sentence) -> float:
+        said = said_categories(sentence, self._taxonomy)
+        right = len(said & self._expected[video])
+        return (2 * right - len(said)) / max(1, len(said))

@@ -1,0 +1,168 @@
+"""What a data set is to the rest: videos with their splits, captions, and the captions to retrieve from.
+
+A folder holds `videos.jsonl` {id, path, split} and maybe {names}, `captions.jsonl` {video_id, text} and
+`corpus.jsonl` {video_id, text}: the captions that candidates are retrieved from, usually those of the training split.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import read_jsonl, write_jsonl
+from pipeline.common.text import clean, halved
+
+# A video of `predict` has no captions: it is captioned and shown, never trained on or scored.
+Split = Literal["train", "validation", "test", "predict"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True)
+class Video:
+    id: str
+    path: str                       # relative to the project's root, or absolute; "" where features are imported
+    split: Split
+    names: tuple[str, ...] = ()     # what else its owners' files and published features call it
+
+
+@dataclass(frozen=True)
+class Caption:
+    video_id: str
+    text: str           # one clean line
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked data set: ids and names are unique, every caption has its video, every video but those of
+    `predict` has a caption."""
+
+    videos: tuple[Video, ...]
+    captions: tuple[Caption, ...]
+    corpus: tuple[Caption, ...] = field(repr=False)
+
+    @cached_property
+    def split_of(self) -> dict[str, Split]:
+        return {video.id: video.split for video in self.videos}
+
+    @cached_property
+    def captions_of(self) -> dict[str, list[str]]:
+        """Every video's captions, in the manifest's order; an empty list where it has none."""
+        captions: dict[str, list[str]] = {video.id: [] for video in self.videos}
+        for caption in self.captions:
+            captions[caption.video_id].append(caption.text)
+        return captions
+
+    @cached_property
+    def id_of(self) -> dict[str, str]:
+        """The id behind every name that a video goes by, its id among them: what keys of published files mean."""
+        return {name: video.id for video in self.videos for name in (video.id, *video.names)}
+
+    def ids(self, *splits: Split) -> list[str]:
+        """Ids of the videos in `splits` (all of them if none is given), in the manifest's order."""
+        return [video.id for video in self.videos if not splits or video.split in splits]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        videos = Counter(video.split for video in self.videos)
+        captions = Counter(self.split_of[caption.video_id] for caption in self.captions)
+        return {split: {"videos": videos[split], "captions": captions[split]} for split in SPLITS if videos[split]}
+
+    def caption_counts(self) -> dict[str, int]:
+        """Captions, those that repeat an earlier one of the same video, those with a character outside ASCII."""
+        seen = {(caption.video_id, caption.text) for caption in self.captions}
+        return {"all": len(self.captions), "repeated": len(self.captions) - len(seen),
+                "not_ascii": sum(not caption.text.isascii() for caption in self.captions)}
+
+    def write(self, folder: Path) -> None:
+        write_jsonl(folder / "videos.jsonl", ({key: value for key, value in vars(video).items() if value != ()}
+                                              for video in self.videos))
+        write_jsonl(folder / "captions.jsonl", (vars(caption) for caption in self.captions))
+        write_jsonl(folder / "corpus.jsonl", (vars(caption) for caption in self.corpus))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """The manifest in `folder`. Raises SpectrumError naming the file and line of what is wrong."""
+        videos, captions, corpus = (folder / f"{name}.jsonl" for name in ("videos", "captions", "corpus"))
+        return check(
+            [(f"{videos}, line {n}", _video(f"{videos}, line {n}", row)) for n, row in read_jsonl(videos)],
+            [(f"{captions}, line {n}", _caption(f"{captions}, line {n}", row)) for n, row in read_jsonl(captions)],
+            [(f"{corpus}, line {n}", _caption(f"{corpus}, line {n}", row)) for n, row in read_jsonl(corpus)],
+        )
+
+
+def check(
+    videos: Iterable[tuple[str, Video]],
+    captions: Iterable[tuple[str, Caption]],
+    corpus: Iterable[tuple[str, Caption]],
+) -> Manifest:
+    """A manifest of rows that each come with the place they were read from, for the errors to name."""
+    seen: dict[str, tuple[str, Video]] = {}
+    for place, video in videos:
+        if video.split not in SPLITS:
+            raise SpectrumError(f"{place}: video {video.id!r} has split {video.split!r}; expected one of {SPLITS}")
+        if video.id != clean(video.id) or not video.id or halved(video.id):
+            raise SpectrumError(f"{place}: {video.id!r} is no id: ids are one line of Unicode without outer spaces")
+        if video.id in seen:
+            first, other = seen[video.id]
+            what = "of two splits" if other.split != video.split else "twice"
+            raise SpectrumError(f"{place}: video {video.id!r} is there {what} (first in {first}); ids are unique")
+        seen[video.id] = (place, video)
+    if not seen:
+        raise SpectrumError("the data set has no videos")
+    _check_names(seen)
+
+    kept: list[Caption] = []
+    captioned: set[str] = set()
+    for place, caption in captions:
+        if caption.video_id not in seen:
+            raise SpectrumError(f"{place}: caption of the unknown video {caption.video_id!r}")
+        if seen[caption.video_id][1].split == "predict":
+            raise SpectrumError(f"{place}: video {caption.video_id!r} has a caption but is of split predict")
+        kept.append(_cleaned(place, caption))
+        captioned.add(caption.video_id)
+    for place, video in seen.values():
+        if video.split != "predict" and video.id not in captioned:
+            raise SpectrumError(f"{place}: video {video.id!r} of split {video.split} has no caption; "
+                                "give it one or put it in split predict")
+    candidates = tuple(_cleaned(place, caption) for place, caption in corpus)
+    return Manifest(tuple(video for _, video in seen.values()), tuple(kept), candidates)
+
+
+def _cleaned(place: str, caption: Caption) -> Caption:
+    text = clean(caption.text)
+    if not text:
+        raise SpectrumError(f"{place}: empty caption of video {caption.video_id!r}")
+    if halved(text):
+        raise SpectrumError(f"{place}: caption of video {caption.video_id!r} has half a character (a lone surrogate)")
+    return Caption(caption.video_id, text)
+
+
+def _check_names(seen: Mapping[str, tuple[str, Video]]) -> None:
+    owner = {video_id: video_id for video_id in seen}
+    for place, video in seen.values():
+        for name in video.names:
+            if name != clean(name) or not name or halved(name):
+                raise SpectrumError(f"{place}: {name!r} is no name: names are one line of Unicode without outer spaces")
+            if owner.setdefault(name, video.id) != video.id:
+                raise SpectrumError(f"{place}: video {video.id!r} is also called {name!r}, as is video "
+                                    f"{owner[name]!r}; names are unique")
+
+
+def _video(place: str, row: Any) -> Video:
+    names = row.pop("names", []) if isinstance(row, dict) else []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SpectrumError(f"{place}: expected a list of strings as names, found {names!r:.200}")
+    fields = _strings(place, row, "id", "path", "split")
+    return Video(fields["id"], fields["path"], fields["split"], tuple(names))    # type: ignore[arg-type]  # see check
+
+
+def _caption(place: str, row: Any) -> Caption:
+    return Caption(**_strings(place, row, "text", "video_id"))
+
+
+def _strings(place: str, row: Any, *keys: str) -> dict[str, str]:
+    if not isinstance(row, dict) or set(row) != set(keys) or not all(isinstance(row[key], str) for key in keys):
+        raise SpectrumError(f"{place}: expected an object of the strings {sorted(keys)}, found {row!r:.200}")
+    return row

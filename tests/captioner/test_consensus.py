@@ -1,0 +1,78 @@
+"""Re-ranking beams by what the candidates agree on."""
+
+import math
+
+import numpy as np
+import pytest
+from pycocoevalcap.cider.cider_scorer import CiderScorer
+
+from pipeline.captioner.generation.beam_search import Caption, Hypothesis
+from pipeline.captioner.generation.consensus import Consensus
+from pipeline.retrieval.index import CaptionIndex
+
+CORPUS = [["a dog runs", "the dog is running"], ["a cat sleeps"], ["a man cooks rice", "a man is cooking"], ["a car"]]
+
+
+def caption(*beams: tuple[str, float]) -> Caption:
+    found = tuple(Hypothesis(*beam) for beam in beams)
+    return Caption("v", found[0].text, found[0].score, found, (), ())
+
+
+def test_agreement_is_cider_where_nothing_is_clipped() -> None:
+    """One reference of the same words in another order: no n-gram occurs more often than in it, lengths are equal."""
+    sentence, candidate = "a dog runs home", "home runs a dog"
+    scorer = CiderScorer()
+    for own in CORPUS:
+        scorer += (own[0] + " </s>", [text + " </s>" for text in own])
+    scorer.compute_doc_freq()
+    scorer.ref_len = math.log(len(CORPUS))
+    expected = 10 * _cosines(scorer, sentence + " </s>", candidate + " </s>").mean()
+    assert Consensus(CORPUS).agreement([sentence], [candidate])[0] == pytest.approx(expected)
+
+
+def _cosines(scorer: CiderScorer, one: str, other: str) -> np.ndarray:
+    """The four cosines by pycocoevalcap's document frequencies."""
+    vectors = []
+    for text in (one, other):
+        tokens = text.split()
+        orders = []
+        for n in range(1, 5):
+            grams = [tuple(tokens[i:i + n]) for i in range(len(tokens) - n + 1)]
+            rarity = {gram: scorer.ref_len - math.log(max(1.0, scorer.document_frequency[gram])) for gram in grams}
+            orders.append({gram: grams.count(gram) * rarity[gram] for gram in grams})
+        vectors.append(orders)
+    found = []
+    for left, right in zip(*vectors, strict=True):
+        norms = math.prod(math.sqrt(sum(x ** 2 for x in vector.values())) for vector in (left, right))
+        found.append(sum(left[gram] * right.get(gram, 0.0) for gram in left) / norms)
+    return np.array(found)
+
+
+def test_agreement_is_the_mean_over_the_candidates() -> None:
+    consensus = Consensus(CORPUS)
+    candidates = ["a dog runs", "a cat", "zebra"]
+    each = [consensus.agreement(["the dog runs fast"], [one])[0] for one in candidates]
+    assert consensus.agreement(["the dog runs fast"], candidates)[0] == pytest.approx(sum(each) / 3)
+    assert consensus.agreement(["a dog runs"], ["A dog, runs!"])[0] == pytest.approx(10)
+    assert consensus.agreement(["a dog runs", "", "unheard"], []) == [0, 0, 0]
+
+
+def test_the_weight_decides_between_likelihood_and_agreement() -> None:
+    beams = caption(("a man", -0.2), ("a dog runs", -0.5), ("the dog is running", -0.6))
+    consensus = Consensus(CORPUS)
+    candidates = [["a dog runs fast", "one dog runs", "a cat sleeps"]]
+    assert consensus.rerank([beams], candidates, 0.0) == [beams]
+    found = consensus.rerank([beams], candidates, 1.0)[0]
+    assert found.text == "a dog runs" and found.beams[0] == Hypothesis(found.text, found.score)
+    agreed = consensus.agreement(["a dog runs"], candidates[0])[0]
+    assert found.score == pytest.approx(-0.5 + agreed)
+    assert [beam.score for beam in found.beams] == sorted((beam.score for beam in found.beams), reverse=True)
+    assert {beam.text for beam in found.beams} == {beam.text for beam in beams.beams}
+
+
+def test_an_index_counts_videos() -> None:
+    texts = [text for own in CORPUS for text in own]
+    videos = [str(number) for number, own in enumerate(CORPUS) for _ in own]
+    index = CaptionIndex(tuple(texts), tuple(videos), np.zeros((len(texts), 2), np.float32), "recipe", None)
+    sentences, candidates = ["a man runs"], ["a man cooks", "the dog runs"]
+    assert Consensus.of(index).agreement(sentences, candidates) == Consensus(CORPUS).agreement(sentences, candidates)

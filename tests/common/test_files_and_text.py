@@ -1,0 +1,91 @@
+"""Published files are whole or not there; caption text is one line."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.common import files, text
+from pipeline.common.errors import SpectrumError
+
+
+def test_a_failure_while_writing_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    files.write_text(target, "old")
+    with pytest.raises(RuntimeError), files.published(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_publishing_gives_a_fresh_inode_so_a_cache_link_is_not_written_through(tmp_path: Path) -> None:
+    target, cached = tmp_path / "a.txt", tmp_path / "cache"
+    files.write_text(target, "first")
+    os.link(target, cached)
+    files.write_text(target, "second")
+    assert (target.read_text(), cached.read_text()) == ("second", "first")
+
+
+def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    code = ("import os, signal, sys; from pathlib import Path; from pipeline.common.files import published\n"
+            "with published(Path(sys.argv[1])) as t:\n"
+            "    t.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)")
+    ended = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert target.read_text() == "old"
+
+
+def test_json_refuses_what_other_readers_do_not_take(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "a.json", {"x": math.nan})
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "b.jsonl").write_text('{"a": 1}\n\n{oops}\n')
+    (tmp_path / "c.jsonl").write_bytes(b'"\xff"')
+    for call, said in ((lambda: files.read_json(tmp_path / "a.json"), "a.json: not readable"),
+                       (lambda: files.read_json(tmp_path / "n.json"), "n.json: no such file"),
+                       (lambda: files.read_json(tmp_path), "it cannot be read"),
+                       (lambda: list(files.read_jsonl(tmp_path / "n.jsonl")), "n.jsonl: no such file"),
+                       (lambda: list(files.read_jsonl(tmp_path / "b.jsonl")), "b.jsonl, line 3"),
+                       (lambda: list(files.read_jsonl(tmp_path / "c.jsonl")), "c.jsonl: not UTF-8")):
+        with pytest.raises(SpectrumError, match=said):
+            call()
+
+
+@given(st.lists(st.text()))
+def test_json_lines_come_back_whatever_is_in_them(tmp_path_factory: pytest.TempPathFactory, rows: list[str]) -> None:
+    path = tmp_path_factory.mktemp("jsonl") / "rows.jsonl"
+    rows = [row.encode("utf-8", "ignore").decode() for row in rows]
+    files.write_jsonl(path, rows)
+    assert [row for _, row in files.read_jsonl(path)] == rows
+
+
+def test_a_fingerprint_does_not_depend_on_the_order_of_keys() -> None:
+    assert files.fingerprint({"a": 1, "b": [2]}) == files.fingerprint(json.loads('{"b": [2], "a": 1}'))
+    assert files.fingerprint({"a": 1}) != files.fingerprint({"a": 2})
+
+
+@given(st.text())
+def test_a_clean_caption_is_one_line_for_every_reader(caption: str) -> None:
+    cleaned = text.clean(caption)
+    assert len(cleaned.splitlines()) <= 1
+    assert text.clean(cleaned) == cleaned
+
+
+def test_words() -> None:
+    assert text.words("A man\u2028is\rsad,\x00 it's  The dog\u2019s ball!") == \
+        ["a", "man", "is", "sad", "its", "the", "dogs", "ball"]
+    assert text.words("well-known  naïve_thing") == ["well", "known", "naïve", "thing"]
+    assert text.words(" ?! ") == []

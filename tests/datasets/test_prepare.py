@@ -1,0 +1,70 @@
+"""The prepare stage: what it writes, what it tells, and how it refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from project import ROOT
+from test_emvidcap import TRAINVAL, files, section  # noqa: F401  a fixture and a helper
+
+from pipeline import params
+from pipeline.datasets.manifest import Manifest
+from pipeline.params.paths import Paths
+from stages import prepare
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_it_tells_counts_and_findings(project: Path, files: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    with (files / "v1(EmVideo-S)" / TRAINVAL).open("ab") as file:
+        file.write(b"vid900,a caf\xe9\r\nvid1,\r\n")
+    settings = params.load(["dataset=e", "data.kind=emvidcap", f"data.captions={files}", f"data.videos={files}",
+                            f"data.corpus={files}", "data.missing_videos=keep", "data.published_counts=false"],
+                           ROOT / "params.yaml")
+    summary = prepare.run(settings, Paths.of(settings))
+    manifest = Manifest.load(project / "data/e")
+    assert summary["splits"] == manifest.counts()
+    assert summary["corpus"] == len(manifest.corpus)
+    assert summary["captions"]["all"] == len(manifest.captions)
+    assert json.loads(json.dumps(summary["findings"])) == {
+        "empty_captions": 1, "lines_not_utf8": 1, "dropped_from_training": {"vid80703": "it is in the test file, too"},
+        "videos_without_file": {"train": 1237, "validation": 137, "test": 516},
+        "not_as_published": ["EmVidCap-S trainval: 241 videos, published 240 (not among the published: vid900)"]}
+    told = capsys.readouterr().out
+    for line in ("e: 1,890 videos, ", "  test: 516 videos, 1,032 captions", "  empty captions: 1",
+                 "  dropped from training: vid80703 (it is in the test file, too)",
+                 "  videos without file: train 1,237, validation 137, test 516",
+                 "  not the published data set: compare no result with a published one"):
+        assert line in told
+
+
+def test_a_published_set_and_your_own_folder(project: Path) -> None:
+    (project / "clips").mkdir()
+    rows = ["video,caption,split"]
+    for n, split in enumerate(("train", "validation", "test")):
+        (project / "clips" / f"{n}.mp4").write_bytes(b"x")
+        rows.append(f"{n},a cat,{split}")
+    (project / "captions.csv").write_text("\n".join(rows))
+    settings = params.load(["dataset=mine", "data.kind=folder", "data.videos=clips", "data.captions=captions.csv",
+                            "data.corpus=captions.csv"], ROOT / "params.yaml")
+    assert prepare.run(settings, Paths.of(settings))["findings"] == {}
+    assert len(Manifest.load(project / "data/mine").videos) == 3
+
+
+@pytest.mark.parametrize("kind", ["msvd", "msrvtt", "emvidcap-s", "emvidcap-l", "emvidcap"])
+def test_a_checklist_is_what_a_user_sees_who_has_no_files(project: Path, kind: str) -> None:
+    (project / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    params.apply(ROOT / f"presets/{kind}.yaml", [], project / "params.yaml")
+    told = subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=project, capture_output=True, text=True,
+                          check=False, env={"PYTHONPATH": str(ROOT), "PATH": ""})
+    assert told.returncode == 1 and "Traceback" not in told.stderr
+    lines = told.stderr.strip().splitlines()
+    assert lines[0].endswith("is not complete:") and lines[-1].startswith("docs/datasets.md")
+    assert all(line.startswith("  ✗ ") and "downloads/" in line for line in lines[1:-1])
+    assert not (project / "data").exists()

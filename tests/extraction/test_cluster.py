@@ -1,0 +1,227 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from colours import ALONE, SECTION, Colours
+from distributed import Client, LocalCluster
+from media_factory import clip
+from project import ROOT, SUPPORT
+from pydantic import ValidationError
+
+from pipeline import extraction
+from pipeline.common.errors import SpectrumError
+from pipeline.extraction import cluster
+from pipeline.params import Cluster, cores
+from pipeline.store import FeatureStore
+
+WIDE = SECTION.model_copy(update={"shards": 5, "decoders": 1, "save_every": 0})
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("clips")
+    videos = [(f"v{i}", clip(folder / f"v{i}.mp4", 8, first=9 * i + 1)) for i in range(12)]
+    broken = folder / "broken.mp4"
+    broken.write_text("no video")
+    return [*videos, ("broken", broken)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, clips: list[tuple[str, Path]]) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed") / "store"
+    extraction.extract(clips, Colours, folder, allowing(WIDE), ALONE)
+    return content(folder)
+
+
+def allowing(section: Any) -> Any:
+    return section.model_copy(update={"allowed_failures": 0.1})
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(params=[2, 4])
+def workers(request: pytest.FixtureRequest) -> Iterator[tuple[str, Client]]:
+    with (LocalCluster(n_workers=request.param, threads_per_worker=1, dashboard_address=None, memory_limit=0,
+                       silence_logs=50) as local, Client(local, set_as_default=False) as client):
+        yield local.scheduler_address, client
+
+
+def test_a_worker_killed_while_it_works_changes_no_byte(
+        tmp_path: Path, clips: list[tuple[str, Path]], undisturbed: dict[str, bytes],
+        workers: tuple[str, Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    address, client = workers
+    monkeypatch.chdir(tmp_path)         # relative paths reach workers that stand elsewhere
+    pids = client.run(os.getpid)
+    run = Running(clips, partial(Colours, delay=0.2), Path("store"), Cluster(scheduler=address))
+    until(lambda: any(Path("store").glob("shard-*")))
+    victim = next(worker for worker, tasks in client.processing().items() if tasks)
+    os.kill(pids[victim], signal.SIGKILL)
+    summary = run.result()
+    assert pids[victim] not in client.run(os.getpid).values()
+    assert (summary["videos"], summary["failed"]) == (12, 1)
+    assert content(tmp_path / "store") == undisturbed
+    assert FeatureStore.open(tmp_path / "store").verify() == []
+
+
+def test_local_workers_are_started_and_ended(tmp_path: Path, clips: list[tuple[str, Path]],
+                                             undisturbed: dict[str, bytes]) -> None:
+    summary = extraction.extract(clips, Colours, tmp_path / "store", allowing(WIDE),
+                                 Cluster(scheduler="local", workers=2))
+    assert content(tmp_path / "store") == undisturbed
+    assert summary["frames"] == 48
+    assert set(summary["seconds"]) == {"decode", "prepare", "encode", "write", "wait"}
+    again = extraction.extract(clips, Colours, tmp_path / "store", allowing(WIDE),
+                               Cluster(scheduler="local", workers=1))
+    assert (again["reused"], again["frames"]) == (12, 0)
+    assert content(tmp_path / "store") == undisturbed
+
+
+class Deadly(Colours):
+    """Kills every worker but not the process that asks."""
+
+    def begin(self, batch: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_workers_that_die_too_often_end_the_run(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    with pytest.raises(SpectrumError, match=r"more workers died than cluster\.retries=0 allows.*shard \d"):
+        extraction.extract(clips[:5], Deadly, tmp_path / "store", WIDE,
+                           Cluster(scheduler="local", workers=1, retries=0))
+    summary = extraction.extract(clips[:5], Colours, tmp_path / "store", WIDE, ALONE)
+    assert summary["videos"] == 5
+
+
+class Elsewhere(Colours):
+    """Has another recipe in every process but the one that asks."""
+
+    def __init__(self, here: int) -> None:
+        super().__init__(4 if os.getpid() == here else 3)
+
+
+def test_a_worker_of_another_recipe_is_refused(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    with pytest.raises(SpectrumError, match=r"worker tcp://\S+ does not go with this run: .* recipe \w{16}, not") as e:
+        extraction.extract(clips, partial(Elsewhere, os.getpid()), tmp_path / "store", WIDE,
+                           Cluster(scheduler="local", workers=1))
+    assert "\n" not in str(e.value)
+
+
+def test_a_worker_with_another_version_is_refused(tmp_path: Path, clips: list[tuple[str, Path]],
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {**cluster._versions(), "torch": "0.1"}
+    monkeypatch.setattr(cluster, "_versions", lambda: here)     # in this process alone
+    with pytest.raises(SpectrumError, match=r"torch \d\S+, not 0\.1"):
+        extraction.extract(clips, Colours, tmp_path / "store", WIDE, Cluster(scheduler="local", workers=1))
+
+
+def test_a_scheduler_that_is_not_there(tmp_path: Path, clips: list[tuple[str, Path]],
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 1)
+    with pytest.raises(SpectrumError, match=r"cluster\.scheduler=tcp://127\.0\.0\.1:9: no dask scheduler answers"):
+        extraction.extract(clips, Colours, tmp_path / "store", WIDE, Cluster(scheduler="tcp://127.0.0.1:9"))
+    with (LocalCluster(n_workers=0, dashboard_address=None, processes=True, silence_logs=50) as local,
+          pytest.raises(SpectrumError, match="no workers after 1 s")):
+        extraction.extract(clips, Colours, tmp_path / "store", WIDE, Cluster(scheduler=local.scheduler_address))
+
+
+def test_a_lost_scheduler_is_told_and_the_run_resumes(tmp_path: Path, clips: list[tuple[str, Path]],
+                                                      undisturbed: dict[str, bytes]) -> None:
+    script = ("from distributed import LocalCluster\nimport time\nif __name__ == '__main__':\n"
+              "    local = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0)\n"
+              "    print(local.scheduler_address, flush=True)\n    time.sleep(600)\n")
+    (tmp_path / "scheduler.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])}
+    scheduler = subprocess.Popen([sys.executable, tmp_path / "scheduler.py"], stdout=subprocess.PIPE, text=True,
+                                 stderr=subprocess.DEVNULL, env=environment)
+    assert scheduler.stdout is not None
+    address = scheduler.stdout.readline().strip()
+    run = Running(clips, partial(Colours, delay=0.3), tmp_path / "store", Cluster(scheduler=address))
+    until(lambda: any((tmp_path / "store").glob("shard-*")))
+    scheduler.kill()
+    scheduler.wait()
+    scheduler.stdout.close()
+    with pytest.raises(SpectrumError, match="the scheduler was lost; start it and its workers and run again"):
+        run.result()
+    summary = extraction.extract(clips, Colours, tmp_path / "store", allowing(WIDE), ALONE)
+    assert summary["reused"] > 0
+    assert content(tmp_path / "store") == undisturbed
+
+
+def test_one_machine_needs_no_dask() -> None:
+    code = "import sys\nfrom pipeline import extraction\nassert not {'dask', 'distributed', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=ROOT)
+
+
+def test_each_local_worker_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no GPU in the tests: what is looked at is the environment that torch would read."""
+    monkeypatch.setattr(cluster, "_gpus", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    with cluster._client(Cluster(scheduler="local"), 2) as client:
+        client.wait_for_workers(2)
+        seen = client.run(lambda: (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"]))
+    assert sorted(seen.values()) == [(gpu, str(max(1, cores() // 2))) for gpu in ("3", "5")]
+
+
+SHARE = """
+import torch
+from pipeline.extraction.cluster import _client
+from pipeline.params import Cluster
+
+if __name__ == "__main__":
+    with _client(Cluster(scheduler="local"), 1) as client:
+        print(client.submit(lambda: __import__("torch").get_num_threads()).result())
+"""
+
+
+def test_a_worker_whose_main_module_has_torch_has_its_share_of_the_cores_all_the_same(tmp_path: Path) -> None:
+    """Stages import it first, and a worker does what its parent's main module does before it hears of anything."""
+    (tmp_path / "main.py").write_text(SHARE)
+    own = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    told = subprocess.run([sys.executable, tmp_path / "main.py"], check=True, timeout=120, stdout=subprocess.PIPE,
+                          text=True, env={**own, "PYTHONPATH": str(ROOT)}).stdout
+    assert int(told) == cores()
+
+
+@pytest.mark.parametrize("scheduler", ["", "somewhere", "localhost:8786", "tcp://"])
+def test_what_is_no_scheduler_is_refused(scheduler: str) -> None:
+    with pytest.raises(ValidationError, match="scheduler"):
+        Cluster(scheduler=scheduler)
+
+
+class Running:
+    """An extraction in a thread."""
+
+    def __init__(self, videos: list[tuple[str, Path]], build: Any, folder: Path, where: Cluster) -> None:
+        self._found: Any = None
+        self._thread = threading.Thread(target=self._run, args=(videos, build, folder, allowing(WIDE), where))
+        self._thread.start()
+
+    def _run(self, *arguments: Any) -> None:
+        try:
+            self._found = extraction.extract(*arguments)
+        except BaseException as error:
+            self._found = error
+
+    def result(self) -> dict[str, Any]:
+        self._thread.join(120)
+        assert not self._thread.is_alive()
+        if isinstance(self._found, BaseException):
+            raise self._found
+        found: dict[str, Any] = self._found
+        return found
+
+
+def until(holds: Any) -> None:
+    limit = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < limit
+        time.sleep(0.02)

@@ -1,0 +1,382 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from colours import ALONE, SECTION, SHARDS, Colours
+from media_factory import clip
+from project import SUPPORT
+
+from pipeline import extraction, params
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import sha256
+from pipeline.encoders import appearance, audio
+from pipeline.encoders.base import Begun, Encoder, at_once, encode
+from pipeline.media.decoder import Decoder, Item, Outcome, Reading
+from pipeline.params import AppearanceEncoder, AudioEncoder
+from pipeline.store import FeatureStore, shard_of
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("clips")
+    return [(f"v{i}", clip(folder / f"v{i}.mp4", 8, first=10 * i + 1, sound=440.0 if i % 2 else None))
+            for i in range(9)]
+
+
+def extract(videos: list[tuple[str, Any]], encoder: Encoder, folder: Path,
+            section: params.Extraction = SECTION) -> dict[str, Any]:
+    return extraction.extract(videos, lambda: encoder, folder, section, ALONE)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_store_of_all_videos(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    encoder = Colours()
+    summary = extract(clips, encoder, tmp_path)
+    assert {key: value for key, value in summary.items() if not key.endswith("second") and key != "seconds"} == {
+        "videos": 9, "rows": 36, "frames": 36, "failed": 0, "partial": 0, "silent": 0, "reused": 0, "resumed": 0}
+    assert summary["videos_per_second"] > 0
+    assert summary["frames_per_second"] == pytest.approx(4 * summary["videos_per_second"], rel=0.01)
+    assert set(summary["seconds"]) == {"decode", "prepare", "encode", "write", "wait"}
+    store = FeatureStore.open(tmp_path)
+    assert store.verify() == []
+    assert store.ids == [f"v{i}" for i in range(9)]
+    with Decoder(30) as decoder:
+        for video_id, path in clips:
+            read = list(encoder.read(decoder, path))
+            wanted = np.stack([encoder.prepare(item).reshape(-1) for _, item in read]).astype(np.float16)
+            assert np.array_equal(store[video_id], wanted)
+            assert store.times(video_id).tolist() == [moment for moment, _ in read]
+
+
+def test_the_number_of_workers_and_the_batch_change_no_byte(tmp_path: Path,
+                                                            clips: list[tuple[str, Path]]) -> None:
+    runs = []
+    for number, (decoders, videos) in enumerate([(1, clips), (3, clips[::-1])]):
+        folder = tmp_path / str(number)
+        extract(videos, Colours(), folder, SECTION.model_copy(update={"decoders": decoders}))
+        runs.append(content(folder))
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == SHARDS + 1
+
+
+def test_a_second_run_encodes_nothing_and_changes_nothing(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    extract(clips, Colours(), tmp_path)
+    before = content(tmp_path)
+    inodes = {path.name: path.stat().st_ino for path in tmp_path.glob("shard-*")}
+    encoder = Colours()
+    summary = extract(clips, encoder, tmp_path)
+    assert (summary["reused"], summary["videos"], encoder.encoded) == (9, 9, 0)
+    assert content(tmp_path) == before
+    assert inodes == {path.name: path.stat().st_ino for path in tmp_path.glob("shard-*")}
+
+
+@pytest.fixture(scope="module")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> appearance.Appearance:
+    """A small real CLIP: a batch's other frames must not change a row's bytes."""
+    import open_clip
+
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "extraction-tiny.json").write_text(json.dumps({
+        "embed_dim": 24,
+        "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    }))
+    open_clip.add_model_config(folder)
+    section = AppearanceEncoder(name="tiny", model="extraction-tiny", weights="random", frames=4, batch=8)
+    appearance.prepare(section, folder, seed=0)
+    return appearance.load(section, folder, "cpu")
+
+
+def test_new_and_changed_videos_are_encoded_alone_to_the_same_bytes(
+        tmp_path: Path, clips: list[tuple[str, Path]], tiny_clip: appearance.Appearance) -> None:
+    videos = [(video_id, shutil.copy(path, tmp_path)) for video_id, path in clips]
+    extract(videos[:-1], tiny_clip, tmp_path / "store")
+    before = content(tmp_path / "store")
+    clip(Path(videos[0][1]), 8, first=200)              # changed; the last one is new
+    touched = {f"shard-{shard_of(videos[i][0], SHARDS):04d}.h5" for i in (0, -1)}
+    summary = extract(videos, tiny_clip, tmp_path / "store")
+    assert summary["reused"] == 7
+    after = content(tmp_path / "store")
+    assert {name for name in after if after[name] != before.get(name)} == touched | {"store.json"}
+    extract(videos, tiny_clip, tmp_path / "fresh")
+    assert content(tmp_path / "fresh") == after
+
+
+def test_a_removed_video_leaves_the_store(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    extract(clips, Colours(), tmp_path / "store")
+    assert extract(clips[:2], Colours(), tmp_path / "store")["reused"] == 2
+    extract(clips[:2], Colours(), tmp_path / "fresh")
+    assert content(tmp_path / "store") == content(tmp_path / "fresh")
+    assert FeatureStore.open(tmp_path / "store").verify() == []
+
+
+def test_another_recipe_is_extracted_anew(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    extract(clips, Colours(4), tmp_path)
+    assert extract(clips, Colours(3), tmp_path)["reused"] == 0
+    assert FeatureStore.open(tmp_path)["v0"].shape == (3, 12)
+
+
+def test_a_damaged_shard_is_made_again(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    extract(clips, Colours(), tmp_path)
+    before = content(tmp_path)
+    victim = tmp_path / "shard-0001.h5"
+    data = bytearray(before[victim.name])
+    data[-1] ^= 1
+    for damaged in (bytes(data), before[victim.name][:-40], b"no HDF5"):
+        victim.write_bytes(damaged)
+        summary = extract(clips, Colours(), tmp_path)
+        assert 0 < summary["reused"] < 9
+        assert content(tmp_path) == before
+
+
+def test_bad_videos_are_listed_and_the_run_goes_on(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    bad = [("text", tmp_path / "text.mp4"), ("gone", tmp_path / "gone.mp4"), ("pipe", tmp_path / "pipe.mp4")]
+    section = SECTION.model_copy(update={"allowed_failures": 0.25})
+    summary = extract([*bad, *clips], Colours(), tmp_path / "store", section)
+    assert (summary["videos"], summary["failed"]) == (9, 3)
+    index = json.loads((tmp_path / "store" / "store.json").read_text())
+    assert [(failure["id"], failure["path"]) for failure in index["failures"]] == [
+        (video_id, str(path)) for video_id, path in sorted(bad)]
+    store = FeatureStore.open(tmp_path / "store")
+    assert store.failures["gone"] == "no such file"
+    assert store.failures["pipe"] == "it is no ordinary file"
+    assert "no video file" in store.failures["text"]
+    assert store.verify() == []
+    good = extract(clips, Colours(), tmp_path / "good")
+    assert good["rows"] == summary["rows"]
+    assert np.array_equal(FeatureStore.open(tmp_path / "good")["v3"], store["v3"])
+
+
+def test_too_many_failures_fail_the_run_after_the_store_is_written(tmp_path: Path,
+                                                                   clips: list[tuple[str, Path]]) -> None:
+    bad = [(f"bad{i}", tmp_path / f"bad{i}.mp4") for i in range(4)]
+    with pytest.raises(SpectrumError, match=r"4 of 13 videos failed.*bad0\.mp4: no such file; .*; …"):
+        extract([*clips, *bad], Colours(), tmp_path / "store")
+    assert len(FeatureStore.open(tmp_path / "store")) == 9
+    with pytest.raises(SpectrumError, match="4 of 4"):
+        extract(bad, Colours(), tmp_path / "none")
+    assert len(FeatureStore.open(tmp_path / "none")) == 0
+
+
+def test_clips_without_sound_have_no_row(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    encoder = audio.load(AudioEncoder(name="logmel", kind="logmel", windows=3, window_seconds=0.2), "cpu")
+    summary = extract(clips, encoder, tmp_path)
+    assert (summary["videos"], summary["silent"], summary["rows"]) == (9, 5, 12)
+    store = FeatureStore.open(tmp_path)
+    assert store["v0"].shape == (0, 128)
+    assert store["v1"].shape == (3, 128)
+    assert store.verify() == []
+    silent = extract(clips[:1], encoder, tmp_path / "silent")
+    assert (silent["videos"], silent["silent"]) == (1, 1)
+    rows, offsets = FeatureStore.open(tmp_path / "silent").load(["v0"])
+    assert (rows.shape, offsets.tolist()) == ((0, 128), [0, 0])
+
+
+def test_any_file_name_and_id(tmp_path: Path, clips: list[tuple[str, Path]],
+                              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["-y.mp4", "a 'b' \"c\".mp4", "视频 ünï.mp4", "$(true);.mp4", os.fsdecode(b"caf\xe9.mp4")]
+    for name in names:
+        shutil.copy(clips[0][1], f"./{name}")
+    summary = extract([(f"id {name!a}", name) for name in names], Colours(), Path("store"))
+    assert summary["videos"] == len(names)
+    assert FeatureStore.open(Path("store")).verify() == []
+
+
+def test_a_single_file_is_encoded_as_in_a_store(tmp_path: Path, clips: list[tuple[str, Path]],
+                                                tiny_clip: appearance.Appearance) -> None:
+    extract(clips, tiny_clip, tmp_path)
+    store = FeatureStore.open(tmp_path)
+    rows, times = extraction.encode_one(clips[2][1], tiny_clip, SECTION)
+    assert rows.dtype == np.float16
+    assert np.allclose(rows, store["v2"], rtol=2e-3, atol=2e-3)
+    assert np.array_equal(times, store.times("v2"))
+    encoder = audio.load(AudioEncoder(name="logmel", kind="logmel", windows=3, window_seconds=0.2), "cpu")
+    assert extraction.encode_one(clips[0][1], encoder, SECTION)[0].shape == (0, 128)
+    with pytest.raises(SpectrumError, match=r"gone\.mp4: no such file"):
+        extraction.encode_one(tmp_path / "gone.mp4", encoder, SECTION)
+
+
+def test_values_that_do_not_fit_are_an_error(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    class Huge(Colours):
+        def begin(self, batch: np.ndarray) -> Begun:
+            return at_once(encode(super(), batch) * 1e9)
+
+    began = time.monotonic()
+    with pytest.raises(SpectrumError, match="not finite"):
+        extract(clips, Huge(), tmp_path)
+    assert time.monotonic() - began < 20
+    assert not (tmp_path / "store.json").exists()
+
+
+def test_temporary_files_of_killed_processes_are_removed(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    (tmp_path / ".shard-0000.h5.0123456789ab.tmp").write_bytes(b"half")
+    extract(clips[:1], Colours(), tmp_path)
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    extract(clips, Colours(), tmp_path / "undisturbed")
+    store = tmp_path / "store"
+    script = ("import sys\nfrom pathlib import Path\nfrom pipeline import extraction\n"
+              "from colours import ALONE, SECTION, Colours\n"
+              "videos = [(path.stem, path) for path in sorted(Path(sys.argv[1]).glob('v*.mp4'))]\n"
+              "extraction.extract(videos, lambda: Colours(delay=0.3), Path(sys.argv[2]), SECTION, ALONE)\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])}
+    for shards in (1, 2):
+        run = subprocess.Popen([sys.executable, "-c", script, clips[0][1].parent, store], env=environment)
+        limit = time.monotonic() + 60
+        while len(list(store.glob("shard-*"))) < shards and run.poll() is None and time.monotonic() < limit:
+            time.sleep(0.01)
+        os.kill(run.pid, signal.SIGKILL)
+        assert run.wait() == -signal.SIGKILL
+        assert shards <= len(list(store.glob("shard-*"))) < SHARDS
+        with pytest.raises(SpectrumError, match="no whole feature store"):
+            FeatureStore.open(store)
+    kept = {path.name: path.stat().st_ino for path in store.glob("shard-*")}
+    summary = extract(clips, Colours(), store)
+    assert 0 < summary["reused"] < 9
+    assert content(store) == content(tmp_path / "undisturbed")
+    assert all((store / name).stat().st_ino == inode for name, inode in kept.items())
+
+
+def test_what_a_file_system_says_of_a_path_costs_its_video_alone(tmp_path: Path,
+                                                                 clips: list[tuple[str, Path]]) -> None:
+    (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
+    (tmp_path / "dangling.mp4").symlink_to("/nowhere.mp4")
+    not_utf8 = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    not_utf8.write_text("no video")
+    bad = {"loop": tmp_path / "loop.mp4", "dangling": tmp_path / "dangling.mp4", "long": tmp_path / ("a" * 300),
+           "inside": clips[0][1] / "x.mp4", "NUL": "a\0b.mp4", "none": "", "not UTF-8": not_utf8}
+    section = SECTION.model_copy(update={"allowed_failures": 0.5})
+    summary = extract([*bad.items(), *clips], Colours(), tmp_path / "store", section)
+    assert (summary["videos"], summary["failed"]) == (9, len(bad))
+    store = FeatureStore.open(tmp_path / "store")
+    assert set(store.failures) == set(bad)
+    assert "name too long" in store.failures["long"]
+    assert {failure["id"]: failure["path"] for failure in store.index["failures"]} == {
+        video_id: str(Path(path)) for video_id, path in bad.items()}
+    assert store.verify() == []
+
+
+@pytest.mark.parametrize("video_id", ["", "a\0", "caf\udce9"])
+def test_an_id_that_no_shard_can_keep_is_refused(tmp_path: Path, clips: list[tuple[str, Path]], video_id: str) -> None:
+    with pytest.raises(SpectrumError, match="that is no id"):
+        extract([*clips, (video_id, clips[0][1])], Colours(), tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_two_ids_may_name_one_file_but_one_id_not_two(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    path = clips[0][1]
+    assert extract([("a", path), ("../x", path)], Colours(), tmp_path / "store")["videos"] == 2
+    store = FeatureStore.open(tmp_path / "store")
+    assert np.array_equal(store["a"], store["../x"])
+    assert sorted(entry.name for entry in tmp_path.iterdir() if entry.is_dir()) == ["store"]
+    with pytest.raises(SpectrumError, match="'a' is asked for twice"):
+        extract([("a", path), ("a", clips[1][1])], Colours(), tmp_path / "store")
+
+
+class Cut(Colours):
+    """Of v1 it can decode 70 %, of v2 30 %."""
+
+    def read(self, decoder: Decoder, path: Path) -> Reading:
+        return Reading(self._cut(super().read(decoder, path), {"v1": 0.7, "v2": 0.3}.get(path.stem, 1.0)))
+
+    def _cut(self, reading: Reading, share: float) -> Generator[Item, None, Outcome]:
+        yield from reading
+        return share, "cut off" if share < 1 else ""
+
+
+def test_what_is_decoded_in_part_is_kept_and_listed_or_failed(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    section = SECTION.model_copy(update={"allowed_failures": 0.3})
+    summary = extract(clips, Cut(), tmp_path, section)
+    assert (summary["videos"], summary["partial"], summary["failed"]) == (8, 1, 1)
+    index = json.loads((tmp_path / "store.json").read_text())
+    assert index["partial"] == [{"id": "v1", "share": 0.7}]
+    assert index["failures"][0]["reason"] == ("only 30% of it could be decoded (cut off), less than "
+                                              "extraction.least_share=0.5")
+    strict = section.model_copy(update={"least_share": 0.8})
+    assert (extract(clips, Cut(), tmp_path, strict)["failed"], len(FeatureStore.open(tmp_path))) == (2, 7)
+    extract(clips, Cut(), tmp_path / "fresh", strict)
+    fresh = content(tmp_path / "fresh")
+    assert {name: (tmp_path / name).read_bytes() for name in fresh} == fresh
+
+
+def test_one_writer_a_store(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    store = tmp_path / "store"
+    extract(clips, Colours(), store)
+    script = ("import sys, time\nfrom pathlib import Path\nfrom pipeline.store.folder import only_writer\n"
+              "with only_writer(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)\n")
+    holder = subprocess.Popen([sys.executable, "-c", script, store], stdout=subprocess.PIPE,
+                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(SpectrumError, match=r"store: another process is writing this store \(it holds .*store\.lock"):
+        extract(clips, Colours(), store)
+    assert FeatureStore.open(store).verify() == []      # readers go on
+    extract(clips, Colours(), tmp_path / "other")       # so do writers of other stores
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    assert extract(clips, Colours(), store)["reused"] == 9
+
+
+def test_what_waits_for_the_encoder_is_bounded(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    class Large(Colours):
+        waiting = most = 0
+
+        def prepare(self, item: np.ndarray) -> np.ndarray:
+            Large.waiting += 1
+            Large.most = max(Large.most, Large.waiting)
+            return np.full((12, 9_000), item.mean(), np.float32)        # 432 kB
+
+        def begin(self, batch: np.ndarray) -> Begun:
+            Large.waiting -= len(batch)
+            time.sleep(0.05)
+            return at_once(batch.mean(2))
+
+    extract(clips, Large(), tmp_path, SECTION.model_copy(update={"memory": 1}))
+    assert Large.most <= 2 + SECTION.decoders + 2 * Large.batch      # in the buffer, in the threads, in batches
+
+
+def test_an_error_of_the_encoder_reaches_the_caller(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    class Wrong(Colours):
+        def prepare(self, item: np.ndarray) -> np.ndarray:
+            raise ZeroDivisionError("in a reader's thread")
+
+    with pytest.raises(ZeroDivisionError, match="in a reader's thread"):
+        extract(clips, Wrong(), tmp_path)
+    assert not (tmp_path / "store.json").exists()
+
+
+def test_the_bar_tells_videos_frames_and_failures(tmp_path: Path, clips: list[tuple[str, Path]],
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    extract([*clips, ("gone", tmp_path / "gone.mp4")], Colours(), tmp_path / "store",
+            SECTION.model_copy(update={"allowed_failures": 0.2}))
+    told = capsys.readouterr().err
+    assert re.search(r"extract colours: 10/10 videos, [\d.]+ videos/s, [\d.]+ frames/s, 0 s left, 1 failed", told)
+
+
+def test_real_clips_end_to_end(tmp_path: Path, real_data: Path) -> None:
+    videos = [(path.name, path) for folder in ("clips", "odd") for path in (real_data / folder).iterdir()
+              if path.suffix != ".json"]
+    summary = extract(videos, Colours(8), tmp_path, SECTION.model_copy(update={"allowed_failures": 0.2}))
+    assert summary["videos"] + summary["failed"] == len(videos) == 24
+    assert summary["failed"] <= 4
+    assert FeatureStore.open(tmp_path).verify() == []
+    assert sha256(tmp_path / "store.json")

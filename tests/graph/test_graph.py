@@ -1,0 +1,267 @@
+"""The graph itself: real DVC runs of a tiny sample world in a copy of the project."""
+
+import json
+import math
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from media_factory import clip
+from project import ROOT
+
+from pipeline import params
+from pipeline.datasets.manifest import Manifest
+from pipeline.store import FeatureStore
+
+pytestmark = [pytest.mark.graph, pytest.mark.timeout(600)]
+
+TINY = """
+sample: {train: 24, validation: 6, test: 8}
+encoder: {epochs: 2, batch: 12}
+extraction: {shards: 4, decoders: 2}
+retrieval: {stored: 10, used: 5}
+captioner: {width: 32, heads: 2, feedforward: 64, embedded_attributes: 5, word_count: 1}
+training: {epochs: 2, videos: 8}
+decoding: {beam: 2}
+"""
+STAGES = {"prepare", "encoder", "extract@appearance", "extract@audio", "extract@motion", "index", "retrieve", "emotion",
+          "train@captioner", "train@baseline", "evaluate", "report"}
+
+
+def run(project: Path, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    """A command in the copy, as a user types it; the environment's `python` and `dvc` come first.
+
+    The code that runs is the installed one, by a safe path: DVC watches the copy's, coverage the original.
+    """
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                                "COLUMNS": "200", "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+    ended = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode == 0) == ok, f"{command}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+    return ended
+
+
+def ran(ended: subprocess.CompletedProcess[str]) -> set[str]:
+    """The stages that `dvc repro` ran."""
+    return {line.split("'")[1] for line in ended.stdout.splitlines() if line.startswith("Running stage '")}
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the project whose graph was run once on a tiny world."""
+    copy = copy_of_the_project(tmp_path_factory.mktemp("graph") / "project")
+    (copy / "tiny.yaml").write_text(TINY)
+    params.apply(copy / "tiny.yaml", [], copy / "params.yaml")
+    run(copy, "git", "add", ".")
+    run(copy, "git", "-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "--quiet", "--message", "a copy")
+    first = run(copy, "dvc", "repro")
+    assert ran(first) == STAGES
+    yield copy
+
+
+def copy_of_the_project(copy: Path) -> Path:
+    """What the graph needs of the project, in a repository of its own."""
+    copy.mkdir()
+    for name in ("pipeline", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+    run(copy, "git", "init", "--quiet")
+    run(copy, "dvc", "init", "--quiet")
+    run(copy, "dvc", "config", "core.analytics", "false")
+    return copy
+
+
+def test_a_second_run_does_nothing(project: Path) -> None:
+    again = run(project, "dvc", "repro")
+    assert ran(again) == set()
+    assert "up to date" in again.stdout
+
+
+def test_metrics_are_what_others_rely_on(project: Path) -> None:
+    metrics = json.loads((project / "reports/sample/metrics.json").read_text())
+    captions = {"Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr"}
+    emotions = {"acc_sw", "acc_c", "bfs", "cfs", "balanced_accuracy"}
+    lines = metrics["reference_lines"]
+    assert set(lines) == {"constant_word", "nearest_caption", "human"}
+    for block in (metrics, metrics["baseline"], *lines.values()):
+        assert set(block["coco"]) == set(block["evc"]) == captions
+        assert set(block["emotion"]) == emotions
+    assert set(metrics["retrieval"]) == {"r1", "r5", "r10", "median_rank"}
+    assert metrics["videos"] == 8
+    assert set(metrics["protocols"]) == {"coco", "evc", "emotion"}
+    assert metrics["untrained"] is False
+    numbers = [value for block in (metrics, *lines.values()) for part in ("coco", "evc", "emotion")
+               for value in block[part].values()]
+    assert all(isinstance(value, float) and math.isfinite(value) for value in numbers)
+    assert lines["human"]["coco"]["CIDEr"] > 0.1
+
+
+def test_predictions_cover_the_test_split(project: Path) -> None:
+    rows = [json.loads(line) for line in (project / "reports/sample/predictions.jsonl").read_text().splitlines()]
+    manifest = Manifest.load(project / "data/sample")
+    assert [row["video_id"] for row in rows] == manifest.ids("test")
+    for row in rows:
+        assert set(row) == {"video_id", "caption", "score", "beams", "emotions", "attributes", "candidates"}
+        assert row["beams"][0]["caption"] == row["caption"]
+        assert len(row["candidates"]) == 5
+        assert [p["probability"] for p in row["emotions"]] == \
+            sorted((p["probability"] for p in row["emotions"]), reverse=True)
+
+
+def test_no_training_video_has_its_own_sentence_among_its_candidates(project: Path) -> None:
+    from pipeline.retrieval.index import Candidates, model_id, open_index, sentence_key
+
+    store = FeatureStore.open(project / "features/sample/sample-clip")
+    captions = open_index(project / "indexes/sample/sample-clip", model_id(store.recipe))
+    candidates = Candidates.read(project / "indexes/sample/candidates.h5")
+    manifest = Manifest.load(project / "data/sample")
+    for video, rows in zip(candidates.ids, candidates.rows, strict=True):
+        found = {sentence_key(captions.texts[row]) for row in rows}
+        assert len(found) == len(rows)
+        if manifest.split_of[video] == "train":
+            assert not found & {sentence_key(text) for text in manifest.captions_of[video]}
+
+
+def test_the_stores_are_whole(project: Path) -> None:
+    for store in ("sample-clip", "logmel"):
+        told = run(project, sys.executable, "-m", "pipeline.store", "verify", f"features/sample/{store}")
+        assert told.returncode == 0
+        assert len(FeatureStore.open(project / "features/sample" / store)) == 38
+
+
+def test_the_page_shows_every_test_video(project: Path) -> None:
+    class Text(HTMLParser):
+        text = ""
+
+        def handle_data(self, data: str) -> None:
+            self.text += data
+
+    page = Text()
+    page.feed((project / "reports/sample/index.html").read_text())
+    for line in (project / "reports/sample/predictions.jsonl").read_text().splitlines():
+        assert json.loads(line)["video_id"] in page.text
+
+
+def test_deleting_the_indexes_rebuilds_only_what_hangs_on_them(project: Path) -> None:
+    before = (project / "indexes/sample/candidates.h5").read_bytes()
+    shutil.rmtree(project / "indexes")
+    again = run(project, "dvc", "repro")
+    fetched = {line.split("'")[1] for line in again.stdout.splitlines() if "is cached - skipping run" in line}
+    assert fetched | ran(again) == {"index", "retrieve"}    # the same bytes come out, so nothing behind them is stale
+    assert (project / "indexes/sample/candidates.h5").read_bytes() == before
+    # and without DVC's cache, by the stages themselves
+    shutil.rmtree(project / "indexes")
+    run(project, sys.executable, "-m", "stages.index")
+    run(project, sys.executable, "-m", "stages.retrieve")
+    assert ran(run(project, "dvc", "repro")) == set()
+
+
+def test_an_override_of_one_stage_runs_it_alone(project: Path) -> None:
+    before = (project / "indexes/sample/candidates.h5").read_bytes()
+    told = run(project, sys.executable, "-m", "stages.emotion", "emotion.clip=0")
+    assert '"lexicon"' in told.stdout and '"clip"' not in told.stdout
+    assert (project / "indexes/sample/candidates.h5").read_bytes() == before
+    # the captioner was trained on the other emotions: mixing is refused in a sentence
+    refused = run(project, sys.executable, "-m", "stages.evaluate", ok=False)
+    assert refused.stderr.strip().count("\n") == 0 and "was trained on emotion of recipe" in refused.stderr
+    run(project, sys.executable, "-m", "stages.emotion")
+    run(project, sys.executable, "-m", "stages.evaluate")
+
+
+def test_own_clips_are_captioned_with_and_without_sound(project: Path, tmp_path: Path) -> None:
+    loud, silent = tmp_path / "a b'c.mp4", tmp_path / "-silent.mp4"
+    clip(loud, 10, sound=440.0)
+    clip(silent, 10)
+    told = run(project, sys.executable, "-m", "stages.caption", "--json", "--", str(loud), str(silent))
+    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [row["video_id"] for row in rows] == [str(loud), str(silent)]
+    assert all(row["caption"] and len(row["candidates"]) == 5 for row in rows)
+
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    told = run(project, sys.executable, "-m", "stages.caption", str(broken), str(loud), ok=False)
+    assert told.returncode == 1 and "broken.mp4" in told.stderr
+    assert "candidates" in told.stdout.splitlines()[-1]
+
+
+def test_a_clip_of_the_data_set_gets_the_caption_that_the_graph_gave_it(project: Path) -> None:
+    row = json.loads((project / "reports/sample/predictions.jsonl").read_text().splitlines()[0])
+    path = f"data/sample/clips/{row['video_id']}.mp4"
+    own = json.loads(run(project, sys.executable, "-m", "stages.caption", "--json", path).stdout)
+    assert own["caption"] == row["caption"]
+    assert [c["text"] for c in own["candidates"]] == [c["text"] for c in row["candidates"]]
+
+
+def test_your_own_folder_by_overrides_alone(project: Path, tmp_path: Path) -> None:
+    """Eight clips, one of them broken, one without captions, one silent; then back to the sample."""
+    before = {path: path.read_bytes() for path in (project / "reports/sample").glob("*.json*")}
+    rows = ["video,caption,split"]
+    for number, split in enumerate(["train"] * 4 + ["validation"] * 2 + ["test"] * 2):
+        clip(tmp_path / f"my clip {number}.mp4", 10, first=number, sound=None if number == 1 else 440.0)
+        rows += [f"my clip {number},a {word} picture of number {number},{split}" for word in ("happy", "sad")]
+    (tmp_path / "my clip 0.mp4").write_bytes(b"broken")
+    clip(tmp_path / "uncaptioned.mkv", 10)
+    (tmp_path / "captions.csv").write_text("\n".join(rows))
+    overrides = [f"dataset={tmp_path.name}", "data.kind=folder", f"data.videos={tmp_path}",
+                 f"data.captions={tmp_path}/captions.csv", f"data.corpus={tmp_path}/captions.csv",
+                 "encoders.appearance.name=own", "encoders.appearance.weights=random", "retrieval.stored=4",
+                 "retrieval.used=2"]
+    settings = [part for override in overrides for part in ("-S", override)]
+    stopped = run(project, "dvc", "exp", "run", *settings, ok=False)
+    assert "my clip 0" in stopped.stderr and "allowed_failures" in stopped.stderr
+    run(project, "dvc", "exp", "run", *settings, "-S", "extraction.allowed_failures=0.2")
+
+    metrics = json.loads((project / f"reports/{tmp_path.name}/metrics.json").read_text())
+    assert (metrics["videos"], metrics["untrained"]) == (2, True)
+    captioned = (project / f"reports/{tmp_path.name}/predictions.jsonl").read_text()
+    assert [json.loads(line)["video_id"] for line in captioned.splitlines()] == \
+        ["my clip 6", "my clip 7", "uncaptioned"]
+    trained = json.loads((project / f"reports/{tmp_path.name}/stages/train-captioner.json").read_text())
+    assert trained["left_out"] == {"without_frames": 1, "without_sound": 1, "without_motion": 0}
+    assert "untrained weights" in (project / f"reports/{tmp_path.name}/index.html").read_text()
+
+    # `exp run` takes the other data set's outs out of the workspace; they come back from DVC's cache. Only the
+    # stores, which persist, are made again, to the same bytes, so that nothing behind them runs but the report,
+    # which tells their seconds.
+    run(project, "git", "checkout", "params.yaml")
+    assert ran(run(project, "dvc", "repro")) <= {"extract@appearance", "extract@audio", "extract@motion", "report"}
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def in_process(project: Path, monkeypatch: pytest.MonkeyPatch, module: str, *arguments: str) -> int:
+    """The exit status of `python -m module …` in the copy, run by this process, which has torch already."""
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    monkeypatch.delitem(sys.modules, module, raising=False)     # runpy warns of one that was imported
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize("stage", ["prepare", "encoder", "extract", "index", "retrieve", "emotion", "train", "evaluate",
+                                   "report", "caption", "ablate"])
+def test_every_stage_teaches(project: Path, stage: str, monkeypatch: pytest.MonkeyPatch,
+                             capsys: pytest.CaptureFixture[str]) -> None:
+    assert in_process(project, monkeypatch, f"stages.{stage}", "--help") == 0
+    assert f"python -m stages.{stage}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("command", "status", "said"), [
+    (["stages.train", "captioner.widht=1"], 1, "captioner.widht: no such parameter"),
+    (["stages.train", "--only", "teacher"], 2, "none of captioner, baseline"),
+    (["stages.index", "dataset=none"], 1, "no such file"),
+    (["stages.encoder", "encoders.appearance.model=ViT-B-16", "encoders.appearance.weights=openai"], 1, "ViT-B-16"),
+    (["stages.caption"], 2, "Missing argument"),
+    (["pipeline.params", "none.yaml"], 1, "no such file"),
+])
+def test_stages_fail_in_a_sentence(project: Path, command: list[str], status: int, said: str,
+                                   monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert in_process(project, monkeypatch, *command) == status
+    told = capsys.readouterr().err
+    assert said in told and "Traceback" not in told

@@ -1,0 +1,111 @@
+"""Parameters: overrides, and every way in which a file can be wrong."""
+
+from pathlib import Path
+
+import pytest
+from project import ROOT
+from ruamel.yaml import YAML
+
+from pipeline import params
+from pipeline.common.errors import SpectrumError
+
+
+def test_the_projects_own_file_is_valid_and_names_every_section() -> None:
+    loaded = params.load(path=ROOT / "params.yaml")
+    assert loaded.dataset == "sample"
+    assert set(params.read(ROOT / "params.yaml")) == set(params.Params.model_fields)
+
+
+def test_overrides_reach_nested_keys_and_read_yaml_values() -> None:
+    loaded = params.load(["seed=7", "captioner.modalities=[appearance, text]", "data.validation=0.25"],
+                         ROOT / "params.yaml")
+    assert (loaded.seed, loaded.captioner.modalities, loaded.data.validation) == (7, ("appearance", "text"), 0.25)
+
+
+def test_the_decoder_remembers_modalities_that_there_are() -> None:
+    def memory(*overrides: str) -> tuple[str, ...]:
+        return params.load(overrides, ROOT / "params.yaml").captioner.memory
+
+    some = "captioner.memory=[appearance, text]"
+    assert memory(some) == ("appearance", "text")
+    assert memory(some, "captioner.modalities=[appearance, audio]") == ("appearance",)
+    assert memory(some, "captioner.modalities=[text, appearance]") == ()      # all there are
+    assert memory("captioner.memory=[]") == ()
+
+
+@pytest.mark.parametrize(("override", "said"), [
+    ("capshioner.width=3", "capshioner: no such parameter"),
+    ("captioner.widht=3", "captioner.widht: no such parameter"),
+    ("seed=many", "seed: input should be a valid integer"),
+    ("seed", "expected key=value"),
+    ("seed.deeper=1", "seed is a value"),
+    ("seed=[", "not readable as a YAML value"),
+    ("dataset=../escape", "dataset:"),
+    ("captioner.width=250", "not a multiple of heads"),
+    ("captioner.vtai=false", "need vtai=true"),
+    ("captioner.modalities=[audio]", "must hold appearance"),
+    ("captioner.memory=[audio]", "must hold appearance"),
+    ("captioner.memory=5", "captioner.memory: input should be a valid tuple"),
+    ("captioner.modalities=5", "captioner.modalities: input should be a valid tuple"),
+    ("captioner={modalities: [appearance], memory: [text]}", "must hold appearance"),
+    ("retrieval.used=500", "more than stored"),
+    ("encoders.audio.name=sample-clip", "name one folder"),
+    ("emotion={lexicon: 0, clip: 0}", "at least one back end"),
+])
+def test_a_wrong_override_is_named(override: str, said: str) -> None:
+    with pytest.raises(SpectrumError, match=said.replace("[", r"\[")):
+        params.load([override], ROOT / "params.yaml")
+
+
+def test_overriding_leaves_the_tree_it_was_given_alone() -> None:
+    tree = {"a": {"b": 1}}
+    assert params.override(tree, ["a.b=2"]) == {"a": {"b": 2}}
+    assert tree == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize(("text", "said"), [("- 1\n", "expected a mapping"), ("a: [", "not readable as YAML")])
+def test_a_broken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(text)
+    with pytest.raises(SpectrumError, match=f"p.yaml: {said}"):
+        params.load(path=file)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(SpectrumError, match="run from the project's root"):
+        params.load(path=tmp_path / "none.yaml")
+
+
+def test_a_missing_section_is_named(tmp_path: Path) -> None:
+    tree = params.read(ROOT / "params.yaml")
+    del tree["data"]
+    YAML().dump(tree, tmp_path / "p.yaml")
+    with pytest.raises(SpectrumError, match="data: field required"):
+        params.load(path=tmp_path / "p.yaml")
+
+
+def test_a_preset_is_laid_over_the_file_and_comments_stay(tmp_path: Path) -> None:
+    file, preset = tmp_path / "params.yaml", tmp_path / "preset.yaml"
+    file.write_text((ROOT / "params.yaml").read_text())
+    preset.write_text("dataset: mine\nencoders: {audio: {kind: none}}\n")
+    made = params.apply(preset, ["seed=3"], file)
+    assert made == params.load(path=file)
+    assert (made.dataset, made.seed, made.encoders.audio.kind) == ("mine", 3, "none")
+    assert made.encoders.audio.windows == params.load(path=ROOT / "params.yaml").encoders.audio.windows
+    assert "# Every setting of the graph." in file.read_text()
+
+
+def test_a_preset_that_is_not_valid_changes_nothing(tmp_path: Path) -> None:
+    file, preset = tmp_path / "params.yaml", tmp_path / "preset.yaml"
+    file.write_text((ROOT / "params.yaml").read_text())
+    preset.write_text("dataste: mine\n")
+    with pytest.raises(SpectrumError, match="preset.yaml: dataste: no such parameter"):
+        params.apply(preset, [], file)
+    assert file.read_text() == (ROOT / "params.yaml").read_text()
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_of_the_project_is_valid(preset: Path, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text((ROOT / "params.yaml").read_text())
+    params.apply(preset, [], file)
