@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from pipeline.media.decoder import Decoder, MediaError
+from pipeline.media.decoder import MediaError, VideoDecoder
 
 
 def evenly(folder: Path, count: int) -> list[Path]:
@@ -13,7 +13,7 @@ def evenly(folder: Path, count: int) -> list[Path]:
     files = sorted(path.resolve() for path in folder.iterdir() if path.is_file())
     some = min(count, len(files))
     found = []
-    with Decoder(30) as decoder:
+    with VideoDecoder(30) as decoder:
         for number in range(some):
             path = files[number * len(files) // some]
             with suppress(MediaError):

@@ -45,7 +45,7 @@ from pipeline.encoders import appearance
 from pipeline.encoders.torchvision_compat import install
 from pipeline.extraction.batching import Batches
 from pipeline.extraction.reading import End, Job, Readers
-from pipeline.media.decoder import Decoder, Item, Outcome, Reading
+from pipeline.media.decoder import DecodeStream, Item, Outcome, VideoDecoder
 from pipeline.params import AppearanceEncoder, Cluster, Extraction, cores
 from pipeline.store import FeatureStore
 
@@ -95,7 +95,7 @@ class Halves:
 
     def look(self) -> None:
         """Notes which frames there are, and warms up."""
-        with Decoder(self.section.timeout, self.section.backend) as decoder:
+        with VideoDecoder(self.section.timeout, self.section.backend) as decoder:
             for path, shapes in self.shapes.items():
                 shapes += [frame.shape for _, frame in self.encoder.read(decoder, path)]
         self.frames = sum(len(self.shapes[path]) for _, path in self.videos)
@@ -146,8 +146,8 @@ class _FromMemory:
             {shape for of_file in shapes.values() for shape in of_file})}
         self._shapes = shapes
 
-    def read(self, decoder: Decoder, path: Path) -> Reading:  # noqa: ARG002  (as an encoder's)
-        return Reading(self._items(path))
+    def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:  # noqa: ARG002  (as an encoder's)
+        return DecodeStream(self._items(path))
 
     def _items(self, path: Path) -> Generator[Item, None, Outcome]:
         for shape in self._shapes[path]:
@@ -183,7 +183,7 @@ def fidelity(videos: list[tuple[str, Path]], encoder: appearance.Appearance, sto
     size = open_clip.get_model_preprocess_cfg(encoder.model)
     transform = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**size), is_train=False)
     least = 1.0
-    with Decoder(section.timeout, section.backend) as decoder, torch.inference_mode():
+    with VideoDecoder(section.timeout, section.backend) as decoder, torch.inference_mode():
         for video_id, path in videos:
             frames = [transform(Image.fromarray(frame)) for _, frame in encoder.read(decoder, path)]
             wanted = encoder.model.encode_image(torch.stack(frames).to(encoder.device)).cpu()

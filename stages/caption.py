@@ -18,11 +18,11 @@ import typer
 from pipeline.captioner import checkpoint
 from pipeline.captioner.clips import OwnClips
 from pipeline.common.device import device
-from pipeline.common.errors import SpectrumError, readable_errors, tell
+from pipeline.common.errors import SpectrumError, print_error, readable_errors
 from pipeline.emotion.backends import Backends
 from pipeline.emotion.prior import Emotions
 from pipeline.encoders import appearance, audio, motion
-from pipeline.encoders.base import no_model
+from pipeline.encoders.base import imported_encoder_error
 from pipeline.params import DEFAULT, load
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
@@ -47,7 +47,7 @@ def main(
             try:
                 caption, candidates = clips.caption(path)
             except SpectrumError as error:
-                tell(error)
+                print_error(error)
                 failed += 1
                 continue
             found = caption.as_json(candidates)
@@ -60,7 +60,7 @@ def _open(overrides: list[str], params_file: Path, folder: Path | None) -> OwnCl
     paths = Paths.of(params)
     where = device(params.device)
     if params.encoders.appearance.features:
-        raise no_model("appearance")
+        raise imported_encoder_error("appearance")
     trained = checkpoint.load(folder or paths.captioner, where)
     pictures = appearance.load(params.encoders.appearance, paths.encoder, str(where))
     if pictures.recipe["untrained"]:

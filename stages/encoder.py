@@ -22,7 +22,7 @@ from pipeline.common.progress import Bar
 from pipeline.datasets.manifest import Manifest
 from pipeline.encoders import imported
 from pipeline.encoders import pretrained_tags as tags
-from pipeline.media.decoder import Decoder
+from pipeline.media.decoder import VideoDecoder
 from pipeline.media.sampling import Uniform
 from pipeline.params import Params
 from pipeline.params.paths import Paths
@@ -66,7 +66,7 @@ def pictures(videos: Sequence[Path], frames: int, size: int,
     A video that fails, or of which less than extraction.least_share decodes, ends the training.
     """
     found, partial = np.empty((len(videos), frames, size, size, 3), np.uint8), 0
-    with Decoder(section.timeout, section.backend) as decoder, Bar("decode", len(videos), "videos") as bar:
+    with VideoDecoder(section.timeout, section.backend) as decoder, Bar("decode", len(videos), "videos") as bar:
         for row, video in zip(found, videos, strict=True):
             reading = decoder.frames(video, Uniform(frames))
             for place, (_, frame) in zip(row, reading, strict=True):

@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.common.files import read_json, read_jsonl, write_text
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.media.decoder import Decoder, MediaError
+from pipeline.media.decoder import MediaError, VideoDecoder
 from pipeline.media.sampling import Uniform
 from pipeline.params import Params
 from pipeline.params.paths import Paths
@@ -35,7 +35,7 @@ def run(params: Params, paths: Paths) -> Summary:
     path_of = {video.id: Path(video.path) for video in manifest.videos}
     with (paths.captioner / "curves.csv").open(newline="") as file:
         history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    with Decoder(params.extraction.timeout, params.extraction.backend) as decoder:
+    with VideoDecoder(params.extraction.timeout, params.extraction.backend) as decoder:
         page = render(ReportData(
             dataset=params.dataset,
             metrics=read_json(paths.reports / "metrics.json"),
@@ -54,7 +54,7 @@ def run(params: Params, paths: Paths) -> Summary:
     return {"bytes": len(page.encode())}
 
 
-def strip(decoder: Decoder, path: Path) -> list[bytes]:
+def strip(decoder: VideoDecoder, path: Path) -> list[bytes]:
     """A few frames as JPEG; none where the file cannot be read any more: the page shows its caption all the same."""
     pictures = []
     try:

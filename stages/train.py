@@ -21,7 +21,7 @@ from pipeline.captioner.training import seeds
 from pipeline.captioner.training import trainer as training
 from pipeline.captioner.training.attribute_matching import matching
 from pipeline.common.device import device
-from pipeline.common.files import published
+from pipeline.common.files import atomic_write
 from pipeline.common.progress import Bar
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
@@ -80,7 +80,7 @@ def _write_curves(folder: Path, kept: training.Trained, runs: Sequence[training.
     if len(runs) > 1:
         of |= {f"curves-seed-{one.seed}.csv": one for one in runs}
     for name, trained in of.items():
-        with published(folder / name) as temporary, temporary.open("w", newline="") as file:
+        with atomic_write(folder / name) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(trained.history[0]))
             writer.writeheader()
             writer.writerows(trained.history)

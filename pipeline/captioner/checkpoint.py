@@ -20,7 +20,7 @@ from pipeline.captioner.model.captioner import Captioner, Shape
 from pipeline.captioner.training.trainer import Epoch, Trained
 from pipeline.captioner.vocabulary import Vocabulary
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import published, read_json, sha256, write_json
+from pipeline.common.files import atomic_write, read_json, sha256, write_json
 from pipeline.emotion.taxonomy import Taxonomy
 
 SCHEMA = 2
@@ -46,7 +46,7 @@ def save(folder: Path, trained: Trained, *, training: params.Training, dataset: 
     """Publish both files; `recipes` gives the recipe id of every store, by the name of its source."""
     state = trained.model.state_dict()
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    with published(folder / WEIGHTS) as temporary:
+    with atomic_write(folder / WEIGHTS) as temporary:
         save_file(weights, temporary)
     attributes = trained.attributes
     write_json(folder / DESCRIPTION, {

@@ -18,9 +18,9 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except SpectrumError as error:
-        tell(error)
+        print_error(error)
         sys.exit(1)
 
 
-def tell(error: SpectrumError) -> None:
+def print_error(error: SpectrumError) -> None:
     Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False, style="red")

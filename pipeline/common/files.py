@@ -13,7 +13,7 @@ from pipeline.common.errors import SpectrumError
 
 
 @contextmanager
-def published(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary name to write to; on success its bytes are synced and take the place of `path` at once.
 
     A kill at any moment leaves the old file or the new one. The rename also gives a fresh inode, so a
@@ -40,7 +40,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    with published(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

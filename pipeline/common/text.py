@@ -17,7 +17,7 @@ def clean(text: str) -> str:
     return _SPACES.sub(" ", _BREAKS.sub(" ", text)).strip()
 
 
-def halved(text: str) -> bool:
+def has_lone_surrogates(text: str) -> bool:
     """Whether it holds halves of characters (lone surrogates), as a file name does that is not UTF-8."""
     return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 

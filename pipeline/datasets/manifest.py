@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_jsonl, write_jsonl
-from pipeline.common.text import clean, halved
+from pipeline.common.text import clean, has_lone_surrogates
 
 # A video of `predict` has no captions: it is captioned and shown, never trained on or scored.
 Split = Literal["train", "validation", "test", "predict"]
@@ -102,7 +102,7 @@ def check(
     for place, video in videos:
         if video.split not in SPLITS:
             raise SpectrumError(f"{place}: video {video.id!r} has split {video.split!r}; expected one of {SPLITS}")
-        if video.id != clean(video.id) or not video.id or halved(video.id):
+        if video.id != clean(video.id) or not video.id or has_lone_surrogates(video.id):
             raise SpectrumError(f"{place}: {video.id!r} is no id: ids are one line of Unicode without outer spaces")
         if video.id in seen:
             first, other = seen[video.id]
@@ -134,7 +134,7 @@ def _cleaned(place: str, caption: Caption) -> Caption:
     text = clean(caption.text)
     if not text:
         raise SpectrumError(f"{place}: empty caption of video {caption.video_id!r}")
-    if halved(text):
+    if has_lone_surrogates(text):
         raise SpectrumError(f"{place}: caption of video {caption.video_id!r} has half a character (a lone surrogate)")
     return Caption(caption.video_id, text)
 
@@ -143,7 +143,7 @@ def _check_names(seen: Mapping[str, tuple[str, Video]]) -> None:
     owner = {video_id: video_id for video_id in seen}
     for place, video in seen.values():
         for name in video.names:
-            if name != clean(name) or not name or halved(name):
+            if name != clean(name) or not name or has_lone_surrogates(name):
                 raise SpectrumError(f"{place}: {name!r} is no name: names are one line of Unicode without outer spaces")
             if owner.setdefault(name, video.id) != video.id:
                 raise SpectrumError(f"{place}: video {video.id!r} is also called {name!r}, as is video "

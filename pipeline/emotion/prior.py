@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import published
+from pipeline.common.files import atomic_write
 from pipeline.emotion.probabilities import Floats
 from pipeline.metrics.average_precision import mean_average_precision
 
@@ -46,7 +46,7 @@ class Emotions:
     categories: Floats
 
     def write(self, path: Path) -> None:
-        with published(path) as temporary, h5py.File(temporary, "w") as file:
+        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
             file.attrs["taxonomy"] = self.taxonomy
             file.attrs["recipe_id"] = self.recipe_id
             file.attrs["temperatures"] = json.dumps(dict(self.temperatures), sort_keys=True)

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import published, read_json, write_json
+from pipeline.common.files import atomic_write, read_json, write_json
 from pipeline.encoders import pretrained_tags as tags
 from pipeline.encoders import torchvision_compat as compat
-from pipeline.encoders.base import Begun, Recipe, no_model
+from pipeline.encoders.base import Future, Recipe, imported_encoder_error
 from pipeline.encoders.image_transform import Pictures
 from pipeline.encoders.weights import one_line, tensors_sha256
-from pipeline.media.decoder import Decoder, Reading, backend
+from pipeline.media.decoder import DecodeStream, VideoDecoder, decoder_recipe
 from pipeline.media.sampling import Rate, Sampling, Uniform
 from pipeline.params import AppearanceEncoder
 
@@ -61,11 +61,11 @@ class Appearance:
             "kind": "open_clip", "model": section.model, "weights": facts["sha256"],
             "quick_gelu": any(isinstance(part, QuickGELU) for part in model.modules()),
             "untrained": facts["untrained"], "preprocess": facts["preprocess"], "normalised": False,
-            "resized": "torchvision uint8", "sampling": self._sampling.recipe, "decoder": backend(),
+            "resized": "torchvision uint8", "sampling": self._sampling.recipe, "decoder": decoder_recipe(),
             "dtype": "float16",
         }
 
-    def read(self, decoder: Decoder, path: Path) -> Reading:
+    def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:
         return decoder.frames(path, self._sampling)
 
     def prepare(self, item: NDArray[Any]) -> NDArray[Any]:
@@ -73,8 +73,8 @@ class Appearance:
         return self._pictures.fitted(item)
 
     @torch.inference_mode()
-    def begin(self, batch: NDArray[Any]) -> Begun:
-        return self._transfers.begin(batch, self._rows)
+    def submit(self, batch: NDArray[Any]) -> Future:
+        return self._transfers.submit(batch, self._rows)
 
     def _rows(self, batch: torch.Tensor) -> torch.Tensor:
         pictures = self._pictures.normalised(batch)                                 # [B, 3, S, S]
@@ -123,7 +123,7 @@ def load(section: AppearanceEncoder, folder: Path, device: str) -> Appearance:
     Raises SpectrumError where its weights are missing, have changed, or are not those of the parameters.
     """
     if section.weights == "imported":
-        raise no_model("appearance")
+        raise imported_encoder_error("appearance")
     path = folder / "encoder.json"
     facts = read_json(path)
     if (facts["model"], facts["weights"]) != (section.model, section.weights):
@@ -168,7 +168,7 @@ def save_trained(name: str, model: torch.nn.Module, folder: Path, training: dict
     open_clip loads the file like any other: `create_model(name, pretrained="…/model.safetensors")`.
     """
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
-    with published(folder / _TRAINED_FILE) as temporary:
+    with atomic_write(folder / _TRAINED_FILE) as temporary:
         safetensors.torch.save_file(tensors, temporary)
     return _publish(name, "train", model, folder, {"training": training})
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
 from pipeline.encoders import transformers_model as transformer
-from pipeline.encoders.base import Begun, Encoder, Recipe, at_once, no_model
+from pipeline.encoders.base import Encoder, Future, Recipe, completed, imported_encoder_error
 from pipeline.encoders.null import Nothing
 from pipeline.encoders.transformers_model import Family, Loaded
-from pipeline.media.decoder import Decoder, Reading, backend
+from pipeline.media.decoder import DecodeStream, VideoDecoder, decoder_recipe
 from pipeline.params import AudioEncoder
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def load(section: AudioEncoder, device: str) -> Encoder:
     if section.kind == "none":
         return Nothing(section.name, "audio")
     if section.kind == "imported":
-        raise no_model("audio")
+        raise imported_encoder_error("audio")
     if section.kind == "logmel":
         return LogMel(section)
     return Sound(section, transformer.load(section.model, _KEY, _FAMILIES, "AutoFeatureExtractor", device))
@@ -83,10 +83,10 @@ class LogMel:
             "low": LOW, "high": HIGH, "floor": FLOOR, "pooled": "mean, std",
             "scaled": "(mean + 5) / 5, std / 2",
             "sampling": {"times": "uniform", "windows": self._windows, "window_seconds": self._seconds},
-            "decoder": backend(), "dtype": "float16",
+            "decoder": decoder_recipe(), "dtype": "float16",
         }
 
-    def read(self, decoder: Decoder, path: Path) -> Reading:
+    def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:
         return decoder.sound(path, self._windows, self._seconds, RATE)
 
     def prepare(self, item: NDArray[Any]) -> NDArray[np.float32]:
@@ -100,8 +100,8 @@ class LogMel:
         row = np.concatenate([(bands.mean(0) + 5) / 5, bands.std(0) / 2])
         return row.astype(np.float32)
 
-    def begin(self, batch: NDArray[np.float32]) -> Begun:
-        return at_once(batch.copy())
+    def submit(self, batch: NDArray[np.float32]) -> Future:
+        return completed(batch.copy())
 
 
 class Sound:
@@ -119,11 +119,11 @@ class Sound:
             raise SpectrumError(f"encoders.audio.window_seconds: {section.window_seconds:g}, but {section.model} hears "
                                 f"{heard:g} s at a time; lower it, and raise encoders.audio.windows to hear more")
         self.recipe: Recipe = {
-            **loaded.recipe, "rate": self._rate, "decoder": backend(), "dtype": "float16",
+            **loaded.recipe, "rate": self._rate, "decoder": decoder_recipe(), "dtype": "float16",
             "sampling": {"times": "uniform", "windows": self._windows, "window_seconds": self._seconds},
         }
 
-    def read(self, decoder: Decoder, path: Path) -> Reading:
+    def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:
         return decoder.sound(path, self._windows, self._seconds, self._rate)
 
     def prepare(self, item: NDArray[Any]) -> NDArray[np.float32]:
@@ -131,8 +131,8 @@ class Sound:
         prepared = self._loaded.preprocess(item, sampling_rate=self._rate, return_tensors="np")
         return np.asarray(prepared[self._loaded.preprocess.model_input_names[0]][0], np.float32)
 
-    def begin(self, batch: NDArray[np.float32]) -> Begun:
-        return self._loaded.begin(batch)
+    def submit(self, batch: NDArray[np.float32]) -> Future:
+        return self._loaded.submit(batch)
 
 
 def _heard(extractor: Any) -> float:

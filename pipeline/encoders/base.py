@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
-from pipeline.media.decoder import Decoder, Reading
+from pipeline.media.decoder import DecodeStream, VideoDecoder
 
 Recipe = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Begun:
+class Future:
     """Rows [B, dim] that are being computed: `wait()` gives them, `done()` says whether it would give them at once."""
 
-    wait: Callable[[], NDArray[np.float32]]
+    result: Callable[[], NDArray[np.float32]]
     done: Callable[[], bool]
 
 
@@ -35,7 +35,7 @@ class Encoder(Protocol):
     batch: int          # items a batch
     recipe: Recipe
 
-    def read(self, decoder: Decoder, path: Path) -> Reading:
+    def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:
         """The video's items with their times in seconds, none where it lacks the modality.
 
         Raises MediaError.
@@ -46,7 +46,7 @@ class Encoder(Protocol):
         """One item as a batch holds it, of the same shape and type for each."""
         ...
 
-    def begin(self, batch: NDArray[Any]) -> Begun:
+    def submit(self, batch: NDArray[Any]) -> Future:
         """Starts to make rows [B, dim] of prepared items [B, …], which may be overwritten once this returns.
 
         An encoder on a GPU need not be through then: it computes while the next batch is collected. A row depends on
@@ -55,17 +55,17 @@ class Encoder(Protocol):
         ...
 
 
-def at_once(rows: NDArray[np.float32]) -> Begun:
+def completed(rows: NDArray[np.float32]) -> Future:
     """Rows that are there already."""
-    return Begun(lambda: rows, lambda: True)
+    return Future(lambda: rows, lambda: True)
 
 
 def encode(encoder: Encoder, batch: NDArray[Any]) -> NDArray[np.float32]:
     """Prepared items [B, …] → rows [B, dim]."""
-    return encoder.begin(batch).wait()
+    return encoder.submit(batch).result()
 
 
-def no_model(part: str) -> SpectrumError:
+def imported_encoder_error(part: str) -> SpectrumError:
     """What to say where files are to be encoded, but the rows of `part` are imported."""
     return SpectrumError(f"encoders.{part}: its features are imported, so there is no model to encode files with; own "
                          "clips need the model that made the features")

@@ -1,9 +1,9 @@
 """Batches to a GPU and rows back, beside what it computes.
 
     transfers = Transfers("cuda")
-    begun = transfers.begin(batch, lambda pictures: model.encode_image(pictures))
+    future = transfers.submit(batch, lambda pictures: model.encode_image(pictures))
     ...                             # the GPU works; another batch may begin
-    rows = begun.wait()
+    rows = future.result()
 
 Each direction has a stream of its own and memory that is pinned, so that the copies of one batch run while another is
 computed, and the process waits for nothing but rows that it asks for. On a CPU all is done when `begin` returns.
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from pipeline.encoders.base import Begun, at_once
+from pipeline.encoders.base import Future, completed
 
 
 class Transfers:
@@ -24,10 +24,10 @@ class Transfers:
         if self._device.type == "cuda":
             self._there, self._back = (torch.cuda.Stream(self._device) for _ in range(2))  # type: ignore[no-untyped-call]
 
-    def begin(self, batch: NDArray[Any], compute: Callable[[torch.Tensor], torch.Tensor]) -> Begun:
+    def submit(self, batch: NDArray[Any], compute: Callable[[torch.Tensor], torch.Tensor]) -> Future:
         """Rows [B, dim] that `compute` makes of the batch on its device, as float32. `batch` may be overwritten."""
         if self._device.type != "cuda":
-            return at_once(compute(torch.from_numpy(batch)).float().numpy())
+            return completed(compute(torch.from_numpy(batch)).float().numpy())
         computing = torch.cuda.current_stream(self._device)
         pinned = torch.from_numpy(batch).pin_memory()
         with torch.cuda.stream(self._there):
@@ -48,4 +48,4 @@ class Transfers:
             there.synchronize()
             return found.numpy()
 
-        return Begun(wait, there.query)
+        return Future(wait, there.query)

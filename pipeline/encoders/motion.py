@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.encoders import transformers_model as transformer
-from pipeline.encoders.base import Begun, Encoder, Recipe, no_model
+from pipeline.encoders.base import Encoder, Future, Recipe, imported_encoder_error
 from pipeline.encoders.null import Nothing
 from pipeline.encoders.transformers_model import Family, Loaded
-from pipeline.media.decoder import Decoder, Item, Outcome, Reading, backend
+from pipeline.media.decoder import DecodeStream, Item, Outcome, VideoDecoder, decoder_recipe
 from pipeline.media.sampling import Windows
 from pipeline.params import MotionEncoder
 
@@ -55,7 +55,7 @@ def load(section: MotionEncoder, device: str) -> Encoder:
     if section.kind == "none":
         return Nothing(section.name, "motion")
     if section.kind == "imported":
-        raise no_model("motion")
+        raise imported_encoder_error("motion")
     return Motion(section, transformer.load(section.model, _KEY, _FAMILIES, "AutoImageProcessor", device))
 
 
@@ -70,12 +70,12 @@ class Motion:
         config = loaded.model.config
         frames = int(getattr(config, "vision_config", config).num_frames)
         self._sampling = Windows(section.windows, frames, section.window_seconds)
-        self.recipe: Recipe = {**loaded.recipe, "sampling": self._sampling.recipe, "decoder": backend(),
+        self.recipe: Recipe = {**loaded.recipe, "sampling": self._sampling.recipe, "decoder": decoder_recipe(),
                                "dtype": "float16"}
 
-    def read(self, decoder: Decoder, path: Path) -> Reading:
+    def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:
         """Windows: (time of the centre, uint8 [F, H, W, 3])."""
-        return Reading(windows(decoder.frames(path, self._sampling), self._sampling.frames))
+        return DecodeStream(windows(decoder.frames(path, self._sampling), self._sampling.frames))
 
     def prepare(self, item: NDArray[Any]) -> NDArray[np.float32]:
         """A window, RGB [F, H, W, 3] → [F, 3, S, S], by the model's own image processor."""
@@ -83,11 +83,11 @@ class Motion:
         pixels = np.asarray(prepared["pixel_values"], np.float32)
         return pixels.reshape(len(item), *pixels.shape[-3:])
 
-    def begin(self, batch: NDArray[np.float32]) -> Begun:
-        return self._loaded.begin(batch)                                      # [B, F, 3, S, S] → [B, D]
+    def submit(self, batch: NDArray[np.float32]) -> Future:
+        return self._loaded.submit(batch)                                      # [B, F, 3, S, S] → [B, D]
 
 
-def windows(frames: Reading, count: int) -> Generator[Item, None, Outcome]:
+def windows(frames: DecodeStream, count: int) -> Generator[Item, None, Outcome]:
     """`count` frames after another as one item at the middle of their times.
 
     Where a damaged file ends within a window, its last frame fills it, as the last frame of a short clip does.

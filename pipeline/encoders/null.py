@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encoders.base import Begun, Recipe, at_once
-from pipeline.media.decoder import Decoder, Reading
+from pipeline.encoders.base import Future, Recipe, completed
+from pipeline.media.decoder import DecodeStream, VideoDecoder
 
 
 class Nothing:
@@ -20,11 +20,11 @@ class Nothing:
         self.name, self.modality = name, modality
         self.recipe: Recipe = {"kind": "none"}
 
-    def read(self, decoder: Decoder, path: Path) -> Reading:  # noqa: ARG002
-        return Reading.nothing()
+    def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:  # noqa: ARG002
+        return DecodeStream.empty()
 
     def prepare(self, item: NDArray[Any]) -> NDArray[np.float32]:
         return item.astype(np.float32)
 
-    def begin(self, batch: NDArray[np.float32]) -> Begun:
-        return at_once(batch.copy())
+    def submit(self, batch: NDArray[np.float32]) -> Future:
+        return completed(batch.copy())

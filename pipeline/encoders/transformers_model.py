@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
 from pipeline.encoders import torchvision_compat as compat
-from pipeline.encoders.base import Begun
+from pipeline.encoders.base import Future
 from pipeline.encoders.weights import CONFIG, PREPROCESSING, WEIGHTS, folder_of, one_line, tensors_sha256
 
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ class Loaded:
     def dim(self) -> int:
         return self.family.dim(self.model.config)
 
-    def begin(self, batch: NDArray[np.float32]) -> Begun:
+    def submit(self, batch: NDArray[np.float32]) -> Future:
         """Prepared items [B, …] → rows [B, dim]; bfloat16 on a GPU, float32 on a CPU."""
         import torch
 
         with torch.inference_mode(), precision(self.device):
-            return self._transfers.begin(batch, partial(self.family.rows, self.model))
+            return self._transfers.submit(batch, partial(self.family.rows, self.model))
 
     @cached_property
     def _transfers(self) -> "Transfers":

@@ -28,7 +28,7 @@ from pipeline.encoders.base import Encoder, Recipe
 from pipeline.extraction.batching import Batches, encode_all, no_rows
 from pipeline.extraction.reading import End, Item, Job, Readers, Video, read_one
 from pipeline.extraction.shards import Shards
-from pipeline.media.decoder import backend
+from pipeline.media.decoder import decoder_recipe
 from pipeline.store import INDEX, Rows, shard_of, write_index
 from pipeline.store.folder import hashes, only_writer, remove_stale, tidy, told
 from pipeline.store.shard import check_id
@@ -104,7 +104,7 @@ def recipe(encoder: Encoder, section: params.Extraction) -> Recipe:
     """Of the store: the encoder's, with what decodes here."""
     if "decoder" not in encoder.recipe:
         return encoder.recipe
-    return {**encoder.recipe, "decoder": backend(section.backend)}
+    return {**encoder.recipe, "decoder": decoder_recipe(section.backend)}
 
 
 def make(tasks: Sequence[Task], encoder: Encoder, folder: Path, section: params.Extraction,

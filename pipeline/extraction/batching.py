@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
-from pipeline.encoders.base import Begun, Encoder, encode
+from pipeline.encoders.base import Encoder, Future, encode
 from pipeline.extraction.reading import Stream
 from pipeline.store import Rows
 
@@ -23,7 +23,7 @@ class Batches:
         self._encoder = encoder
         self._batch: NDArray[Any] | None = None      # [B, …]
         self._owners: list[Stream] = []
-        self._begun: tuple[Begun, list[Stream]] | None = None
+        self._future: tuple[Future, list[Stream]] | None = None
 
     def add(self, stream: Stream, item: NDArray[Any]) -> bool:
         """Whether there are new rows."""
@@ -43,20 +43,20 @@ class Batches:
     def _begin(self, batch: NDArray[Any]) -> bool:
         """Starts on what is collected, then gives the rows of the batch before."""
         began = time.perf_counter()
-        begun = self._encoder.begin(batch), self._owners
+        future = self._encoder.submit(batch), self._owners
         self.seconds += time.perf_counter() - began
         self._owners = []
         given = self._give(wait=True)
-        self._begun = begun
+        self._future = future
         return given
 
     def _give(self, wait: bool) -> bool:
-        """Gives the rows of what has begun; without `wait` only if they are there."""
-        if self._begun is None or not (wait or self._begun[0].done()):
+        """Gives the rows of what was submitted; without `wait` only if they are there."""
+        if self._future is None or not (wait or self._future[0].done()):
             return False
         began = time.perf_counter()
-        (begun, owners), self._begun = self._begun, None
-        for stream, row in zip(owners, stored(self._encoder, begun.wait()), strict=False):
+        (future, owners), self._future = self._future, None
+        for stream, row in zip(owners, stored(self._encoder, future.result()), strict=False):
             stream.rows.append(row)
         self.seconds += time.perf_counter() - began
         return True

@@ -23,7 +23,7 @@ from pipeline import params
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import sha256
 from pipeline.encoders.base import Encoder
-from pipeline.media.decoder import Decoder, MediaError
+from pipeline.media.decoder import MediaError, VideoDecoder
 from pipeline.store import Rows
 
 
@@ -82,7 +82,7 @@ class Readers:
     def __init__(self, encoder: Encoder, section: params.Extraction) -> None:
         self.waited = 0.0           # seconds that the encoder had nothing to do
         self._encoder, self._least = encoder, section.least_share
-        self._decoders = [Decoder(section.timeout, section.backend)
+        self._decoders = [VideoDecoder(section.timeout, section.backend)
                           for _ in range(section.decoders or params.cores())]
         self._buffer = _Buffer(section.memory << 20)
         self._jobs: Iterator[Job] = iter(())
@@ -121,7 +121,7 @@ class Readers:
             else:
                 yield event
 
-    def _work(self, decoder: Decoder) -> None:
+    def _work(self, decoder: VideoDecoder) -> None:
         try:
             while True:
                 with self._taking:
@@ -135,7 +135,7 @@ class Readers:
         except BaseException as error:      # told to the thread that encodes, which ends the run
             self._buffer.fail(error)
 
-    def _one(self, decoder: Decoder, stream: Stream) -> End:
+    def _one(self, decoder: VideoDecoder, stream: Stream) -> End:
         path, known = stream.job.path, stream.job.known.get(stream.job.video_id)
         try:
             if not path.is_file():      # a pipe would hang already while it is hashed
@@ -149,7 +149,7 @@ class Readers:
         except OSError as error:
             return End(stream, failure=f"it cannot be read: {error.strerror}")
 
-    def _decoded(self, decoder: Decoder, stream: Stream, source: str) -> End:
+    def _decoded(self, decoder: VideoDecoder, stream: Stream, source: str) -> End:
         decode = prepare = 0.0
         began = time.perf_counter()
         reading = self._encoder.read(decoder, stream.job.path)

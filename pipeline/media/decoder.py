@@ -1,6 +1,6 @@
 """A decoder process and its parent's side: a video that hangs or crashes a codec costs that video alone.
 
-    with Decoder(timeout=120) as decoder:
+    with VideoDecoder(timeout=120) as decoder:
         reading = decoder.frames(Path("clip.mp4"), Uniform(8))
         for time, picture in reading: ...
         if reading.share < 1: print(reading.reason)
@@ -51,7 +51,7 @@ class DecoderError(SpectrumError):
     """The decoder process itself cannot run: no fault of the video."""
 
 
-class Reading(Iterator[Item]):
+class DecodeStream(Iterator[Item]):
     """What comes of a video, item by item: (seconds, array). Raises MediaError.
 
     Once it is exhausted, `share` is how much of the video could be decoded (1.0: it is whole) and `reason` why not
@@ -63,7 +63,7 @@ class Reading(Iterator[Item]):
         self._items = items
 
     @classmethod
-    def nothing(cls) -> "Reading":
+    def empty(cls) -> "DecodeStream":
         """Of a video that lacks what was asked for: no items, and whole."""
         return cls(_nothing())
 
@@ -85,12 +85,12 @@ def _nothing() -> Generator[Item, None, Outcome]:
     return 1.0, ""
 
 
-def backend(name: Backend = "pyav") -> dict[str, str]:
+def decoder_recipe(name: Backend = "pyav") -> dict[str, str]:
     """What decodes, for the recipe: another version may round another way. Raises SpectrumError without ffmpeg."""
     return media.recipe(name)
 
 
-class Decoder:
+class VideoDecoder:
     """One decoder process, started when first needed and again after a crash. Not for two threads at once.
 
     `timeout` is the time a video may keep its reader waiting, in seconds; what the reader itself takes
@@ -102,7 +102,7 @@ class Decoder:
         self._process: subprocess.Popen[bytes] | None = None
         self._left, self._path = timeout, ""
 
-    def __enter__(self) -> "Decoder":
+    def __enter__(self) -> "VideoDecoder":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -129,18 +129,18 @@ class Decoder:
         header, _ = self._message(self._start({"do": "probe", "path": str(path)}))
         return Probe(**header["probe"])
 
-    def frames(self, path: Path, sampling: Sampling) -> Reading:
+    def frames(self, path: Path, sampling: Sampling) -> DecodeStream:
         """The frames shown at the sampling's times: (time it is shown from, uint8 RGB [H, W, 3])."""
         return self._reading({"do": "frames", "path": str(path), "sampling": sampling.recipe,
                               "backend": self.backend})
 
-    def sound(self, path: Path, n: int, window: float, rate: int) -> Reading:
+    def sound(self, path: Path, n: int, window: float, rate: int) -> DecodeStream:
         """Windows of mono sound: (time of its centre, float32 [window * rate]); none where it has no sound."""
         return self._reading({"do": "sound", "path": str(path), "n": n, "window": window, "rate": rate,
                               "backend": self.backend})
 
-    def _reading(self, job: dict[str, Any]) -> Reading:
-        return Reading(self._items(job))
+    def _reading(self, job: dict[str, Any]) -> DecodeStream:
+        return DecodeStream(self._items(job))
 
     def _items(self, job: dict[str, Any]) -> Generator[Item, None, Outcome]:
         process = self._start(job)

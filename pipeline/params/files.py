@@ -1,4 +1,4 @@
-"""Reading, changing and writing files of parameters."""
+"""DecodeStream, changing and writing files of parameters."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy

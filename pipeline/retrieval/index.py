@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import fingerprint, published, read_json, sha256, write_json
+from pipeline.common.files import atomic_write, fingerprint, read_json, sha256, write_json
 from pipeline.common.text import words
 from pipeline.datasets.manifest import Caption
 from pipeline.store import FeatureStore
@@ -98,9 +98,9 @@ def build(captions: Sequence[Caption], embeddings: NDArray[np.float32], recipe_i
     faiss = load_faiss()
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
-    with published(folder / "captions.faiss") as temporary:
+    with atomic_write(folder / "captions.faiss") as temporary:
         faiss.write_index(index, str(temporary))
-    with published(folder / "captions.h5") as temporary, h5py.File(temporary, "w") as file:
+    with atomic_write(folder / "captions.h5") as temporary, h5py.File(temporary, "w") as file:
         file.create_dataset("embedding", data=vectors, fletcher32=True, track_times=False)
         file.create_dataset("text", data=[c.text for c in captions], dtype=_TEXT, track_times=False)
         file.create_dataset("video_id", data=[c.video_id for c in captions], dtype=_TEXT, track_times=False)
@@ -143,7 +143,7 @@ class Candidates:
     recipe_id: str
 
     def write(self, path: Path) -> None:
-        with published(path) as temporary, h5py.File(temporary, "w") as file:
+        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
             file.attrs["recipe_id"] = self.recipe_id
             file.create_dataset("ids", data=list(self.ids), dtype=_TEXT, track_times=False)
             file.create_dataset("rows", data=self.rows, fletcher32=True, track_times=False)

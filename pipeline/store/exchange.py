@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import fingerprint, published, read_jsonl
+from pipeline.common.files import atomic_write, fingerprint, read_jsonl
 from pipeline.store.feature_files import Source, digest, open_source
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.folder import only_writer, remove_stale, tidy, told
@@ -182,7 +182,7 @@ def export_features(store: FeatureStore, destination: Path, layout: Layout,
     if destination.exists():
         raise SpectrumError(f"{destination}: it is there already; remove it or name another")
     keys = _keys(store.ids, names or {})
-    with told(destination), published(destination) if layout != "npy" else _folder(destination) as temporary:
+    with told(destination), atomic_write(destination) if layout != "npy" else _folder(destination) as temporary:
         if layout == "hdf5":
             with h5py.File(temporary, "w") as file:
                 for video_id, rows in _videos(store):

@@ -1,4 +1,4 @@
-"""Reading rows of a shard in bulk, each checksum tested, straight to where they belong.
+"""DecodeStream rows of a shard in bulk, each checksum tested, straight to where they belong.
 
 HDF5 reads under one lock, a checksum at a time. Here batches of chunks go from the page cache into a buffer that fits a
 processor's last cache, numpy computes their fletcher32 there, and their rows are copied to their places: all of it with

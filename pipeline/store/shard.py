@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import published
-from pipeline.common.text import halved
+from pipeline.common.files import atomic_write
+from pipeline.common.text import has_lone_surrogates
 
 SCHEMA = 2
 CHUNK = 1 << 16         # bytes: the least that a single row costs to read and test
@@ -50,7 +50,7 @@ class Shard:
 
 def check_id(video_id: str) -> None:
     """Raises SpectrumError for an id that a shard cannot keep: HDF5 takes away zeros at a text's end."""
-    if not video_id or "\0" in video_id or halved(video_id):
+    if not video_id or "\0" in video_id or has_lone_surrogates(video_id):
         raise SpectrumError(f"video {video_id!r}: that is no id: it is empty, or holds a NUL or half a character; "
                             "give the video another one")
 
@@ -72,7 +72,7 @@ def write_shard(path: Path, shard: Shard, recipe_id: str) -> None:
     if shard.rows.dtype.name not in DTYPES:
         raise SpectrumError(f"{path}: rows are {shard.rows.dtype}, expected one of {', '.join(DTYPES)}")
     data = _image(shard, recipe_id)
-    with published(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 

@@ -19,7 +19,7 @@ from pipeline.common.errors import SpectrumError
 def test_a_failure_while_writing_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     files.write_text(target, "old")
-    with pytest.raises(RuntimeError), files.published(target) as temporary:
+    with pytest.raises(RuntimeError), files.atomic_write(target) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old"
@@ -37,8 +37,8 @@ def test_publishing_gives_a_fresh_inode_so_a_cache_link_is_not_written_through(t
 def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
-    code = ("import os, signal, sys; from pathlib import Path; from pipeline.common.files import published\n"
-            "with published(Path(sys.argv[1])) as t:\n"
+    code = ("import os, signal, sys; from pathlib import Path; from pipeline.common.files import atomic_write\n"
+            "with atomic_write(Path(sys.argv[1])) as t:\n"
             "    t.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)")
     ended = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
     assert ended.returncode == -signal.SIGKILL

@@ -18,7 +18,7 @@ from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
 from pipeline.encoders import audio
 from pipeline.encoders.base import encode
-from pipeline.media.decoder import Decoder
+from pipeline.media.decoder import VideoDecoder
 from pipeline.params import AudioEncoder
 
 
@@ -62,7 +62,7 @@ def test_every_mel_band_hears_something() -> None:
 
 def test_log_mel_reads_sound(tmp_path: Path) -> None:
     encoder = log_mel()
-    with Decoder(30) as decoder:
+    with VideoDecoder(30) as decoder:
         items = list(encoder.read(decoder, clip(tmp_path / "a.mp4", 10, sound=880.0)))
         assert [item.shape for _, item in items] == [(8000,)] * 3
         assert list(encoder.read(decoder, clip(tmp_path / "b.mp4", 10))) == []
@@ -73,7 +73,7 @@ def test_log_mel_reads_sound(tmp_path: Path) -> None:
 
 def test_no_sound_at_all_is_an_encoder_too(tmp_path: Path) -> None:
     encoder = audio.load(AudioEncoder(name="a", kind="none", windows=3, window_seconds=0.5), "cpu")
-    with Decoder(30) as decoder:
+    with VideoDecoder(30) as decoder:
         assert list(encoder.read(decoder, clip(tmp_path / "a.mp4", 5, sound=440.0))) == []
     assert encoder.recipe == {"kind": "none"}
     assert isinstance(audio.load(log_mel_section(), "cpu"), audio.LogMel)
@@ -141,7 +141,7 @@ def test_rows_equal_the_library_by_hand(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_clip_with_sound_becomes_rows(tmp_path: Path, make: Callable[[Path], Path],
                                         by_hand: Callable[[Path, np.ndarray], np.ndarray], dim: int) -> None:
     encoder = audio.load(sound_section(make(tmp_path / "model")), "cpu")
-    with Decoder(30) as decoder:
+    with VideoDecoder(30) as decoder:
         reading = encoder.read(decoder, clip(tmp_path / "a.mp4", 30, sound=880.0))
         items = list(reading)
         assert list(encoder.read(decoder, clip(tmp_path / "b.mp4", 10))) == []
@@ -156,7 +156,7 @@ def test_the_extractor_decides_the_rate_and_the_longest_window(tmp_path: Path) -
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
     extractor.sampling_rate = 48_000
     extractor.save_pretrained(folder)
-    with Decoder(30) as decoder:
+    with VideoDecoder(30) as decoder:
         encoder = audio.load(sound_section(folder, window_seconds=0.5), "cpu")
         path = clip(tmp_path / "a.mp4", 10, sound=880.0)
         assert {item.shape for _, item in encoder.read(decoder, path)} == {(24_000,)}

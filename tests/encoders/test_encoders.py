@@ -22,7 +22,7 @@ from pipeline.encoders import appearance
 from pipeline.encoders import torchvision_compat as compat
 from pipeline.encoders.base import encode, on_device
 from pipeline.encoders.image_transform import Pictures
-from pipeline.media.decoder import Decoder
+from pipeline.media.decoder import VideoDecoder
 from pipeline.params import AppearanceEncoder
 
 MODEL = "test-tiny"
@@ -144,7 +144,7 @@ def test_frames_a_second_in_place_of_a_number(tmp_path: Path) -> None:
     appearance.prepare(section(), tmp_path / "encoder", seed=3)
     encoder = appearance.load(section(per_second=2.0), tmp_path / "encoder", "cpu")
     assert encoder.recipe["sampling"] == {"times": "rate", "per_second": 2.0}
-    with Decoder(30) as decoder:
+    with VideoDecoder(30) as decoder:
         items = list(encoder.read(decoder, clip(tmp_path / "a.mp4", 30)))       # 3 seconds
     assert [moment for moment, _ in items] == pytest.approx([0.2, 0.7, 1.2, 1.7, 2.2, 2.7])
 

@@ -16,7 +16,7 @@ from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
 from pipeline.encoders import motion
 from pipeline.encoders.base import encode
-from pipeline.media.decoder import Decoder, Reading
+from pipeline.media.decoder import DecodeStream, VideoDecoder
 from pipeline.params import MotionEncoder, load
 from pipeline.params.paths import Paths
 
@@ -65,7 +65,7 @@ def test_a_clip_becomes_the_rows_of_the_library(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     folder = tiny_models.in_cache(tmp_path / "hub", "org/tiny", make(tmp_path / "model"))
     encoder = motion.load(section("org/tiny", windows=3), "cpu")
-    with Decoder(30) as decoder:
+    with VideoDecoder(30) as decoder:
         reading = encoder.read(decoder, clip(tmp_path / "a.mp4", 30, size=(160, 96)))
         items = list(reading)
     assert (len(items), reading.share, reading.reason) == (3, 1.0, "")
@@ -94,7 +94,7 @@ def test_a_processor_for_single_pictures_prepares_a_window_too(tmp_path: Path) -
 
 def test_windows_hold_the_frames_around_uniform_times(tmp_path: Path) -> None:
     encoder = motion.load(section(tiny_models.timesformer(tmp_path / "model"), window_seconds=0.9), "cpu")
-    with Decoder(30) as decoder:
+    with VideoDecoder(30) as decoder:
         items = list(encoder.read(decoder, clip(tmp_path / "a.mp4", 40, fps=10, size=(160, 96))))
         short = list(encoder.read(decoder, clip(tmp_path / "b.mp4", 1, size=(160, 96))))
     # centres at 1 s and 3 s; in each window three frames 0.3 s apart, each shown for 0.1 s
@@ -106,17 +106,17 @@ def test_windows_hold_the_frames_around_uniform_times(tmp_path: Path) -> None:
     assert len(short) == 2 and all((item == item[0]).all() for _, item in short)
 
 
-def reading(count: int, share: float) -> Reading:
+def reading(count: int, share: float) -> DecodeStream:
     def items() -> Generator[tuple[float, np.ndarray], None, tuple[float, str]]:
         for number in range(count):
             yield float(number), np.full((2, 2, 3), number, np.uint8)
         return share, "cut off" if share < 1 else ""
 
-    return Reading(items())
+    return DecodeStream(items())
 
 
 def test_what_a_damaged_file_still_gave_fills_its_last_window() -> None:
-    found = Reading(motion.windows(reading(5, 0.6), 3))
+    found = DecodeStream(motion.windows(reading(5, 0.6), 3))
     items = list(found)
     assert [(time, item[:, 0, 0, 0].tolist()) for time, item in items] == [(1.0, [0, 1, 2]), (3.5, [3, 4, 4])]
     assert (found.share, found.reason) == (0.6, "cut off")
@@ -133,7 +133,7 @@ def test_leaving_early_gives_the_frames_up() -> None:
         finally:
             closed.append(True)
 
-    windows = Reading(motion.windows(Reading(items()), 2))
+    windows = DecodeStream(motion.windows(DecodeStream(items()), 2))
     next(windows)
     windows.close()
     assert closed == [True]
@@ -155,7 +155,7 @@ def test_recipe(tmp_path: Path) -> None:
 
 def test_no_motion(tmp_path: Path) -> None:
     encoder = motion.load(MotionEncoder(), "cpu")
-    with Decoder(30) as decoder:
+    with VideoDecoder(30) as decoder:
         assert list(encoder.read(decoder, clip(tmp_path / "a.mp4", 5))) == []
     assert (encoder.name, encoder.modality, encoder.recipe) == ("motion", "motion", {"kind": "none"})
     assert encode(encoder, encoder.prepare(np.zeros((0, 1)))).shape == (0, encoder.dim)

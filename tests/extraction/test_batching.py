@@ -8,7 +8,7 @@ import pytest
 import torch
 from colours import Colours
 
-from pipeline.encoders.base import Begun, encode
+from pipeline.encoders.base import Future, encode
 from pipeline.encoders.device_transfer import Transfers
 from pipeline.extraction.batching import Batches
 from pipeline.extraction.reading import Job, Stream
@@ -17,7 +17,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is n
 
 
 class Beside(Colours):
-    """Has a batch's rows some time after it has begun: when it is asked so often whether it is done, or waited for."""
+    """Has a batch's rows some time after it has future: when it is asked so often whether it is done, or waited for."""
 
     batch = 4
 
@@ -26,7 +26,7 @@ class Beside(Colours):
         self.looks = looks
         self.on_its_way = self.most = 0
 
-    def begin(self, batch: np.ndarray) -> Begun:
+    def submit(self, batch: np.ndarray) -> Future:
         self.on_its_way += 1
         self.most = max(self.most, self.on_its_way)
         rows, looked = encode(super(), batch), iter(range(self.looks))
@@ -35,7 +35,7 @@ class Beside(Colours):
             self.on_its_way -= 1
             return rows
 
-        return Begun(wait, lambda: next(looked, None) is None)
+        return Future(wait, lambda: next(looked, None) is None)
 
 
 def item(number: int) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_rows_come_to_their_videos_in_order_however_late(looks: int) -> None:
         assert [row[0] for row in stream.rows] == [number for number in range(30) if number % 7 % 3 == place]
         assert all(row.dtype == np.float16 and (row == row[0]).all() for row in stream.rows)
     assert encoder.on_its_way == 0
-    assert encoder.most == (1 if looks < 3 else 2)      # a late one is waited for once the next has begun
+    assert encoder.most == (1 if looks < 3 else 2)      # a late one is waited for once the next has future
     batches.finish()                                    # nothing is left
 
 
@@ -64,9 +64,9 @@ def test_an_encoder_that_is_through_at_once_gives_its_rows_with_the_batch() -> N
     batches, stream = Batches(Colours()), Stream(Job(0, "a", Path(), {}))
     assert [batches.add(stream, item(number)) for number in range(6)] == [False] * 4 + [True, False]
     assert len(stream.rows) == 5
-    begun = Colours().begin(np.stack([item(1)] * 5))
-    assert begun.done()
-    assert begun.wait().shape == (5, 12)
+    future = Colours().submit(np.stack([item(1)] * 5))
+    assert future.done()
+    assert future.result().shape == (5, 12)
 
 
 def doubled(batch: torch.Tensor) -> torch.Tensor:
@@ -74,15 +74,15 @@ def doubled(batch: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
-def test_a_batch_may_be_overwritten_once_it_has_begun(device: str) -> None:
+def test_a_batch_may_be_overwritten_once_it_is_submitted(device: str) -> None:
     transfers = Transfers(device)
     batch = np.empty((8, 3, 64, 64), np.uint8)
-    begun = []
+    futures = []
     for number in range(20):
         batch[:] = number
-        begun.append(transfers.begin(batch, doubled))
-    rows = [one.wait() for one in begun]
-    assert all(one.done() for one in begun)
+        futures.append(transfers.submit(batch, doubled))
+    rows = [one.result() for one in futures]
+    assert all(one.done() for one in futures)
     assert all(found.dtype == np.float32 and (found == 2 * number).all() for number, found in enumerate(rows))
 
 
@@ -98,8 +98,8 @@ def test_a_gpu_gives_the_rows_of_a_cpu(tmp_path: Path) -> None:
     for device in ("cpu", "cuda"):
         encoder = appearance.load(section, tmp_path, device)
         items = np.stack([encoder.prepare(frame) for frame in frames])
-        begun = [encoder.begin(items[first:first + 8]) for first in range(0, 24, 8)]
-        found[device] = np.concatenate([one.wait() for one in begun])
+        futures = [encoder.submit(items[first:first + 8]) for first in range(0, 24, 8)]
+        found[device] = np.concatenate([one.result() for one in futures])
     lengths = [np.linalg.norm(rows, axis=1) for rows in found.values()]
     cosine = (found["cpu"] * found["cuda"]).sum(1) / (lengths[0] * lengths[1])
     assert cosine.min() > 0.999

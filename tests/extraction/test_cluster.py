@@ -89,7 +89,7 @@ def test_local_workers_are_started_and_ended(tmp_path: Path, clips: list[tuple[s
 class Deadly(Colours):
     """Kills every worker but not the process that asks."""
 
-    def begin(self, batch: Any) -> Any:
+    def submit(self, batch: Any) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

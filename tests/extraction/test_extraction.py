@@ -20,8 +20,8 @@ from pipeline import extraction, params
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import sha256
 from pipeline.encoders import appearance, audio
-from pipeline.encoders.base import Begun, Encoder, at_once, encode
-from pipeline.media.decoder import Decoder, Item, Outcome, Reading
+from pipeline.encoders.base import Encoder, Future, completed, encode
+from pipeline.media.decoder import DecodeStream, Item, Outcome, VideoDecoder
 from pipeline.params import AppearanceEncoder, AudioEncoder
 from pipeline.store import FeatureStore, shard_of
 
@@ -53,7 +53,7 @@ def test_a_store_of_all_videos(tmp_path: Path, clips: list[tuple[str, Path]]) ->
     store = FeatureStore.open(tmp_path)
     assert store.verify() == []
     assert store.ids == [f"v{i}" for i in range(9)]
-    with Decoder(30) as decoder:
+    with VideoDecoder(30) as decoder:
         for video_id, path in clips:
             read = list(encoder.read(decoder, path))
             wanted = np.stack([encoder.prepare(item).reshape(-1) for _, item in read]).astype(np.float16)
@@ -214,8 +214,8 @@ def test_a_single_file_is_encoded_as_in_a_store(tmp_path: Path, clips: list[tupl
 
 def test_values_that_do_not_fit_are_an_error(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
     class Huge(Colours):
-        def begin(self, batch: np.ndarray) -> Begun:
-            return at_once(encode(super(), batch) * 1e9)
+        def submit(self, batch: np.ndarray) -> Future:
+            return completed(encode(super(), batch) * 1e9)
 
     began = time.monotonic()
     with pytest.raises(SpectrumError, match="not finite"):
@@ -294,10 +294,10 @@ def test_two_ids_may_name_one_file_but_one_id_not_two(tmp_path: Path, clips: lis
 class Cut(Colours):
     """Of v1 it can decode 70 %, of v2 30 %."""
 
-    def read(self, decoder: Decoder, path: Path) -> Reading:
-        return Reading(self._cut(super().read(decoder, path), {"v1": 0.7, "v2": 0.3}.get(path.stem, 1.0)))
+    def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:
+        return DecodeStream(self._cut(super().read(decoder, path), {"v1": 0.7, "v2": 0.3}.get(path.stem, 1.0)))
 
-    def _cut(self, reading: Reading, share: float) -> Generator[Item, None, Outcome]:
+    def _cut(self, reading: DecodeStream, share: float) -> Generator[Item, None, Outcome]:
         yield from reading
         return share, "cut off" if share < 1 else ""
 
@@ -345,10 +345,10 @@ def test_what_waits_for_the_encoder_is_bounded(tmp_path: Path, clips: list[tuple
             Large.most = max(Large.most, Large.waiting)
             return np.full((12, 9_000), item.mean(), np.float32)        # 432 kB
 
-        def begin(self, batch: np.ndarray) -> Begun:
+        def submit(self, batch: np.ndarray) -> Future:
             Large.waiting -= len(batch)
             time.sleep(0.05)
-            return at_once(batch.mean(2))
+            return completed(batch.mean(2))
 
     extract(clips, Large(), tmp_path, SECTION.model_copy(update={"memory": 1}))
     assert Large.most <= 2 + SECTION.decoders + 2 * Large.batch      # in the buffer, in the threads, in batches

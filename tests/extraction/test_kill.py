@@ -24,7 +24,7 @@ from pipeline import extraction
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
 from pipeline.encoders import audio
-from pipeline.media.decoder import Decoder, Item, Outcome, Reading
+from pipeline.media.decoder import DecodeStream, Item, Outcome, VideoDecoder
 from pipeline.store import FeatureStore, read_shard
 
 KILLS = 24
@@ -57,7 +57,7 @@ def environment() -> dict[str, str]:
 def test_killed_at_many_moments_it_continues_to_the_same_bytes(
         tmp_path: Path, clips: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each run is a process of its own, which goes on where the one before it was killed; a store that became whole
-    is compared, taken away and begun again."""
+    is compared, taken away and future again."""
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     context = multiprocessing.get_context("forkserver")     # which has imported everything: most moments are at work
     context.set_forkserver_preload(["kill_target"])
@@ -129,11 +129,11 @@ class Interrupted(audio.LogMel):
         super().__init__(kill_target.encoder_section())
         self.left = 10
 
-    def begin(self, batch: Any) -> Any:
+    def submit(self, batch: Any) -> Any:
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt
-        return super().begin(batch)
+        return super().submit(batch)
 
 
 @pytest.fixture
@@ -192,11 +192,11 @@ class Disturbed(Colours):
         super().__init__()
         self.sent, self.victims = sent, victims
 
-    def read(self, decoder: Decoder, path: Path) -> Reading:
+    def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:
         reading = super().read(decoder, path)
-        return Reading(self._disturbed(reading, decoder)) if path.stem in self.victims else reading
+        return DecodeStream(self._disturbed(reading, decoder)) if path.stem in self.victims else reading
 
-    def _disturbed(self, reading: Reading, decoder: Decoder) -> Generator[Item, None, Outcome]:
+    def _disturbed(self, reading: DecodeStream, decoder: VideoDecoder) -> Generator[Item, None, Outcome]:
         for number, item in enumerate(reading):
             if number == 1:
                 assert decoder._process is not None

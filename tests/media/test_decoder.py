@@ -13,7 +13,7 @@ from media_factory import clip, number_of
 
 from pipeline import media
 from pipeline.media import BACKENDS, Backend, Tally, decoder
-from pipeline.media.decoder import Decoder, DecoderError, MediaError, Reading
+from pipeline.media.decoder import DecoderError, DecodeStream, MediaError, VideoDecoder
 from pipeline.media.sampling import Uniform
 
 
@@ -23,7 +23,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     return found
 
 
-def process(of: Decoder) -> int:
+def process(of: VideoDecoder) -> int:
     assert of._process is not None
     return of._process.pid
 
@@ -38,7 +38,7 @@ def alive(pid: int) -> bool:
 
 def test_the_process_gives_what_the_functions_give(tmp_path: Path, backend: Backend) -> None:
     path = clip(tmp_path / "a.mp4", 20, sound=440.0)
-    with Decoder(30, backend) as child:
+    with VideoDecoder(30, backend) as child:
         assert child.probe(path) == media.probe(str(path))
         for found, wanted in (
                 (child.frames(path, Uniform(4)), media.frames(str(path), Uniform(4), backend, Tally())),
@@ -54,7 +54,7 @@ def test_the_process_gives_what_the_functions_give(tmp_path: Path, backend: Back
 
 def test_a_bad_video_costs_itself_alone(tmp_path: Path, backend: Backend) -> None:
     good = clip(tmp_path / "a.mp4", 6)
-    with Decoder(30, backend) as child:
+    with VideoDecoder(30, backend) as child:
         for _ in range(2):
             with pytest.raises(MediaError, match=r"no\.mp4: no such file") as caught:
                 list(child.frames(tmp_path / "no.mp4", Uniform(2)))
@@ -66,7 +66,7 @@ def test_a_bad_video_costs_itself_alone(tmp_path: Path, backend: Backend) -> Non
 
 def test_a_process_that_hangs_is_killed_in_time(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mp4", 6)
-    with Decoder(30) as child:
+    with VideoDecoder(30) as child:
         child.probe(path)
         child.timeout = 0.5
         pid = process(child)
@@ -82,7 +82,7 @@ def test_a_process_that_hangs_is_killed_in_time(tmp_path: Path) -> None:
 
 def test_a_process_that_crashes_is_replaced(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mp4", 6, size=(640, 480))
-    with Decoder(30) as child:
+    with VideoDecoder(30) as child:
         reading = child.frames(path, Uniform(6))
         next(reading)
         os.kill(process(child), signal.SIGSEGV)
@@ -93,7 +93,7 @@ def test_a_process_that_crashes_is_replaced(tmp_path: Path) -> None:
 
 def test_a_process_that_died_between_videos_is_replaced(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mp4", 6)
-    with Decoder(30) as child:
+    with VideoDecoder(30) as child:
         child.probe(path)
         os.kill(process(child), signal.SIGKILL)
         assert child._process is not None
@@ -103,7 +103,7 @@ def test_a_process_that_died_between_videos_is_replaced(tmp_path: Path) -> None:
 
 def test_a_reader_may_leave_early(tmp_path: Path, backend: Backend) -> None:
     first, second = clip(tmp_path / "a.mp4", 9, size=(640, 480)), clip(tmp_path / "b.mp4", 9, first=50)
-    with Decoder(30, backend) as child:
+    with VideoDecoder(30, backend) as child:
         reading = child.frames(first, Uniform(9))
         next(reading)
         reading.close()
@@ -112,7 +112,7 @@ def test_a_reader_may_leave_early(tmp_path: Path, backend: Backend) -> None:
 
 def test_the_readers_own_time_is_not_counted(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mp4", 6, size=(640, 480))
-    with Decoder(30) as child:
+    with VideoDecoder(30) as child:
         child.probe(path)
         child.timeout = 0.6
         count = 0
@@ -124,7 +124,7 @@ def test_the_readers_own_time_is_not_counted(tmp_path: Path) -> None:
 
 def test_kill_ends_a_reading_thread(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mp4", 6, size=(640, 480))
-    with Decoder(30) as child:
+    with VideoDecoder(30) as child:
         child.kill()            # no process yet: nothing happens
         reading = child.frames(path, Uniform(6))
         next(reading)
@@ -135,8 +135,8 @@ def test_kill_ends_a_reading_thread(tmp_path: Path) -> None:
 
 def test_a_process_ends_with_its_parent(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mp4", 6)
-    script = ("import os, sys\nfrom pathlib import Path\nfrom pipeline.media.decoder import Decoder\n"
-              "child = Decoder(30)\nchild.probe(Path(sys.argv[1]))\n"
+    script = ("import os, sys\nfrom pathlib import Path\nfrom pipeline.media.decoder import VideoDecoder\n"
+              "child = VideoDecoder(30)\nchild.probe(Path(sys.argv[1]))\n"
               "print(child._process.pid, flush=True)\nos.kill(os.getpid(), 9)\n")
     run = subprocess.run([sys.executable, "-c", script, path], stdout=subprocess.PIPE, timeout=60, check=False)
     assert run.returncode == -signal.SIGKILL
@@ -155,7 +155,7 @@ def test_a_process_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pyte
         return child
 
     monkeypatch.setattr(decoder, "_spawn", broken)
-    with Decoder(30) as child, pytest.raises(DecoderError, match="does not start"):
+    with VideoDecoder(30) as child, pytest.raises(DecoderError, match="does not start"):
         child.probe(tmp_path / "a.mp4")
 
 
@@ -166,10 +166,10 @@ def test_a_broken_installation_or_a_full_process_table_is_no_fault_of_the_videos
     (tmp_path / "av.py").write_text("import time\ntime.sleep(0.3)\nraise ImportError('no libavcodec')\n")
     with monkeypatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path))
-        with Decoder(30) as child, pytest.raises(DecoderError, match="does not start"):
+        with VideoDecoder(30) as child, pytest.raises(DecoderError, match="does not start"):
             child.probe(path)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
-    with Decoder(30) as child, pytest.raises(DecoderError, match=r"can be started \(No such file"):
+    with VideoDecoder(30) as child, pytest.raises(DecoderError, match=r"can be started \(No such file"):
         child.probe(path)
 
 
@@ -177,20 +177,20 @@ def test_the_time_to_start_is_not_a_videos(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep(1.5)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     path = clip(tmp_path / "a.mp4", 6)
-    with Decoder(1.0) as child:
+    with VideoDecoder(1.0) as child:
         assert len(list(child.frames(path, Uniform(2)))) == 2
 
 
 def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
     clip(tmp_path / "a.mp4", 4).rename(path)
-    with Decoder(30) as child:
+    with VideoDecoder(30) as child:
         assert len(list(child.frames(path, Uniform(2)))) == 2
 
 
 def test_the_outcome_comes_with_the_end(tmp_path: Path, backend: Backend) -> None:
     path = clip(tmp_path / "a.mkv", 60)
-    with Decoder(30, backend) as child:
+    with VideoDecoder(30, backend) as child:
         reading = child.frames(path, Uniform(3))
         assert math.isnan(reading.share)
         assert len(list(reading)) == 3
@@ -205,7 +205,7 @@ def test_the_outcome_comes_with_the_end(tmp_path: Path, backend: Backend) -> Non
 
 
 def test_a_reading_of_nothing_is_whole() -> None:
-    reading = Reading.nothing()
+    reading = DecodeStream.empty()
     assert list(reading) == []
     assert (reading.share, reading.reason) == (1.0, "")
 
@@ -217,7 +217,7 @@ def programs_of(parent: int) -> list[int]:
 
 def test_a_program_that_hangs_is_killed_in_time(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mkv", 300, size=(640, 480))
-    with Decoder(30, "ffmpeg") as child:
+    with VideoDecoder(30, "ffmpeg") as child:
         reading = child.frames(path, Uniform(300))
         next(reading)
         [program] = programs_of(process(child))
@@ -234,7 +234,7 @@ def test_a_program_that_hangs_is_killed_in_time(tmp_path: Path) -> None:
 
 def test_a_program_that_crashes_costs_its_video_alone(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mkv", 300, size=(640, 480))
-    with Decoder(30, "ffmpeg") as child:
+    with VideoDecoder(30, "ffmpeg") as child:
         reading = child.frames(path, Uniform(300))
         next(reading)
         pid = process(child)
@@ -248,14 +248,14 @@ def test_a_program_that_crashes_costs_its_video_alone(tmp_path: Path) -> None:
 
 def test_memory_is_limited(tmp_path: Path) -> None:
     """The limit holds for the process and for the programs it starts."""
-    with Decoder(30) as child:
+    with VideoDecoder(30) as child:
         child.probe(clip(tmp_path / "a.mp4", 3))
         limits = Path(f"/proc/{process(child)}/limits").read_text()
     assert int(re.search(r"Max address space +(\d+)", limits)[1]) <= 8 << 30
 
 
 def test_backend_names_the_decoder_and_its_version() -> None:
-    found = decoder.backend()
+    found = decoder.decoder_recipe()
     assert found["backend"] == "pyav"
     assert found["libavcodec"].count(".") == 2
-    assert decoder.backend("ffmpeg")["backend"] == "ffmpeg"
+    assert decoder.decoder_recipe("ffmpeg")["backend"] == "ffmpeg"

@@ -17,7 +17,7 @@ from pipeline import extraction
 from pipeline.common.files import fingerprint
 from pipeline.datasets.manifest import Caption, Manifest, Video, check
 from pipeline.media import BACKENDS, Backend
-from pipeline.media.decoder import Decoder, MediaError
+from pipeline.media.decoder import MediaError, VideoDecoder
 from pipeline.media.sampling import Uniform
 from pipeline.store import FeatureStore
 
@@ -49,7 +49,7 @@ def listing(name: str, text: str) -> Callable[[Path], Path]:
     return make
 
 
-def halved(path: Path) -> Path:
+def has_lone_surrogates(path: Path) -> Path:
     os.truncate(path, path.stat().st_size // 2)
     return path
 
@@ -99,29 +99,29 @@ def _(folder: Path) -> Path:
 
 @made("cut in half, mkv")
 def _(folder: Path) -> Path:
-    return halved(clip(folder / "a.mkv", 60, sound=440.0))
+    return has_lone_surrogates(clip(folder / "a.mkv", 60, sound=440.0))
 
 
 @made("cut in half, avi")
 def _(folder: Path) -> Path:
-    return halved(clip(folder / "a.avi", 60, codec="mpeg4", sound=440.0))
+    return has_lone_surrogates(clip(folder / "a.avi", 60, codec="mpeg4", sound=440.0))
 
 
 @made("cut in half, mp4 with its index first")
 def _(folder: Path) -> Path:
-    return halved(clip(folder / "a.mp4", 60, sound=440.0, options={"movflags": "faststart"}))
+    return has_lone_surrogates(clip(folder / "a.mp4", 60, sound=440.0, options={"movflags": "faststart"}))
 
 
 @made("cut in half, mp4 with its index last")
 def _(folder: Path) -> Path:
-    return halved(clip(folder / "a.mp4", 60, sound=440.0))
+    return has_lone_surrogates(clip(folder / "a.mp4", 60, sound=440.0))
 
 
 @made("its second half never written (zeros), mp4")
 def _(folder: Path) -> Path:
     path = clip(folder / "a.mp4", 60, sound=440.0, options={"movflags": "faststart"})
     size = path.stat().st_size
-    os.truncate(halved(path), size)
+    os.truncate(has_lone_surrogates(path), size)
     return path
 
 
@@ -148,22 +148,22 @@ def test_the_table_and_the_files_are_the_same(real_data: Path) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", [name for name in TABLE if not name.startswith("`")])
-def test_files_made_here(name: str, backend: Backend, tmp_path: Path, decoders: dict[Backend, Decoder]) -> None:
+def test_files_made_here(name: str, backend: Backend, tmp_path: Path, decoders: dict[Backend, VideoDecoder]) -> None:
     agrees(decoders[backend], MADE[name](tmp_path), *TABLE[name])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", REAL)
-def test_real_files(name: str, backend: Backend, real_data: Path, decoders: dict[Backend, Decoder]) -> None:
+def test_real_files(name: str, backend: Backend, real_data: Path, decoders: dict[Backend, VideoDecoder]) -> None:
     agrees(decoders[backend], real_data / "odd" / name, *TABLE[f"`{name}`"])
 
 
 @pytest.fixture(scope="module")
-def decoders() -> dict[Backend, Decoder]:
-    return {backend: Decoder(30, backend) for backend in BACKENDS}
+def decoders() -> dict[Backend, VideoDecoder]:
+    return {backend: VideoDecoder(30, backend) for backend in BACKENDS}
 
 
-def agrees(decoder: Decoder, path: Path, frames: str, sound: str) -> None:
+def agrees(decoder: VideoDecoder, path: Path, frames: str, sound: str) -> None:
     for wanted, read in ((frames, lambda: decoder.frames(path, Uniform(8))),
                          (sound, lambda: decoder.sound(path, 4, 0.5, 16_000))):
         kind, _, reason = wanted.partition(": ")

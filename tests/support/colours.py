@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.encoders.base import Begun, at_once
-from pipeline.media.decoder import Decoder, Reading
+from pipeline.encoders.base import Future, completed
+from pipeline.media.decoder import DecodeStream, VideoDecoder
 from pipeline.media.sampling import Uniform
 from pipeline.params import Cluster, Extraction
 
@@ -25,7 +25,7 @@ class Colours:
         self.recipe = {"kind": "colours", "frames": frames}
         self.encoded = 0
 
-    def read(self, decoder: Decoder, path: Path) -> Reading:
+    def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:
         return decoder.frames(path, Uniform(self.frames))
 
     def prepare(self, item: np.ndarray) -> np.ndarray:
@@ -34,8 +34,8 @@ class Colours:
         quarters = item.reshape(2, height // 2, 2, width // 2, 3)
         return (quarters.mean((1, 3)) / 255).astype(np.float32)
 
-    def begin(self, batch: np.ndarray) -> Begun:
+    def submit(self, batch: np.ndarray) -> Future:
         time.sleep(self.delay)
         assert len(batch) == self.batch
         self.encoded += int((batch.reshape(len(batch), -1).any(1)).sum())
-        return at_once(batch.reshape(len(batch), -1).copy())
+        return completed(batch.reshape(len(batch), -1).copy())

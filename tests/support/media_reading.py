@@ -1,4 +1,4 @@
-"""Reading clips with a back end, for tests."""
+"""DecodeStream clips with a back end, for tests."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pipeline.captioner.inputs import Inputs
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import fingerprint, published
+from pipeline.common.files import atomic_write, fingerprint
 
 Tensors = dict[str, Tensor]
 
@@ -48,7 +48,7 @@ class StateFile:
 
     def save(self, tensors: Tensors, rest: Mapping[str, Any]) -> None:
         header = json.dumps({"fingerprint": self.fingerprint, "rest": rest}, allow_nan=False)
-        with published(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary,
                       {_HEADER: header})
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.common import programs
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import published
+from pipeline.common.files import atomic_write
 from pipeline.datasets.sample.grammar import Scene
 from pipeline.datasets.sample.scene import FPS, frames
 from pipeline.datasets.sample.sound import synthesise
@@ -34,7 +34,7 @@ def render(clip: Clip) -> None:
     rng = np.random.default_rng(clip.seed)
     sound = synthesise(clip.scene.mood.sound, clip.seconds, rng)
     pictures = b"".join(frame.tobytes() for frame in frames(clip.scene, clip.seconds, clip.size, rng))
-    with tempfile.NamedTemporaryFile(suffix=".wav") as wav, published(clip.path) as temporary:
+    with tempfile.NamedTemporaryFile(suffix=".wav") as wav, atomic_write(clip.path) as temporary:
         wav.write(sound)
         wav.flush()
         _run(_arguments(Path(wav.name), temporary, clip.size), pictures, clip.path)
