@@ -44,16 +44,16 @@ from pipeline.captioner.training.losses import attribute_loss
 from pipeline.captioner.training.optimization import Phase
 from pipeline.captioner.training.trainer import CrossEntropy
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from pipeline.common.device import cpu_cores
 from pipeline.common.files import write_json
 from pipeline.common.text import words
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.params import cores
 
 CARE = params.Captioner(modalities=("appearance", "audio", "text"), width=512, heads=8, feedforward=2048,
                         dropout=0.5, attention_dropout=0.1, universal_words=500, embedded_attributes=30, word_count=1,
                         max_words=30)
 TRAINING = params.Training(videos=16)
-BEAM = params.Decoding(beam=5, batch=64)
+BEAM = params.Generation(beam=5, batch=64)
 WORDS, CAPTIONS = 10_000, 20            # a vocabulary and captions a video like MSR-VTT's
 ROWS = {"appearance": (28, 512), "audio": (28, 128), "text": (20, 512)}     # rows and dimension of each modality
 STEPS = 2                               # training steps a round
@@ -163,7 +163,7 @@ def plain_dropout(model: nn.Module) -> Captioner:
 
 
 @torch.no_grad()
-def plain_beams(model: Captioner, inputs: Inputs, section: params.Decoding) -> list[Found]:
+def plain_beams(model: Captioner, inputs: Inputs, section: params.Generation) -> list[Found]:
     """Beam search over a batch without a cache: every step sees whole captions and projects the memory anew."""
     model.eval()
     encoded, rows, masks = _unprojected(model, inputs)
@@ -222,7 +222,7 @@ def _unprojected(model: Captioner, inputs: Inputs) -> tuple[Encoded, dict[str, T
 
 
 @torch.no_grad()
-def our_beams(model: Captioner, inputs: Inputs, section: params.Decoding) -> list[Found]:
+def our_beams(model: Captioner, inputs: Inputs, section: params.Generation) -> list[Found]:
     model.eval()
     return search(model, model.encode(inputs), len(inputs), section)
 
@@ -289,7 +289,7 @@ def peak_memory(section: params.Captioner, videos: int, ours: bool) -> float:
 
 
 def _peak(section: params.Captioner, videos: int, ours: bool) -> float:
-    torch.set_num_threads(cores())
+    torch.set_num_threads(cpu_cores())
     with tempfile.TemporaryDirectory() as folder:
         world = make(Path(folder), section, videos)
         model = world.model()
@@ -317,7 +317,7 @@ def measure(section: params.Captioner, videos: int, rounds: int) -> Mapping[str,
 
 def main(videos: Annotated[int, typer.Option(min=2 * 16)] = 64, rounds: Annotated[int, typer.Option(min=1)] = 3,
          out: Path = Path("reports/bench/captioner.json")) -> None:
-    torch.set_num_threads(cores())
+    torch.set_num_threads(cpu_cores())
     found = measure(CARE, videos, rounds)
     write_json(out, found)
     print(json.dumps(found, indent=2))

@@ -40,13 +40,14 @@ from benchmarks.store import loading
 from benchmarks.timing import machine
 from pipeline import extraction
 from pipeline.common import programs
+from pipeline.common.device import cpu_cores
 from pipeline.common.files import write_json
 from pipeline.encoders import appearance
 from pipeline.encoders.torchvision_compat import install
 from pipeline.extraction.batching import Batches
 from pipeline.extraction.reading import End, Job, Readers
 from pipeline.media.decoder import DecodeStream, Item, Outcome, VideoDecoder
-from pipeline.params import AppearanceEncoder, Cluster, Extraction, cores
+from pipeline.params import AppearanceEncoder, Cluster, Extraction
 from pipeline.store import FeatureStore
 
 install()
@@ -207,7 +208,7 @@ def memory(folder: Path, encoder: Path) -> dict[str, float]:
 def main(clips: Annotated[Path, typer.Argument(help="a folder of videos")],
          videos: Annotated[int, typer.Option(min=1, help="how many are extracted a round")] = 24,
          rounds: Annotated[int, typer.Option(min=1, help="how often everything is timed")] = 2,
-         decoders: Annotated[int, typer.Option(min=0, help="as extraction.decoders")] = 0) -> None:
+         decoders: Annotated[int, typer.Option(min=0, help="as machine.decoder_processes")] = 0) -> None:
     """Measure extraction; figures go to reports/bench/extraction.json."""
     section = Extraction(decoders=decoders)
     with tempfile.TemporaryDirectory() as name:
@@ -223,7 +224,7 @@ def main(clips: Annotated[Path, typer.Argument(help="a folder of videos")],
         (folder / "loading").mkdir()
         found |= memory(folder, folder / "encoder") | loading(folder / "loading")
     found = {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
-    found |= {"decoders": decoders or cores(), "machine": machine()}
+    found |= {"decoders": decoders or cpu_cores(), "machine": machine()}
     write_json(Path("reports/bench/extraction.json"), found)
     print(json.dumps(found, indent=2))
 

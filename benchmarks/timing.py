@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pipeline.params import cores
+from pipeline.common.device import cpu_cores
 
 
 def in_turn(rounds: int, *runs: Callable[[], object]) -> list[list[float]]:
@@ -27,6 +27,6 @@ def medians(seconds: Sequence[Sequence[float]]) -> list[float]:
 
 
 def machine() -> dict[str, Any]:
-    return {"processor": platform.processor() or platform.machine(), "cores": cores(),
+    return {"processor": platform.processor() or platform.machine(), "cores": cpu_cores(),
             "threads": torch.get_num_threads(), "torch": torch.__version__,
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}

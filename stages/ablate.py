@@ -21,7 +21,7 @@ from pipeline.captioner.cached_dataset import Sources
 from pipeline.captioner.generation.beam_search import Caption
 from pipeline.captioner.training.attribute_matching import matching
 from pipeline.captioner.training.trainer import Epoch
-from pipeline.common.device import device
+from pipeline.common.device import torch_device
 from pipeline.common.errors import readable_errors
 from pipeline.common.files import write_json, write_text
 from pipeline.common.progress import Bar
@@ -66,17 +66,17 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[ablation.Row]
     taxonomy = Taxonomy.load(params.emotion.words)
     data = ablation.Data(inputs["train"], inputs["validation"], inputs["test"], manifest.captions_of)
     match = matching(params.captioner, sources.index, lambda: text_encoder(
-        params.encoders.appearance, paths.encoder, str(device(params.device))).encode_texts)
+        params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device))).encode_texts)
     epochs = params.training.all_epochs
     with Bar("ablate", epochs * len(rows) * len(seeds), "epochs") as bar:
         def log(row: str, epoch: Epoch) -> None:
             bar.advance(0, note=f"{row}: validation CFS {epoch['validation_cfs']:.3f}")
 
         def rerank(captions: list[Caption]) -> list[Caption]:
-            return sources.agreed(captions, params.decoding.consensus)
+            return sources.agreed(captions, params.generation.consensus)
 
         results = ablation.train_rows(
-            params.captioner, params.training, params.decoding, data, taxonomy, seeds, device(params.device),
+            params.captioner, params.training, params.generation, data, taxonomy, seeds, torch_device(params.machine.device),
             paths.reports / "ablation", log, bar.advance, rerank, match, rows)
     first, *others = results
     tested = splits["test"]
@@ -86,7 +86,7 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[ablation.Row]
         references={video: manifest.captions_of[video] for video in tested},
         nearest={video: sources.index.texts[rows[0]] for video, rows in zip(tested, candidates.rows, strict=True)},
         training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")},
-        taxonomy=taxonomy, seed=params.seed, timeout=params.metrics.timeout * len(results))
+        taxonomy=taxonomy, seed=params.seed, timeout=params.machine.scoring_timeout * len(results))
     found = {
         "dataset": params.dataset, "videos": len(tested), "seeds": list(seeds), "epochs": epochs,
         **ablation.compare(results, {first.name: metrics, **{result.name: metrics[result.name] for result in others}}),

@@ -2,7 +2,7 @@
 
     python -m stages.caption holiday.mp4 clips/*.mkv
     python -m stages.caption --json holiday.mp4 > captions.jsonl      # with all beams, emotions, attributes, candidates
-    python -m stages.caption holiday.mp4 --set decoding.beam=10
+    python -m stages.caption holiday.mp4 --set generation.num_beams=10
     python -m stages.caption --checkpoint models/sample/baseline holiday.mp4
 
 Exit status: 0 every file has its caption, 1 some file could not be read (the others are captioned all the same).
@@ -17,7 +17,7 @@ import typer
 
 from pipeline.captioner import checkpoint
 from pipeline.captioner.clips import OwnClips
-from pipeline.common.device import device
+from pipeline.common.device import torch_device
 from pipeline.common.errors import SpectrumError, print_error, readable_errors
 from pipeline.emotion.backends import Backends
 from pipeline.emotion.prior import Emotions
@@ -58,7 +58,7 @@ def main(
 def _open(overrides: list[str], params_file: Path, folder: Path | None) -> OwnClips:
     params = load(overrides, params_file)
     paths = Paths.of(params)
-    where = device(params.device)
+    where = torch_device(params.machine.device)
     if params.encoders.appearance.features:
         raise imported_encoder_error("appearance")
     trained = checkpoint.load(folder or paths.captioner, where)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.common.device import device
+from pipeline.common.device import torch_device
 from pipeline.common.files import write_json
 from pipeline.common.text import words
 from pipeline.datasets.manifest import Manifest
@@ -39,7 +39,7 @@ def run(params: Params, paths: Paths) -> Summary:
     rows, place = np.unique(used, return_inverse=True)  # [n], [V, K]
     place = place.reshape(used.shape)
 
-    where = str(device(params.device))
+    where = str(torch_device(params.machine.device))
     encoder = text_encoder(params.encoders.appearance, paths.encoder, where)
     backends = Backends(params.emotion, captions, encoder.encode_texts, where)
     parts = backends.parts([captions.texts[row] for row in rows], captions.embeddings[rows])

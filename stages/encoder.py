@@ -34,7 +34,7 @@ def run(params: Params, paths: Paths) -> Summary:
     if section.weights == "imported":
         return _told(imported.prepare(section, paths.encoder))
     tags.check(section)     # before torch and open_clip are imported, which takes seconds
-    from pipeline.common.device import device
+    from pipeline.common.device import torch_device
     from pipeline.encoders import appearance
     from pipeline.encoders import contrastive_training as contrastive
 
@@ -47,7 +47,7 @@ def run(params: Params, paths: Paths) -> Summary:
     frames, partial = pictures([Path(video.path) for video in videos], section.frames, size, params.extraction)
     decoded = time.monotonic()
     losses = contrastive.train(model, frames, [manifest.captions_of[video.id] for video in videos], tokenizer,
-                               params.encoder, params.seed, device(params.device))
+                               params.encoder, params.seed, torch_device(params.machine.device))
     appearance.save_trained(section.model, model, paths.encoder,
                             {"dataset": params.dataset, "seed": params.seed, **params.encoder.model_dump()})
     return {"model": section.model, "weights": "train", "videos": len(videos), "partial": partial,
@@ -63,7 +63,7 @@ def pictures(videos: Sequence[Path], frames: int, size: int,
              section: parameters.Extraction) -> tuple[NDArray[np.uint8], int]:
     """`frames` of every video, squeezed to the model's size [V, F, S, S, 3], and how many videos are not whole.
 
-    A video that fails, or of which less than extraction.least_share decodes, ends the training.
+    A video that fails, or of which less than extraction.min_decoded_share decodes, ends the training.
     """
     found, partial = np.empty((len(videos), frames, size, size, 3), np.uint8), 0
     with VideoDecoder(section.timeout, section.backend) as decoder, Bar("decode", len(videos), "videos") as bar:

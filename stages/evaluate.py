@@ -1,6 +1,6 @@
 """Evaluate: caption the test videos (and those of split predict) and score them beside the reference lines.
 
-    python -m stages.evaluate decoding.beam=3
+    python -m stages.evaluate generation.num_beams=3
 
 Makes reports/<dataset>/metrics.json and predictions.jsonl.
 """
@@ -18,7 +18,7 @@ from pipeline.captioner import checkpoint
 from pipeline.captioner.cached_dataset import Sources
 from pipeline.captioner.generation import beam_search as beam
 from pipeline.captioner.inputs import Inputs
-from pipeline.common.device import device
+from pipeline.common.device import torch_device
 from pipeline.common.files import read_json, write_json, write_jsonl
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
@@ -52,7 +52,7 @@ def run(params: Params, paths: Paths) -> Summary:
         references={video: manifest.captions_of[video] for video in tested},
         nearest={video: found[0] for video, found in zip(tested, texts, strict=False)},
         training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")},
-        taxonomy=Taxonomy.load(params.emotion.words), seed=params.seed, timeout=params.metrics.timeout,
+        taxonomy=Taxonomy.load(params.emotion.words), seed=params.seed, timeout=params.machine.scoring_timeout,
     )
     metrics["attributes"] = model.attributes(tested, manifest)
     metrics["retrieval"] = read_json(paths.retrieval)
@@ -78,19 +78,19 @@ class _Captioner:
     """A trained captioner with the inputs that it reads."""
 
     def __init__(self, folder: Path, sources: Sources, params: Params) -> None:
-        self.trained = checkpoint.load(folder, device(params.device))
+        self.trained = checkpoint.load(folder, torch_device(params.machine.device))
         checkpoint.refuse_other_recipes(self.trained, sources.recipes)
         self.sources, self.params = sources, params
 
     def captions(self, videos: Sequence[str]) -> list[beam.Caption]:
         found = beam.caption(self.trained.model, self.trained.vocabulary, self.trained.attributes,
-                             self._inputs(videos), self.params.decoding)
+                             self._inputs(videos), self.params.generation)
         reads_candidates = "text" in self.trained.model.section.modalities
-        return self.sources.agreed(found, self.params.decoding.consensus if reads_candidates else 0.0)
+        return self.sources.agreed(found, self.params.generation.consensus if reads_candidates else 0.0)
 
     def attributes(self, videos: Sequence[str], manifest: Manifest) -> dict[str, float | None]:
         """How well VTAI finds the attributes that the references have, by their words; {} without VTAI."""
-        inputs, batch = self._inputs(videos), self.params.decoding.batch
+        inputs, batch = self._inputs(videos), self.params.generation.batch
         parts = []
         with torch.inference_mode():
             for first in range(0, len(videos), batch):

@@ -42,12 +42,12 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
 def _build(part: str, params: Params, paths: Paths) -> Callable[[], Encoder]:
     """Makes the encoder. The device is found where that is done, which may be another machine."""
     if part == "audio":
-        return partial(on_device, audio.load, params.device, params.encoders.audio)
+        return partial(on_device, audio.load, params.machine.device, params.encoders.audio)
     if part == "motion":
-        return partial(on_device, motion.load, params.device, params.encoders.motion)
+        return partial(on_device, motion.load, params.machine.device, params.encoders.motion)
     from pipeline.encoders import appearance  # open_clip, which takes seconds to import
 
-    return partial(on_device, appearance.load, params.device, params.encoders.appearance, paths.encoder.resolve())
+    return partial(on_device, appearance.load, params.machine.device, params.encoders.appearance, paths.encoder.resolve())
 
 
 if __name__ == "__main__":

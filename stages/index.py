@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from pipeline.common.device import device
+from pipeline.common.device import torch_device
 from pipeline.common.progress import Bar
 from pipeline.datasets.manifest import Manifest
 from pipeline.encoders.imported import text_encoder
@@ -24,7 +24,7 @@ PART = 2048     # captions between two steps of the bar
 def run(params: Params, paths: Paths) -> Summary:
     manifest = Manifest.load(paths.data)
     captions = index.distinct(manifest.corpus)
-    encoder = text_encoder(params.encoders.appearance, paths.encoder, str(device(params.device)))
+    encoder = text_encoder(params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device)))
     started = time.monotonic()
     embeddings = np.empty((len(captions), encoder.dim), np.float32)
     with Bar("encode", len(captions), "captions") as bar:

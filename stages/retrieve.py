@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from pipeline.common.device import device
+from pipeline.common.device import torch_device
 from pipeline.common.files import write_json
 from pipeline.datasets.manifest import Manifest
 from pipeline.encoders.imported import text_encoder
@@ -31,12 +31,12 @@ def run(params: Params, paths: Paths) -> Summary:
                               manifest.captions_of)
     captions = index.open_index(paths.index, index.model_id(store.recipe))
     started = time.monotonic()
-    rows, scores = captions.search(queries, own, params.retrieval.stored, params.retrieval.batch)
+    rows, scores = captions.search(queries, own, params.retrieval.stored, params.machine.search_batch_size)
     searched = time.monotonic()
     index.Candidates(tuple(ids), rows, scores, captions.recipe_id).write(paths.candidates)
 
     tested = [video for video in manifest.ids("test") if video in store]
-    encoder = text_encoder(params.encoders.appearance, paths.encoder, str(device(params.device)))
+    encoder = text_encoder(params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device)))
     texts = encoder.encode_texts([manifest.captions_of[video][0] for video in tested])
     similarity = texts @ index.queries(store, tested).T
     found = retrieval_scores(similarity, np.arange(len(tested)))

@@ -1,10 +1,10 @@
 """Train the captioner on the cached tensors, and beside it the baseline without VTAI and HCOT.
 
     python -m stages.train                        # both
-    python -m stages.train --only captioner training.epochs=10 training.seeds=3
+    python -m stages.train --only captioner training.epochs=10 training.num_seeds=3
 
 Makes models/<dataset>/{captioner,baseline}: captioner.safetensors, captioner.json, README.md (the model card) and
-curves.csv. The epoch, and of several seeds the seed, of the best validation score (training.keep) is kept. What
+curves.csv. The epoch, and of several seeds the seed, of the best validation score (training.select_by) is kept. What
 is killed goes on from models/<dataset>/.state, which is removed at the end.
 """
 
@@ -20,7 +20,7 @@ from pipeline.captioner.cached_dataset import Sources
 from pipeline.captioner.training import seeds
 from pipeline.captioner.training import trainer as training
 from pipeline.captioner.training.attribute_matching import matching
-from pipeline.common.device import device
+from pipeline.common.device import torch_device
 from pipeline.common.files import atomic_write
 from pipeline.common.progress import Bar
 from pipeline.datasets.manifest import Manifest
@@ -39,20 +39,20 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     train, validation = (sources.present(manifest.ids(split)) for split in ("train", "validation"))
     section = params.captioner if part == "captioner" else ablation.BASELINE.of(params.captioner)
     match = matching(section, sources.index, lambda: text_encoder(
-        params.encoders.appearance, paths.encoder, str(device(params.device))).encode_texts)
+        params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device))).encode_texts)
     learned = {video: manifest.captions_of[video] for video in train}
-    numbers = range(params.seed, params.seed + params.training.seeds)
+    numbers = range(params.seed, params.seed + params.training.num_seeds)
     with Bar(f"train {part}", params.training.all_epochs * len(numbers), "epochs") as bar:
         runs = [training.train(
-            section, params.training, params.decoding,
+            section, params.training, params.generation,
             sources.inputs(train, section.modalities, params.retrieval.used), learned,
             sources.inputs(validation, section.modalities, params.retrieval.used),
             {video: manifest.captions_of[video] for video in validation},
-            Taxonomy.load(params.emotion.words), seed, device(params.device),
+            Taxonomy.load(params.emotion.words), seed, torch_device(params.machine.device),
             log=lambda epoch: bar.advance(0, note=f"validation CFS {epoch['validation_cfs']:.3f}"), tick=bar.advance,
             state=paths.state / part / f"seed-{seed}.safetensors", match=match,
         ) for seed in numbers]
-    kept = seeds.best_of(runs, params.training.keep)
+    kept = seeds.best_of(runs, params.training.select_by)
     folder = paths.captioner if part == "captioner" else paths.baseline
     parameters = sum(p.numel() for p in kept.model.parameters())
     checkpoint.save(folder, kept, training=params.training, dataset=params.dataset, taxonomy=params.emotion.words,

@@ -1,6 +1,6 @@
 """The paper's ablation: seven rows, several seeds each, every row with the same budget.
 
-    results = train_rows(params.captioner, params.training, params.decoding, data, taxonomy, range(3), device, folder)
+    results = train_rows(params.captioner, params.training, params.generation, data, taxonomy, range(3), device, folder)
     found = compare(results, metrics)       # JSON; `markdown(found)` is the table beside the paper's own
 
 A row and seed that is done lies in `folder` as a file of its own with the captions of the test videos, so that a run
@@ -97,7 +97,7 @@ class _Work:
 
     section: params.Captioner
     training: params.Training
-    decoding: params.Decoding
+    decoding: params.Generation
     data: Data
     taxonomy: Taxonomy
     device: torch.device
@@ -151,7 +151,7 @@ class _Work:
         return None
 
 
-def train_rows(section: params.Captioner, settings: params.Training, decoding: params.Decoding, data: Data,
+def train_rows(section: params.Captioner, settings: params.Training, decoding: params.Generation, data: Data,
                taxonomy: Taxonomy, seeds: Sequence[int], device: torch.device, folder: Path,
                log: Callable[[str, Epoch], None] = lambda *_: None, tick: Tick = lambda *_: None,
                rerank: Rerank = lambda captions: captions, match: Match = AttributeList.targets,

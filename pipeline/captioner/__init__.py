@@ -4,6 +4,6 @@ Read in this order: inputs (what a video is here), vocabulary, dropout, features
 theme (HCOT: AEB and CFB), decoder, model (the parts together), losses, training, beam (decoding),
 checkpoint.
 
-    trained = training.train(params.captioner, params.training, params.decoding, ...)
-    captions = beam.caption(trained.model, trained.vocabulary, trained.attributes, inputs, params.decoding)
+    trained = training.train(params.captioner, params.training, params.generation, ...)
+    captions = beam.caption(trained.model, trained.vocabulary, trained.attributes, inputs, params.generation)
 """

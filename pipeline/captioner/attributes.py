@@ -116,7 +116,7 @@ class LinearDetector(nn.Module):
 
     def __init__(self, section: params.Captioner, slots: dict[str, int], attributes: AttributeList) -> None:
         super().__init__()
-        self.output = nn.Linear(len(slots) * section.width, len(attributes))
+        self.output = nn.Linear(len(slots) * section.hidden_size, len(attributes))
 
     def start_from(self, frequency: Tensor) -> None:
         """It starts at one half, as CARE's does."""
@@ -141,7 +141,7 @@ class AttributeDetector(nn.Module):
 
     def __init__(self, section: params.Captioner, slots: dict[str, int], attributes: AttributeList) -> None:
         super().__init__()
-        width = section.width
+        width = section.hidden_size
         self.prior = section.prior and "text" in slots
         self.universal = len(attributes.universal)
         # What stands for the mean of a modality that a video does not have.

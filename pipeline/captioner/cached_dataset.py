@@ -67,7 +67,7 @@ class Sources:
         return Consensus.of(self.index)
 
     def agreed(self, captions: Sequence[Caption], weight: float) -> list[Caption]:
-        """`captions` with their beams in the order of decoding.consensus, which is `weight`."""
+        """`captions` with their beams in the order of generation.consensus, which is `weight`."""
         if not weight:
             return list(captions)
         return self.consensus.rerank(captions, self.candidate_texts([caption.video_id for caption in captions]), weight)

@@ -68,9 +68,9 @@ class OwnClips:
             torch.from_numpy(prior(probabilities.categories(words, self.emotions.taxonomy)[None], scores, temperature)),
             torch.from_numpy(prior(words[None], scores, temperature)))
         found = beam.caption(self.checkpoint.model, self.checkpoint.vocabulary, self.checkpoint.attributes, inputs,
-                             self.params.decoding)
-        if self.params.decoding.consensus and "text" in read:
-            found = self._consensus.rerank(found, [agreeing], self.params.decoding.consensus)
+                             self.params.generation)
+        if self.params.generation.consensus and "text" in read:
+            found = self._consensus.rerank(found, [agreeing], self.params.generation.consensus)
         return found[0], list(zip(texts, scores[0].tolist(), strict=True))
 
 

@@ -33,7 +33,7 @@ class Vocabulary:
         kept = sorted((word for word in counts if counts[word] >= min_count), key=lambda w: (-counts[w], w))
         if not kept:
             raise SpectrumError(f"vocabulary: no word occurs {min_count} times in the training captions; "
-                                "lower captioner.word_count")
+                                "lower captioner.min_word_count")
         return cls(SPECIALS + tuple(kept))
 
     @cached_property

@@ -82,6 +82,6 @@ class Backends:
     def recipe_id(self, used: int) -> str:
         """Stands for everything that decides a prior but the captions; used: candidates a video."""
         return fingerprint({
-            "emotion": self._section.model_dump(exclude={"classifier_model", "classifier_labels", "classifier_batch"}),
+            "emotion": self._section.model_dump(exclude={"classifier_model", "classifier_labels", "classifier_batch_size"}),
             "classifier": self._classifier.recipe if self._classifier else None,
             "temperatures": dict(self.temperatures), "used": used, "text": self._corpus.recipe_id})

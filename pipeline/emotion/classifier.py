@@ -31,7 +31,7 @@ class Classifier:
         folder = folder_of(section.classifier_model, _KEY, (CONFIG, WEIGHTS, TOKENIZER))
         self._tokenizer = transformer.read("AutoTokenizer", folder, _KEY)
         self._model = transformer.read_model("AutoModelForSequenceClassification", folder, _KEY, device)
-        self._device, self._batch = device, section.classifier_batch
+        self._device, self._batch = device, section.classifier_batch_size
         config = self._model.config
         self._exclusive = _exclusive(config)
         names = [str(config.id2label[i]) for i in range(config.num_labels)]

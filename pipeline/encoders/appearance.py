@@ -48,10 +48,10 @@ class Appearance:
     modality = "appearance"
 
     def __init__(self, section: AppearanceEncoder, model: Any, facts: dict[str, Any], device: str) -> None:
-        self.name, self.batch = section.name, section.batch
+        self.name, self.batch_size = section.name, section.batch_size
         self.device = device
         self.model = model.eval().to(device)
-        self._sampling: Sampling = Rate(section.per_second) if section.per_second else Uniform(section.frames)
+        self._sampling: Sampling = Rate(section.fps) if section.fps else Uniform(section.num_frames)
         self._tokenizer: Any = None
         self._model_name = section.model
         self._pictures = Pictures(_preprocess(model), device)

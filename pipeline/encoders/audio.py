@@ -75,8 +75,8 @@ class LogMel:
     dim = 2 * BANDS
 
     def __init__(self, section: AudioEncoder) -> None:
-        self.name, self.batch = section.name, section.batch
-        self._windows, self._seconds = section.windows, section.window_seconds
+        self.name, self.batch_size = section.name, section.batch_size
+        self._windows, self._seconds = section.num_windows, section.window_seconds
         self._filters = mel_filters()
         self.recipe: Recipe = {
             "kind": "logmel", "rate": RATE, "frame": FRAME, "hop": HOP, "fft": FFT, "bands": BANDS,
@@ -110,14 +110,14 @@ class Sound:
     modality = "audio"
 
     def __init__(self, section: AudioEncoder, loaded: Loaded) -> None:
-        self.name, self.batch, self.dim = section.name, section.batch, loaded.dim
+        self.name, self.batch_size, self.dim = section.name, section.batch_size, loaded.dim
         self._loaded = loaded
-        self._windows, self._seconds = section.windows, section.window_seconds
+        self._windows, self._seconds = section.num_windows, section.window_seconds
         self._rate = int(loaded.preprocess.sampling_rate)
         heard = _heard(loaded.preprocess)
         if section.window_seconds > heard:      # the library would cut it, CLAP's at a place drawn by chance
             raise SpectrumError(f"encoders.audio.window_seconds: {section.window_seconds:g}, but {section.model} hears "
-                                f"{heard:g} s at a time; lower it, and raise encoders.audio.windows to hear more")
+                                f"{heard:g} s at a time; lower it, and raise encoders.audio.num_windows to hear more")
         self.recipe: Recipe = {
             **loaded.recipe, "rate": self._rate, "decoder": decoder_recipe(), "dtype": "float16",
             "sampling": {"times": "uniform", "windows": self._windows, "window_seconds": self._seconds},

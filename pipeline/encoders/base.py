@@ -32,7 +32,7 @@ class Encoder(Protocol):
     name: str           # of the folder of its store
     modality: str       # appearance | audio | motion
     dim: int
-    batch: int          # items a batch
+    batch_size: int          # items a batch
     recipe: Recipe
 
     def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:
@@ -73,6 +73,6 @@ def imported_encoder_error(part: str) -> SpectrumError:
 
 def on_device(load: Callable[..., Encoder], device: str, *arguments: Any) -> Encoder:
     """`load(*arguments, device)` with the device that `device` (auto, cpu, cuda) means where this runs."""
-    from pipeline.common.device import device as found  # torch, which those who only name the protocol do without
+    from pipeline.common.device import torch_device as found  # torch, which those who only name the protocol do without
 
     return load(*arguments, str(found(device)))

@@ -54,7 +54,7 @@ def train(
     optimizer = torch.optim.AdamW(parameters, lr=section.learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
     random = torch.Generator().manual_seed(seed)
     likeness = _likeness(captions)
-    batches = math.ceil(len(frames) / section.batch)
+    batches = math.ceil(len(frames) / section.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(section.epochs * batches))
     losses = []
     with Bar("train encoder", section.epochs, "epochs") as bar:

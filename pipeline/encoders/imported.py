@@ -119,7 +119,7 @@ def import_part(part: str, encoders: Encoders, encoder: Path, names: dict[str, s
     else:
         other = encoders.audio if part == "audio" else encoders.motion
         features, about = other.features, {"model": other.model or "unknown", "untrained": False}
-    return import_features(Path(features), folder, names, about=about, modality=part, shards=extraction.shards,
+    return import_features(Path(features), folder, names, about=about, modality=part, shards=extraction.num_shards,
                            allowed_absent=extraction.allowed_failures if part == "appearance" else 1.0)
 
 

@@ -65,11 +65,11 @@ class Motion:
     modality = "motion"
 
     def __init__(self, section: MotionEncoder, loaded: Loaded) -> None:
-        self.name, self.batch, self.dim = section.name, section.batch, loaded.dim
+        self.name, self.batch_size, self.dim = section.name, section.batch_size, loaded.dim
         self._loaded = loaded
         config = loaded.model.config
         frames = int(getattr(config, "vision_config", config).num_frames)
-        self._sampling = Windows(section.windows, frames, section.window_seconds)
+        self._sampling = Windows(section.num_windows, frames, section.window_seconds)
         self.recipe: Recipe = {**loaded.recipe, "sampling": self._sampling.recipe, "decoder": decoder_recipe(),
                                "dtype": "float16"}
 

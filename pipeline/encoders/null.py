@@ -14,7 +14,7 @@ class Nothing:
     """The encoder of `kind: none`: no video has a row."""
 
     dim = 1
-    batch = 1
+    batch_size = 1
 
     def __init__(self, name: str, modality: str) -> None:
         self.name, self.modality = name, modality

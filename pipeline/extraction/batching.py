@@ -28,7 +28,7 @@ class Batches:
     def add(self, stream: Stream, item: NDArray[Any]) -> bool:
         """Whether there are new rows."""
         if self._batch is None:
-            self._batch = np.zeros((self._encoder.batch, *item.shape), item.dtype)
+            self._batch = np.zeros((self._encoder.batch_size, *item.shape), item.dtype)
         self._batch[len(self._owners)] = item
         self._owners.append(stream)
         full = len(self._owners) == len(self._batch)
@@ -64,8 +64,8 @@ class Batches:
 
 def encode_all(encoder: Encoder, items: list[NDArray[Any]]) -> Rows:
     """Rows [n, D] of items of one video alone, with batches no larger than they need to be."""
-    parts = [stored(encoder, encode(encoder, np.stack(items[first:first + encoder.batch])))
-             for first in range(0, len(items), encoder.batch)]
+    parts = [stored(encoder, encode(encoder, np.stack(items[first:first + encoder.batch_size])))
+             for first in range(0, len(items), encoder.batch_size)]
     return np.concatenate([no_rows(encoder), *parts])
 
 

@@ -20,6 +20,7 @@ from distributed import Client, KilledWorker, LocalCluster, get_worker, wait
 from distributed.comm.core import CommClosedError
 
 from pipeline import params
+from pipeline.common.device import cpu_cores
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
 from pipeline.encoders.base import Encoder
@@ -44,9 +45,9 @@ def make_by_workers(tasks: Sequence[Task], build: Build, encoder: Encoder, folde
     wanted, sha256s = fingerprint(recipe(encoder, section)), hashes(folder)
     topic = f"extraction-{uuid4().hex}"
     heard: dict[int, tuple[int, int, int]] = {}
-    count = cluster.workers or _gpus() or params.cores()
+    count = cluster.workers or _gpus() or cpu_cores()
     if cluster.scheduler == "local" and not section.decoders:       # they share this machine's cores
-        section = section.model_copy(update={"decoders": max(1, params.cores() // count)})
+        section = section.model_copy(update={"decoders": max(1, cpu_cores() // count)})
     with _client(cluster, count) as client:
         client.subscribe_topic(topic, lambda event: heard.update({event[1][0]: event[1][1:]}))
         futures = [client.submit(_make, task, build, (wanted, _versions()), folder, section, sha256s, topic,
@@ -66,7 +67,7 @@ def _client(cluster: params.Cluster, count: int) -> Iterator[Any]:
         with _connected(cluster.scheduler) as client:
             yield client
         return
-    threads = max(1, params.cores() // count)
+    threads = max(1, cpu_cores() // count)
     # Before a worker starts: torch, which its main module may import at once, takes no other number later.
     before = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     with (dask.config.set({"distributed.scheduler.allowed-failures": cluster.retries, **before}),

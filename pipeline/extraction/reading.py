@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import params
+from pipeline.common.device import cpu_cores
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import sha256
 from pipeline.encoders.base import Encoder
@@ -83,7 +84,7 @@ class Readers:
         self.waited = 0.0           # seconds that the encoder had nothing to do
         self._encoder, self._least = encoder, section.least_share
         self._decoders = [VideoDecoder(section.timeout, section.backend)
-                          for _ in range(section.decoders or params.cores())]
+                          for _ in range(section.decoders or cpu_cores())]
         self._buffer = _Buffer(section.memory << 20)
         self._jobs: Iterator[Job] = iter(())
         self._taking = threading.Lock()
@@ -164,7 +165,7 @@ class Readers:
         failure = None
         if reading.share < self._least:
             failure = (f"only {reading.share:.0%} of it could be decoded ({reading.reason}), less than "
-                       f"extraction.least_share={self._least:g}")
+                       f"extraction.min_decoded_share={self._least:g}")
         return End(stream, source, reading.share, failure, None, decode, prepare)
 
 

@@ -181,7 +181,7 @@ class VideoDecoder:
             self._process = process = _spawn()
         except OSError as error:
             raise DecoderError(f"no decoder process can be started ({error.strerror}); "
-                               "lower extraction.decoders, or raise this user's limits") from None
+                               "lower machine.decoder_processes, or raise this user's limits") from None
         self._left = _START
         try:
             self._message(process)

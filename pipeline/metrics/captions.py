@@ -72,7 +72,7 @@ def score_all(sets: Mapping[str, CaptionSet], timeout: float,
             of[result["set"]][result["protocol"]].update(result["scores"])
     if not ended:
         _allow_only_meteor_late(of, results, timeout)
-        warnings.append(f"METEOR is absent: it did not end within {timeout:.0f} s (metrics.timeout)")
+        warnings.append(f"METEOR is absent: it did not end within {timeout:.0f} s (machine.scoring_timeout)")
     return Scores(of, tuple(warnings))
 
 
@@ -147,7 +147,7 @@ def _allow_only_meteor_late(of: Mapping[str, Mapping[str, Mapping[str, float | N
         for protocol, scores in protocols.items():
             if protocol not in absent and scores["CIDEr"] is None:
                 raise SpectrumError(f"{name}, {protocol}: the scorers did not end within {timeout:.0f} s; "
-                                    "raise metrics.timeout")
+                                    "raise machine.scoring_timeout")
 
 
 def _named(ids: Any) -> str:

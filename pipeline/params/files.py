@@ -46,7 +46,7 @@ def override(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key:
-            raise SpectrumError(f"{item!r}: expected key=value, for example seed=1 or captioner.width=128")
+            raise SpectrumError(f"{item!r}: expected key=value, for example seed=1 or captioner.hidden_size=128")
         *parents, leaf = key.split(".")
         node = tree
         for parent in parents:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.device import cpu_cores
 from pipeline.common.errors import SpectrumError
-from pipeline.params import cores
 from pipeline.store import verify
 from pipeline.store.reader import ShardFile
 from pipeline.store.shard import Rows, number_of, shard_of
@@ -90,7 +90,7 @@ class FeatureStore:
         if len(shards) < 2:
             list(map(read, shards))
         else:
-            with ThreadPoolExecutor(min(len(shards), _THREADS, cores())) as threads:
+            with ThreadPoolExecutor(min(len(shards), _THREADS, cpu_cores())) as threads:
                 list(threads.map(read, shards))         # which raises what a thread raised
         return rows, offsets
 

@@ -41,7 +41,7 @@ def data_of(silent: bool = False) -> Data:
 def rows_of(folder: Path, data: Data, seeds: range = range(2), training: params.Training = TRAINING,
             ) -> tuple[list[Result], list[tuple[str, Epoch]]]:
     told: list[tuple[str, Epoch]] = []
-    found = train_rows(SECTION, training, params.Decoding(beam=2), data, TAXONOMY, seeds, CPU, folder,
+    found = train_rows(SECTION, training, params.Generation(beam=2), data, TAXONOMY, seeds, CPU, folder,
                        lambda row, epoch: told.append((row, epoch)))
     return found, told
 
@@ -87,7 +87,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Monk
 
     trained.clear()
     ticks: list[tuple[float, bool]] = []
-    again = train_rows(SECTION, TRAINING, params.Decoding(beam=2), data, TAXONOMY, range(2), CPU, tmp_path,
+    again = train_rows(SECTION, TRAINING, params.Generation(beam=2), data, TAXONOMY, range(2), CPU, tmp_path,
                        tick=lambda *done: ticks.append(done))
     assert again == found and not trained
     assert ticks == [(TRAINING.epochs, False)] * 14
@@ -190,7 +190,7 @@ def test_only_rows_with_retrieved_captions_choose_among_beams_by_them(tmp_path: 
         seen.append(len(captions))
         return [replace(caption, text="chosen") for caption in captions]
 
-    found = train_rows(SECTION, TRAINING, params.Decoding(beam=2), data, TAXONOMY, range(1), CPU, tmp_path,
+    found = train_rows(SECTION, TRAINING, params.Generation(beam=2), data, TAXONOMY, range(1), CPU, tmp_path,
                        rerank=rerank)
     assert {one.row for one in found if set(one.captions.values()) != {"chosen"}} == {"no text", "visual only"}
     assert seen == [5] * 5

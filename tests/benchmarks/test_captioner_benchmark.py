@@ -36,7 +36,7 @@ def test_both_tell_the_same(world: bench.World) -> None:
     model = world.model()
     with torch.no_grad():
         bench._end_like_people(model)
-    settings = params.Decoding(beam=3)
+    settings = params.Generation(beam=3)
     ours = bench.our_beams(model, world.inputs, settings)
     plain = bench.plain_beams(model, world.inputs, settings)
     for a, b in zip(ours, plain, strict=True):

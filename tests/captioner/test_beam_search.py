@@ -103,7 +103,7 @@ RICH = ("a man happily runs in the park", "the dog sadly sleeps on a street", "o
 def test_a_wide_beam_finds_the_best_of_all_captions(power: float) -> None:
     model, _, _, inputs = talker(TINY, 4)
     encoded = model.encode(inputs)
-    found = search(model, encoded, len(inputs), params.Decoding(beam=50, length_power=power))
+    found = search(model, encoded, len(inputs), params.Generation(beam=50, length_power=power))
     for video in range(len(inputs)):
         truth = exhaustive(model, inputs, video, power)
         assert len(truth) == 3 + 6 + 12 + 24
@@ -115,7 +115,7 @@ def test_a_wide_beam_finds_the_best_of_all_captions(power: float) -> None:
 @pytest.mark.parametrize("power", [0.0, 1.0])
 def test_equal_to_a_plain_beam(beam: int, power: float) -> None:
     model, _, _, inputs = talker(RICH, 8)
-    found = search(model, model.encode(inputs), len(inputs), params.Decoding(beam=beam, length_power=power))
+    found = search(model, model.encode(inputs), len(inputs), params.Generation(beam=beam, length_power=power))
     for video in range(len(inputs)):
         truth = plain(model, inputs, video, beam, power)
         assert found[video][0][0] == truth[0][0]
@@ -126,9 +126,9 @@ def test_equal_to_a_plain_beam(beam: int, power: float) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_no_words_come_twice_where_they_must_not(count: int) -> None:
     model, _, _, inputs = talker(("a b",), 8, sharp=1.0)          # two words: repetition is all it can do
-    settings = params.Decoding(beam=3, no_repeat=count)
+    settings = params.Generation(beam=3, no_repeat=count)
     found = search(model, model.encode(inputs), len(inputs), settings)
-    free = search(model, model.encode(inputs), len(inputs), params.Decoding(beam=3))
+    free = search(model, model.encode(inputs), len(inputs), params.Generation(beam=3))
     for video, beams in enumerate(found):
         truth = plain(model, inputs, video, 3, 1.0, count)
         assert [tokens for tokens, _ in beams] == [tokens for tokens, _ in truth[:len(beams)]]
@@ -163,14 +163,14 @@ def test_samples_are_drawn_by_the_models_probabilities() -> None:
         assert math.exp(total) == pytest.approx(chances[tuple(t for t in text if t != PAD)], abs=1e-4)
     cold, _ = sample(model, model.encode(one), 1, Draw(50, temperature=1e-3), generator)
     likely, _ = sample(model, model.encode(one), 1, Draw(50, top_p=1e-6), generator)
-    greedy = search(model, model.encode(one), 1, params.Decoding(beam=1))[0][0][0]
+    greedy = search(model, model.encode(one), 1, params.Generation(beam=1))[0][0][0]
     for texts in (cold, likely):
         assert all([t for t in text if t != PAD] == greedy for text in texts[0].tolist())
 
 
 def test_sampled_captions_are_seeded_ordered_and_scored_like_beams() -> None:
     model, vocabulary, attributes, inputs = talker(RICH, 8, sharp=2.0)
-    settings = params.Decoding(method="sample", beam=4, seed=3)
+    settings = params.Generation(method="sample", beam=4, seed=3)
     one, two = (caption(model, vocabulary, attributes, inputs, settings) for _ in range(2))
     assert one == two
     assert one != caption(model, vocabulary, attributes, inputs, settings.model_copy(update={"seed": 4}))
@@ -182,10 +182,10 @@ def test_sampled_captions_are_seeded_ordered_and_scored_like_beams() -> None:
 
 def test_the_batch_changes_nothing() -> None:
     model, vocabulary, attributes, inputs = talker(RICH, 8)
-    one = caption(model, vocabulary, attributes, inputs, params.Decoding(batch=1))
-    many = caption(model, vocabulary, attributes, inputs, params.Decoding(batch=5))
+    one = caption(model, vocabulary, attributes, inputs, params.Generation(batch=1))
+    many = caption(model, vocabulary, attributes, inputs, params.Generation(batch=5))
     backwards = inputs.select(range(len(inputs) - 1, -1, -1))
-    turned = caption(model, vocabulary, attributes, backwards, params.Decoding())
+    turned = caption(model, vocabulary, attributes, backwards, params.Generation())
     for a, b, c in zip(one, many, reversed(turned), strict=True):
         assert a.video_id == b.video_id == c.video_id and a.text == b.text == c.text
         assert [h.text for h in a.beams] == [h.text for h in b.beams] == [h.text for h in c.beams]
@@ -196,9 +196,9 @@ def test_the_odds_of_its_attributes_choose_among_the_beams() -> None:
     model, vocabulary, attributes, inputs = talker(RICH, 8)
     encoded = model.encode(inputs)
     assert encoded.attribute_logits is not None
-    told = caption(model, vocabulary, attributes, inputs, params.Decoding(attribute_odds=0.5, length_power=0.7))
+    told = caption(model, vocabulary, attributes, inputs, params.Generation(attribute_odds=0.5, length_power=0.7))
     moved = 0
-    for found, beams, logits in zip(told, search(model, encoded, len(inputs), params.Decoding(length_power=0.7)),
+    for found, beams, logits in zip(told, search(model, encoded, len(inputs), params.Generation(length_power=0.7)),
                                     encoded.attribute_logits.tolist(), strict=True):
         wanted = {}
         for tokens, score in beams:
@@ -213,13 +213,13 @@ def test_the_odds_of_its_attributes_choose_among_the_beams() -> None:
 
 def test_without_vtai_there_are_no_odds() -> None:
     model, vocabulary, attributes, inputs = talker(RICH, 8, vtai=False)
-    told = [caption(model, vocabulary, attributes, inputs, params.Decoding(attribute_odds=weight)) for weight in (0, 1)]
+    told = [caption(model, vocabulary, attributes, inputs, params.Generation(attribute_odds=weight)) for weight in (0, 1)]
     assert told[0] == told[1]
 
 
 def test_hypotheses_are_sound() -> None:
     model, _, _, inputs = talker(RICH, 8, sharp=1.0)        # flat: everything is tried
-    for beams in search(model, model.encode(inputs), len(inputs), params.Decoding(beam=4)):
+    for beams in search(model, model.encode(inputs), len(inputs), params.Generation(beam=4)):
         assert beams == sorted(beams, key=lambda item: -item[1])
         assert len({tuple(tokens) for tokens, _ in beams}) == len(beams)
         for tokens, score in beams:
@@ -233,7 +233,7 @@ def test_a_model_that_never_ends_is_ended_at_the_limit(monkeypatch: pytest.Monke
     step = model.step
     endless = torch.zeros(model.shape.vocabulary).index_fill(0, torch.tensor([EOS]), 1000)
     monkeypatch.setattr(model, "step", lambda *given: step(*given) - endless)
-    found = search(model, model.encode(inputs), len(inputs), params.Decoding(beam=3))
+    found = search(model, model.encode(inputs), len(inputs), params.Generation(beam=3))
     assert all(len(tokens) == 9 for beams in found for tokens, _ in beams)
     texts, _ = sample(model, model.encode(inputs), len(inputs), Draw(3))
     assert (texts[..., -1] == EOS).all() and not (texts[..., :-1] == EOS).any()
@@ -241,7 +241,7 @@ def test_a_model_that_never_ends_is_ended_at_the_limit(monkeypatch: pytest.Monke
 
 def test_captions_carry_attributes_and_emotions() -> None:
     model, vocabulary, attributes, inputs = talker(RICH, 8)
-    for found in caption(model, vocabulary, attributes, inputs, params.Decoding()):
+    for found in caption(model, vocabulary, attributes, inputs, params.Generation()):
         assert found.text == found.beams[0].text and found.score == found.beams[0].score
         told = found.as_json([("a man", 0.51239)])
         assert [beam["score"] for beam in told["beams"]] == pytest.approx([b.score for b in found.beams], abs=1e-4)
@@ -256,7 +256,7 @@ def test_captions_carry_attributes_and_emotions() -> None:
 
 def test_without_vtai_the_emotions_are_the_prior() -> None:
     model, vocabulary, attributes, inputs = talker(RICH, 8, vtai=False)
-    for i, found in enumerate(caption(model, vocabulary, attributes, inputs, params.Decoding(beam=1))):
+    for i, found in enumerate(caption(model, vocabulary, attributes, inputs, params.Generation(beam=1))):
         assert found.attributes == ()
         assert dict(found.emotions) == pytest.approx(
             dict(zip(TAXONOMY.categories, inputs.prior_categories[i].tolist(), strict=True)))

@@ -27,7 +27,7 @@ RECIPES = {"appearance": "a1", "audio": "b2"}
 def full() -> Trained:
     inputs, captions = world(40, seed=1, silent=5)
     validation, references = world(20, seed=2)
-    return train(SECTION, TRAINING, params.Decoding(), inputs, captions, validation, references, TAXONOMY, 0, "cpu")
+    return train(SECTION, TRAINING, params.Generation(), inputs, captions, validation, references, TAXONOMY, 0, "cpu")
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def saved(full: Trained, tmp_path: Path) -> Path:
 def test_a_checkpoint_captions_as_its_model_did(full: Trained, saved: Path) -> None:
     inputs, _ = world(15, seed=6, silent=2)
     loaded = checkpoint.load(saved)
-    assert caption(loaded.model, loaded.vocabulary, loaded.attributes, inputs, params.Decoding()) == caption(
-        full.model, full.vocabulary, full.attributes, inputs, params.Decoding())
+    assert caption(loaded.model, loaded.vocabulary, loaded.attributes, inputs, params.Generation()) == caption(
+        full.model, full.vocabulary, full.attributes, inputs, params.Generation())
     assert (loaded.dataset, loaded.taxonomy, loaded.seed) == ("world", TAXONOMY.name, 0)
     assert loaded.recipes == RECIPES
     assert loaded.best == full.best and loaded.model.section == SECTION
@@ -102,7 +102,7 @@ def test_the_card_says_what_it_is(full: Trained, saved: Path) -> None:
     for expected in ("data set `world`", "150 videos of split train with 450 captions", "40 videos", "| audio | `b2` |",
                      f"| 0 | {full.best['epoch']} | {100 * full.best['validation_cider']:.1f} |",
                      "1,234,567 parameters",
-                     "| training.epochs | `8` |", "| captioner.width | `32` |", "stages.caption --checkpoint",
+                     "| training.epochs | `8` |", "| captioner.hidden_size | `32` |", "stages.caption --checkpoint",
                      "Limits"):
         assert expected in page, expected
     assert "random weights" not in page and "mean ±" not in page

@@ -37,7 +37,7 @@ def learn(training: params.Training, state: Path | None = None, seed: int = 0, s
           tick: Tick = lambda *_: None) -> Trained:
     inputs, captions = world(60, seed=1, silent=5)
     validation, references = world(15, seed=2)
-    return train(SECTION, training, params.Decoding(), inputs, captions, validation, references, TAXONOMY, seed,
+    return train(SECTION, training, params.Generation(), inputs, captions, validation, references, TAXONOMY, seed,
                  "cpu", state=state, save_every=save_every, tick=tick)
 
 
@@ -145,7 +145,7 @@ def test_the_stage_goes_on_with_several_seeds_and_tidies_up(tmp_path: Path, monk
         splits[split], said = world(12, seed=number)
         captions |= said
     stand_in(monkeypatch, stage, splits, captions)
-    params_file(tmp_path, monkeypatch, "training.epochs=2", "training.seeds=2")
+    params_file(tmp_path, monkeypatch, "training.epochs=2", "training.num_seeds=2")
     settings = load([])
     paths = Paths.of(settings)
     whole, calls = stage.training.train, []
@@ -177,8 +177,8 @@ def test_the_stage_goes_on_with_several_seeds_and_tidies_up(tmp_path: Path, monk
         paths.captioner / f"curves-seed-{kept.seed}.csv").read_text()
 
     stand_in(monkeypatch, stage, splits, captions)
-    summary = stage.run(load(["training.seeds=1"]), paths, "captioner")
+    summary = stage.run(load(["training.num_seeds=1"]), paths, "captioner")
     assert summary["over_seeds"]["validation_cfs"]["deviation"] is None
     assert not paths.state.exists() and not list(paths.captioner.glob("curves-seed-*"))
-    assert stage.run(load(["training.seeds=1"]), paths, "baseline")["attributes"] == summary["attributes"]
+    assert stage.run(load(["training.num_seeds=1"]), paths, "baseline")["attributes"] == summary["attributes"]
     assert checkpoint.load(paths.baseline).model.detector is None

@@ -121,7 +121,7 @@ def test_the_phase_raises_the_reward_and_validation_chooses() -> None:
     validation, references = world(30, seed=2)
     training = params.Training(epochs=4, videos=12, learning_rate=4e-3, self_critical_epochs=6,
                                self_critical_learning_rate=1e-3, keep="cider")
-    trained = train(SECTION, training, params.Decoding(), inputs, captions, validation, references, TAXONOMY, 0, "cpu")
+    trained = train(SECTION, training, params.Generation(), inputs, captions, validation, references, TAXONOMY, 0, "cpu")
     first, last = trained.history[:4], trained.history[4:]
     assert [record["epoch"] for record in trained.history] == list(range(1, 11))
     assert last[-1]["caption_loss"] < last[0]["caption_loss"] < 0           # minus the reward

@@ -30,7 +30,7 @@ def learn(section: params.Captioner = SECTION, epochs: int = 8, seed: int = 0, v
     inputs, captions = world(videos, seed=1, silent=10)
     validation, references = world(40, seed=2, silent=3)
     records: list[training.Epoch] = []
-    trained = train(section, TRAINING.model_copy(update={"epochs": epochs}), params.Decoding(), inputs,
+    trained = train(section, TRAINING.model_copy(update={"epochs": epochs}), params.Generation(), inputs,
                     captions, validation, references, TAXONOMY, seed, "cpu", records.append)
     return trained, records
 
@@ -42,7 +42,7 @@ def full() -> Trained:
 
 def test_it_learns_what_is_seen_and_heard(full: Trained) -> None:
     inputs, references = world(60, seed=3)
-    found = caption(full.model, full.vocabulary, full.attributes, inputs, params.Decoding())
+    found = caption(full.model, full.vocabulary, full.attributes, inputs, params.Generation())
     truth = [references[video] for video in inputs.ids]
     common = Counter(text for texts in truth for text in texts).most_common(1)[0][0]
     assert cider([c.text for c in found], truth) > 3 * cider([common] * len(truth), truth)
@@ -93,7 +93,7 @@ def test_the_kept_weights_are_the_best_epochs(monkeypatch: pytest.MonkeyPatch) -
 def test_without_a_useful_validation_the_last_epoch_is_kept(count: int) -> None:
     inputs, captions = world(20, seed=1)
     validation, references = world(count, seed=2)
-    trained = train(SECTION, TRAINING.model_copy(update={"epochs": 2}), params.Decoding(), inputs, captions,
+    trained = train(SECTION, TRAINING.model_copy(update={"epochs": 2}), params.Generation(), inputs, captions,
                     validation, references, TAXONOMY, 0, "cpu")
     assert trained.best["epoch"] == 2
 
@@ -108,21 +108,21 @@ def test_the_baseline_trains() -> None:
 def test_captions_without_emotion_words_or_attributes() -> None:
     inputs, captions = world(12, seed=1)
     dull = {video: ["man runs", "man waves in the park"] for video in captions}
-    trained = train(SECTION, TRAINING.model_copy(update={"epochs": 1}), params.Decoding(), inputs, dull,
+    trained = train(SECTION, TRAINING.model_copy(update={"epochs": 1}), params.Generation(), inputs, dull,
                     inputs, dull, TAXONOMY, 0, "cpu")
     assert trained.attributes.emotional == ()
-    found = caption(trained.model, trained.vocabulary, trained.attributes, inputs, params.Decoding())
+    found = caption(trained.model, trained.vocabulary, trained.attributes, inputs, params.Generation())
     assert sorted(p for _, p in found[0].emotions) == pytest.approx(sorted(inputs.prior_categories[0].tolist()))
     nothing = {video: ["is it this", "is it that"] for video in captions}
     with pytest.raises(SpectrumError, match="vtai=false"):
-        train(SECTION, TRAINING, params.Decoding(), inputs, nothing, inputs, nothing, TAXONOMY, 0, "cpu")
+        train(SECTION, TRAINING, params.Generation(), inputs, nothing, inputs, nothing, TAXONOMY, 0, "cpu")
 
 
 def test_a_video_without_captions_is_an_error() -> None:
     inputs, captions = world(12, seed=1)
     captions[inputs.ids[5]] = ["!!"]
     with pytest.raises(SpectrumError, match=f"{inputs.ids[5]}.*training"):
-        train(SECTION, TRAINING, params.Decoding(), inputs, captions, inputs, captions, TAXONOMY, 0, "cpu")
+        train(SECTION, TRAINING, params.Generation(), inputs, captions, inputs, captions, TAXONOMY, 0, "cpu")
 
 
 def test_a_loss_that_is_no_number_is_an_error() -> None:
@@ -133,7 +133,7 @@ def test_a_loss_that_is_no_number_is_an_error() -> None:
     broken = Inputs(inputs.ids, inputs.modalities | {"appearance": seen}, inputs.prior_categories,
                     inputs.prior_words)
     with pytest.raises(SpectrumError, match="epoch 1: the loss is nan"):
-        train(SECTION, TRAINING, params.Decoding(), broken, captions, inputs, captions, TAXONOMY, 0, "cpu")
+        train(SECTION, TRAINING, params.Generation(), broken, captions, inputs, captions, TAXONOMY, 0, "cpu")
 
 
 @pytest.mark.parametrize("settings", [
@@ -143,7 +143,7 @@ def test_other_ways_to_learn(settings: dict[str, object]) -> None:
     inputs, captions = world(40, seed=1)
     validation, references = world(20, seed=2)
     chosen = params.Training.model_validate(TRAINING.model_dump() | {"epochs": 4} | settings)
-    history = train(SECTION, chosen, params.Decoding(), inputs, captions, validation, references, TAXONOMY, 0,
+    history = train(SECTION, chosen, params.Generation(), inputs, captions, validation, references, TAXONOMY, 0,
                     "cpu").history
     assert history[-1]["caption_loss"] < 0.8 * history[0]["caption_loss"]
     assert history[-1]["validation_cider"] > 0.2
@@ -175,7 +175,7 @@ def test_the_chosen_score_chooses_the_epoch(keep: str, best: int, monkeypatch: p
 
     monkeypatch.setattr(training, "validation_scores", scores)
     inputs, captions = world(12, seed=1)
-    found = train(SECTION, TRAINING.model_copy(update={"epochs": 3, "keep": keep}), params.Decoding(), inputs,
+    found = train(SECTION, TRAINING.model_copy(update={"epochs": 3, "keep": keep}), params.Generation(), inputs,
                   captions, inputs, captions, TAXONOMY, 0, "cpu")
     assert found.best["epoch"] == best
 
@@ -185,7 +185,7 @@ def test_patience_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "cider", lambda said, references: next(told))
     inputs, captions = world(12, seed=1)
     ticks: list[tuple[float, bool]] = []
-    found = train(SECTION, TRAINING.model_copy(update={"epochs": 5, "patience": 2, "keep": "cider"}), params.Decoding(),
+    found = train(SECTION, TRAINING.model_copy(update={"epochs": 5, "patience": 2, "keep": "cider"}), params.Generation(),
                   inputs, captions, inputs, captions, TAXONOMY, 0, "cpu", tick=lambda *done: ticks.append(done))
     assert len(found.history) == 4 and found.best["epoch"] == 2
     assert ticks == [(1.0, True)] * 4 + [(1, False)]        # a step an epoch; the fifth is spared
@@ -202,9 +202,9 @@ def test_seeds(full: Trained) -> None:
 def test_the_vocabulary_is_clean_whatever_the_captions_hold() -> None:
     inputs, captions = world(12, seed=1)
     dirty = {video: [f"a\u2028{text}\r\x07now\x85\u2029" for text in texts] for video, texts in captions.items()}
-    found = train(SECTION, TRAINING.model_copy(update={"epochs": 1}), params.Decoding(), inputs, dirty, inputs, dirty,
+    found = train(SECTION, TRAINING.model_copy(update={"epochs": 1}), params.Generation(), inputs, dirty, inputs, dirty,
                   TAXONOMY, 0, "cpu")
     assert "now" in found.vocabulary.entries
-    said = caption(found.model, found.vocabulary, found.attributes, inputs, params.Decoding())
+    said = caption(found.model, found.vocabulary, found.attributes, inputs, params.Generation())
     for text in [*found.vocabulary.entries, *(beam.text for one in said for beam in one.beams)]:
         assert text == clean(text) and text.splitlines() == [text] and text.isprintable()

@@ -47,7 +47,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def parameters(*overrides: str) -> Params:
-    return load(["retrieval.stored=4", "retrieval.used=4", "emotion.clip=0", "device=cpu", *overrides],
+    return load(["retrieval.stored=4", "retrieval.used=4", "emotion.clip=0", "machine.device=cpu", *overrides],
                 ROOT / "params.yaml")
 
 

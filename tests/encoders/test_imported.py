@@ -196,8 +196,8 @@ def test_imported_frames_of_a_named_model(made: tuple[Params, Paths, dict[str, n
 
 SOUND_AND_MOTION = ["encoders.audio.name=vggish", "encoders.audio.kind=imported", "encoders.audio.model=VGGish",
                     "encoders.audio.features=in/sound.hdf5", "encoders.motion.kind=imported",
-                    "encoders.motion.features=in/motion", "captioner.width=16", "captioner.heads=2",
-                    "captioner.feedforward=16", "captioner.universal_words=5", "captioner.word_count=1",
+                    "encoders.motion.features=in/motion", "captioner.hidden_size=16", "captioner.num_heads=2",
+                    "captioner.feedforward_size=16", "captioner.universal_words=5", "captioner.min_word_count=1",
                     "training.epochs=1"]
 SILENT, ZEROS = ("vid2", "vid9", "vid11"), "vid4"
 

@@ -17,9 +17,10 @@ from project import ROOT, SUPPORT
 from pydantic import ValidationError
 
 from pipeline import extraction
+from pipeline.common.device import cpu_cores
 from pipeline.common.errors import SpectrumError
 from pipeline.extraction import cluster
-from pipeline.params import Cluster, cores
+from pipeline.params import Cluster
 from pipeline.store import FeatureStore
 
 WIDE = SECTION.model_copy(update={"shards": 5, "decoders": 1, "save_every": 0})
@@ -168,7 +169,7 @@ def test_each_local_worker_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     with cluster._client(Cluster(scheduler="local"), 2) as client:
         client.wait_for_workers(2)
         seen = client.run(lambda: (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"]))
-    assert sorted(seen.values()) == [(gpu, str(max(1, cores() // 2))) for gpu in ("3", "5")]
+    assert sorted(seen.values()) == [(gpu, str(max(1, cpu_cores() // 2))) for gpu in ("3", "5")]
 
 
 SHARE = """
@@ -188,7 +189,7 @@ def test_a_worker_whose_main_module_has_torch_has_its_share_of_the_cores_all_the
     own = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     told = subprocess.run([sys.executable, tmp_path / "main.py"], check=True, timeout=120, stdout=subprocess.PIPE,
                           text=True, env={**own, "PYTHONPATH": str(ROOT)}).stdout
-    assert int(told) == cores()
+    assert int(told) == cpu_cores()
 
 
 @pytest.mark.parametrize("scheduler", ["", "somewhere", "localhost:8786", "tcp://"])

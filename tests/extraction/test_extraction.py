@@ -309,7 +309,7 @@ def test_what_is_decoded_in_part_is_kept_and_listed_or_failed(tmp_path: Path, cl
     index = json.loads((tmp_path / "store.json").read_text())
     assert index["partial"] == [{"id": "v1", "share": 0.7}]
     assert index["failures"][0]["reason"] == ("only 30% of it could be decoded (cut off), less than "
-                                              "extraction.least_share=0.5")
+                                              "extraction.min_decoded_share=0.5")
     strict = section.model_copy(update={"least_share": 0.8})
     assert (extract(clips, Cut(), tmp_path, strict)["failed"], len(FeatureStore.open(tmp_path))) == (2, 7)
     extract(clips, Cut(), tmp_path / "fresh", strict)

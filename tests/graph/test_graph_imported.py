@@ -19,9 +19,9 @@ SILENT = (3, 1302)
 DIM = 16
 PRESET = ["data.published_counts=false", "encoders.audio.name=vggish", "encoders.audio.kind=imported",
           "encoders.audio.features=downloads/msvd-simulated/vggish.hdf5",
-          "captioner.modalities=[appearance, audio, text]", "captioner.width=32", "captioner.heads=2",
-          "captioner.feedforward=32", "captioner.universal_words=20", "captioner.word_count=1", "training.epochs=1",
-          "retrieval.stored=8", "retrieval.used=4", "decoding.beam=2", "extraction.shards=4"]
+          "captioner.modalities=[appearance, audio, text]", "captioner.hidden_size=32", "captioner.num_heads=2",
+          "captioner.feedforward_size=32", "captioner.universal_words=20", "captioner.min_word_count=1", "training.epochs=1",
+          "retrieval.stored=8", "retrieval.used=4", "generation.num_beams=2", "extraction.num_shards=4"]
 
 
 def write(folder: Path) -> dict[str, np.ndarray]:

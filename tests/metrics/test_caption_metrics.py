@@ -210,7 +210,7 @@ def test_a_meteor_that_hangs_is_ended_with_all_below_it(
     assert time.monotonic() - started < 20
     for protocol, metrics in found.of["model"].items():
         assert whole_but_meteor(metrics, scores.of["model"][protocol])
-    assert found.warnings == ("METEOR is absent: it did not end within 10 s (metrics.timeout)",)
+    assert found.warnings == ("METEOR is absent: it did not end within 10 s (machine.scoring_timeout)",)
     deadline = time.monotonic() + 5
     while not gone(int(pid.read_text())) and time.monotonic() < deadline:
         time.sleep(0.05)

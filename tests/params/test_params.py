@@ -26,11 +26,11 @@ def test_the_decoder_remembers_modalities_that_there_are() -> None:
     def memory(*overrides: str) -> tuple[str, ...]:
         return params.load(overrides, ROOT / "params.yaml").captioner.memory
 
-    some = "captioner.memory=[appearance, text]"
+    some = "captioner.decoder_modalities=[appearance, text]"
     assert memory(some) == ("appearance", "text")
     assert memory(some, "captioner.modalities=[appearance, audio]") == ("appearance",)
     assert memory(some, "captioner.modalities=[text, appearance]") == ()      # all there are
-    assert memory("captioner.memory=[]") == ()
+    assert memory("captioner.decoder_modalities=[]") == ()
 
 
 @pytest.mark.parametrize(("override", "said"), [
@@ -41,11 +41,11 @@ def test_the_decoder_remembers_modalities_that_there_are() -> None:
     ("seed.deeper=1", "seed is a value"),
     ("seed=[", "not readable as a YAML value"),
     ("dataset=../escape", "dataset:"),
-    ("captioner.width=250", "not a multiple of heads"),
+    ("captioner.hidden_size=250", "not a multiple of heads"),
     ("captioner.vtai=false", "need vtai=true"),
     ("captioner.modalities=[audio]", "must hold appearance"),
-    ("captioner.memory=[audio]", "must hold appearance"),
-    ("captioner.memory=5", "captioner.memory: input should be a valid tuple"),
+    ("captioner.decoder_modalities=[audio]", "must hold appearance"),
+    ("captioner.decoder_modalities=5", "captioner.decoder_modalities: input should be a valid tuple"),
     ("captioner.modalities=5", "captioner.modalities: input should be a valid tuple"),
     ("captioner={modalities: [appearance], memory: [text]}", "must hold appearance"),
     ("retrieval.used=500", "more than stored"),

@@ -40,10 +40,10 @@ def test_published_experiments_have_the_papers_sizes(preset: str, kind: str, fil
         (preset, kind, "error", True)
     appearance, captioner = made.encoders.appearance, made.captioner
     assert (appearance.model, appearance.weights, appearance.frames) == ("ViT-B-32", "openai", 28)
-    assert (captioner.width, captioner.heads, captioner.layers, captioner.feedforward) == (512, 8, 1, 2048)
+    assert (captioner.hidden_size, captioner.num_heads, captioner.num_layers, captioner.feedforward_size) == (512, 8, 1, 2048)
     assert (captioner.dropout, captioner.attention_dropout) == (0.5, 0.1)
     assert (captioner.universal_words, captioner.embedded_attributes) == (500, 30)
-    assert (captioner.word_count, captioner.max_words, made.decoding.beam) == (3, 30, 5)
+    assert (captioner.min_word_count, captioner.max_words, made.generation.beam) == (3, 30, 5)
     assert (made.retrieval.stored, made.retrieval.used) == (100, 20)
     assert captioner.vtai and captioner.cfb and captioner.aeb
 
@@ -65,7 +65,7 @@ def test_a_preset_leaves_no_trace_of_the_one_before(file: Path) -> None:
         made[preset] = params.apply(preset, [], file)
     for before, after in [*pairwise([*OF_DATA, OF_DATA[0]]), *pairwise([*OF_DATA[::-1], OF_DATA[-1]])]:
         file.write_text(text)
-        params.apply(before, ["seed=9", "captioner.width=64", "data.validation=0.3", "training.epochs=1",
+        params.apply(before, ["seed=9", "captioner.hidden_size=64", "data.validation=0.3", "training.epochs=1",
                               "captioner.modalities=[appearance]"], file)
         assert params.apply(after, [], file) == made[after] == params.load(path=file), f"{before} then {after}"
     params.apply(ROOT / "presets/sample.yaml", [], file)
@@ -73,7 +73,7 @@ def test_a_preset_leaves_no_trace_of_the_one_before(file: Path) -> None:
 
 
 def test_what_describes_the_machine_stays(file: Path) -> None:
-    params.apply(ROOT / "presets/msvd.yaml", ["device=cpu", "extraction.timeout=7", "metrics.timeout=8"], file)
+    params.apply(ROOT / "presets/msvd.yaml", ["machine.device=cpu", "machine.decoding_timeout=7", "machine.scoring_timeout=8"], file)
     made = params.apply(ROOT / "presets/msrvtt.yaml", [], file)
     assert (made.device, made.extraction.timeout, made.metrics.timeout) == ("cpu", 7.0, 8.0)
 

@@ -37,7 +37,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, stage: ModuleType, splits: Mapping
 def params_file(folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: str) -> None:
     """Tiny parameters as params.yaml of `folder`, which becomes the current one."""
     tree = override(read(_PARAMS), [
-        "device=cpu", "captioner.width=16", "captioner.heads=2", "captioner.feedforward=32",
+        "machine.device=cpu", "captioner.hidden_size=16", "captioner.num_heads=2", "captioner.feedforward_size=32",
         "captioner.embedded_attributes=4", "captioner.universal_words=20", *changes])
     monkeypatch.chdir(folder)
     (folder / "params.yaml").write_text(json.dumps(tree))

@@ -36,6 +36,6 @@ class Colours:
 
     def submit(self, batch: np.ndarray) -> Future:
         time.sleep(self.delay)
-        assert len(batch) == self.batch
+        assert len(batch) == self.batch_size
         self.encoded += int((batch.reshape(len(batch), -1).any(1)).sum())
         return completed(batch.reshape(len(batch), -1).copy())

@@ -63,19 +63,19 @@ class Caption:
 
 @torch.inference_mode()
 def caption(model: Captioner, vocabulary: Vocabulary, attributes: AttributeList, inputs: Inputs,
-            section: params.Decoding) -> list[Caption]:
-    """Captions of all `inputs`, in their order, `section.batch` videos at a time, without dropout."""
+            section: params.Generation) -> list[Caption]:
+    """Captions of all `inputs`, in their order, `section.batch_size` videos at a time, without dropout."""
     training = model.training
     model.eval()
     try:
         odds = Odds(vocabulary, attributes)
         captions: list[Caption] = []
-        for first in range(0, len(inputs), section.batch):
-            batch = inputs.select(range(first, min(first + section.batch, len(inputs)))).to(model.device)
+        for first in range(0, len(inputs), section.batch_size):
+            batch = inputs.select(range(first, min(first + section.batch_size, len(inputs)))).to(model.device)
             encoded = model.encode(batch)
             found = told(model, encoded, len(batch), section)
             if encoded.attribute_logits is not None and section.attribute_odds:
-                found = odds.rerank(found, encoded.attribute_logits, section.attribute_odds, section.length_power)
+                found = odds.rerank(found, encoded.attribute_logits, section.attribute_odds, section.length_penalty)
             probable = _attributes(encoded, attributes, model.section.embedded_attributes)
             felt = _emotions(encoded, attributes, batch)
             for video, tokens, attribute, emotion in zip(batch.ids, found, probable, felt, strict=True):
@@ -86,22 +86,22 @@ def caption(model: Captioner, vocabulary: Vocabulary, attributes: AttributeList,
         model.train(training)
 
 
-def told(model: Captioner, encoded: Encoded, videos: int, section: params.Decoding,
+def told(model: Captioner, encoded: Encoded, videos: int, section: params.Generation,
          ) -> list[Beams]:
     """For every encoded video its captions (tokens with <eos>, score) by `section.method`, best first."""
     if section.method == "beam":
         return search(model, encoded, videos, section)
     generator = torch.Generator(model.device).manual_seed(section.seed)
-    draw = Draw(section.beam, section.temperature, section.top_p, section.no_repeat)
+    draw = Draw(section.num_beams, section.temperature, section.top_p, section.no_repeat_ngram_size)
     texts, sums = sample(model, encoded, videos, draw, generator)
-    scores = sums / (texts != PAD).sum(-1) ** section.length_power
+    scores = sums / (texts != PAD).sum(-1) ** section.length_penalty
     found = [[([token for token in text if token != PAD], score) for text, score in zip(*drawn, strict=True)]
              for drawn in zip(texts.tolist(), scores.tolist(), strict=True)]
     return [sorted(captions, key=lambda caption: -caption[1]) for captions in found]
 
 
 @torch.inference_mode()
-def search(model: Captioner, encoded: Encoded, videos: int, section: params.Decoding,
+def search(model: Captioner, encoded: Encoded, videos: int, section: params.Generation,
            ) -> list[Beams]:
     """For every encoded video its finished hypotheses (tokens with <eos>, score), best first."""
     found: list[Beams] = [[] for _ in range(videos)]
@@ -116,10 +116,10 @@ def search(model: Captioner, encoded: Encoded, videos: int, section: params.Deco
 class _Search:
     """The beams of the videos that are not done. V shrinks while B = beam stays."""
 
-    def __init__(self, model: Captioner, encoded: Encoded, videos: int, section: params.Decoding) -> None:
+    def __init__(self, model: Captioner, encoded: Encoded, videos: int, section: params.Generation) -> None:
         device = model.device
-        self.model, self.encoded, self.beam, self.power = model, encoded, section.beam, section.length_power
-        self.no_repeat = section.no_repeat
+        self.model, self.encoded, self.beam, self.power = model, encoded, section.num_beams, section.length_penalty
+        self.no_repeat = section.no_repeat_ngram_size
         self.longest = model.section.max_words + 1                               # with <eos>
         self.videos = torch.arange(videos, device=device)                        # [V] which video a row is
         self.tokens = torch.full((videos, self.beam, 1), BOS, device=device)     # [V, B, 1 + words so far]

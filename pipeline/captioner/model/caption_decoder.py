@@ -102,8 +102,8 @@ class Layer(nn.Module):
 
     def __init__(self, section: params.Captioner) -> None:
         super().__init__()
-        width = section.width
-        self.heads = section.heads
+        width = section.hidden_size
+        self.heads = section.num_heads
         self.before = section.layer_norm == "before"
         self.attention_dropout = section.attention_dropout
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
@@ -112,8 +112,8 @@ class Layer(nn.Module):
         self.query = nn.Linear(width, width)
         self.memory = nn.Linear(width, 2 * width)        # keys and values of the memory
         self.output = nn.Linear(width, width)
-        self.feedforward = nn.Sequential(nn.Linear(width, section.feedforward), nn.ReLU(),
-                                         nn.Linear(section.feedforward, width))
+        self.feedforward = nn.Sequential(nn.Linear(width, section.feedforward_size), nn.ReLU(),
+                                         nn.Linear(section.feedforward_size, width))
         self.dropout = Dropout(section.dropout)
 
     def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,14 +170,14 @@ class Decoder(nn.Module):
 
     def __init__(self, section: params.Captioner, vocabulary: int, slots: dict[str, int]) -> None:
         super().__init__()
-        self.width, self.heads, self.length = section.width, section.heads, section.max_words + 1
+        self.width, self.heads, self.length = section.hidden_size, section.num_heads, section.max_words + 1
         self.before = section.layer_norm == "before"
         self.words = nn.Embedding(vocabulary, self.width)
         self.positions = nn.Embedding(self.length, self.width)
-        self.biases = nn.ParameterDict({name: nn.Parameter(torch.zeros(section.layers, self.heads, count))
+        self.biases = nn.ParameterDict({name: nn.Parameter(torch.zeros(section.num_layers, self.heads, count))
                                         for name, count in slots.items() if "attributes" in slots})
         self.dropout = Dropout(section.dropout)
-        self.layers = nn.ModuleList(Layer(section) for _ in range(section.layers))
+        self.layers = nn.ModuleList(Layer(section) for _ in range(section.num_layers))
         self.norm = nn.LayerNorm(self.width)
         self.output = nn.Linear(self.width, vocabulary, bias=False)
 

@@ -25,7 +25,7 @@ class Shape:
     @classmethod
     def of(cls, section: params.Captioner, inputs: Inputs, vocabulary: int) -> "Shape":
         """A modality that the data set does not have at all, or no part of the model reads, is no part of it."""
-        wanted = section.modalities if section.vtai else section.remembered
+        wanted = section.modalities if section.vtai else section.attended_modalities
         used = {name: inputs.modalities[name] for name in wanted
                 if name in inputs.modalities and inputs.modalities[name].mask.any()}
         return cls({name: modality.dim for name, modality in used.items()},
@@ -55,12 +55,12 @@ class Captioner(nn.Module):
     def __init__(self, section: params.Captioner, shape: Shape, attributes: AttributeList) -> None:
         super().__init__()
         self.section, self.shape = section, shape
-        width, dropout = section.width, section.dropout
+        width, dropout = section.hidden_size, section.dropout
         self.features = FeatureEncoder(shape.dims, width, dropout, section.standardise)
         self.detector: AttributeDetector | LinearDetector | None = None
         self.embedding: AttributeEmbedding | None = None
         self.theme: CoarseToFine | LinearTheme | None = None
-        slots: dict[str, int] = {name: shape.slots[name] for name in shape.slots if name in section.remembered}
+        slots: dict[str, int] = {name: shape.slots[name] for name in shape.slots if name in section.attended_modalities}
         if section.vtai:
             detector = AttributeDetector if section.detector == "layered" else LinearDetector
             self.detector = detector(section, shape.slots, attributes)
@@ -81,7 +81,7 @@ class Captioner(nn.Module):
     def encode(self, inputs: Inputs) -> Encoded:
         """All about the videos that does not depend on words; SpectrumError for features of a wrong shape."""
         features = self.features(inputs)                                        # FEU
-        rows = {name: part for name, part in features.rows.items() if name in self.section.remembered}
+        rows = {name: part for name, part in features.rows.items() if name in self.section.attended_modalities}
         masks = {name: features.masks[name] for name in rows}
         logits = theme = None
         if self.detector is not None:

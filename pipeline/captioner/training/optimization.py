@@ -73,16 +73,16 @@ class Phase:
         caption, attribute = self.goal.losses(batch)
         self.optimiser.zero_grad()
         (caption + self.training.attribute_weight * attribute).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.training.max_grad_norm)
         self.optimiser.step()
         self.step += 1
         self.losses.append(torch.stack([caption.detach(), attribute.detach()]))
 
     def _rate(self, step: int) -> float:
         steps = self.goal.epochs * self.goal.batches
-        warm = max(1, round(self.training.warmup * steps))
-        if self.training.schedule == "decay":
-            share = min(1.0, (step + 1) / warm) * self.training.decay ** (step // self.goal.batches)
+        warm = max(1, round(self.training.warmup_ratio * steps))
+        if self.training.lr_schedule == "decay":
+            share = min(1.0, (step + 1) / warm) * self.training.lr_decay ** (step // self.goal.batches)
         else:
             share = cosine(step, warm, steps)
         return self.goal.learning_rate * share
@@ -122,7 +122,7 @@ def half_precision(device: torch.device) -> AbstractContextManager[object]:
 
 
 def _optimiser(model: Captioner, training: params.Training, learning_rate: float) -> torch.optim.Optimizer:
-    if training.optimiser == "adam":
+    if training.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), learning_rate, weight_decay=training.weight_decay, fused=True)
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]

@@ -37,7 +37,7 @@ class SelfCritical:
         self.model, self.training, self.inputs, self.targets = model, training, inputs, targets
         self.vocabulary = vocabulary
         self.epochs, self.learning_rate = training.self_critical_epochs, training.self_critical_learning_rate
-        self.batches = math.ceil(len(inputs) / training.videos)
+        self.batches = math.ceil(len(inputs) / training.videos_per_batch)
         self.seed = [seed, 1]
         sentences = [[words(caption) for caption in own] for own in captions]
         self._cider = CiderD([[[*sentence, _END] for sentence in own] for own in sentences])
@@ -45,7 +45,7 @@ class SelfCritical:
 
     def order(self, chance: np.random.Generator) -> list[Ids]:
         order = chance.permutation(len(self.inputs))
-        return [order[first:first + self.training.videos] for first in range(0, len(order), self.training.videos)]
+        return [order[first:first + self.training.videos_per_batch] for first in range(0, len(order), self.training.videos_per_batch)]
 
     def losses(self, batch: Ids) -> tuple[Tensor, Tensor]:
         """Minus the mean reward (its gradient is the policy's), and the attribute loss."""

@@ -62,7 +62,7 @@ class Trained:
     seed: int
 
 
-def train(section: params.Captioner, training: params.Training, decoding: params.Decoding, inputs: Inputs,
+def train(section: params.Captioner, training: params.Training, decoding: params.Generation, inputs: Inputs,
           captions: Captions, validation: Inputs, references: Captions, taxonomy: Taxonomy, seed: int,
           device: torch.device | str, log: Callable[[Epoch], None] = lambda _: None, tick: Tick = lambda *_: None,
           state: Path | None = None, save_every: float = _SAVE_EVERY,
@@ -83,7 +83,7 @@ def train(section: params.Captioner, training: params.Training, decoding: params
     texts = _texts(inputs, captions, "training")
     told = _texts(validation, references, "validation")
     everything = [sentence for sentences in texts for sentence in sentences]
-    vocabulary = Vocabulary.build(everything, section.word_count)
+    vocabulary = Vocabulary.build(everything, section.min_word_count)
     attributes = AttributeList.build(everything, taxonomy, section.universal_words, section.attributes)
     if section.vtai and not len(attributes):
         raise SpectrumError("attributes: the training captions have none; train with captioner.vtai=false, "
@@ -99,11 +99,11 @@ def train(section: params.Captioner, training: params.Training, decoding: params
             model.detector.start_from(targets.mean(0))
         model.to(place)
         resident, targets = inputs.to(place), targets.to(place)
-        sentences = CaptionSet(texts, vocabulary, taxonomy, section.max_words, training.plain_weight)
+        sentences = CaptionSet(texts, vocabulary, taxonomy, section.max_words, training.neutral_caption_weight)
         goals: list[Goal] = [CrossEntropy(model, training, resident, sentences, targets, seed)]
         if training.self_critical_epochs:
             goals.append(SelfCritical(model, training, resident, texts, targets, vocabulary, taxonomy, seed))
-        greedy = decoding.model_copy(update={"method": "beam", "beam": 1, "batch": max(decoding.batch, 128)})
+        greedy = decoding.model_copy(update={"method": "beam", "num_beams": 1, "batch_size": max(decoding.batch_size, 128)})
         unseen = validation.to(place)
 
         def scores() -> Epoch:
@@ -118,7 +118,7 @@ def train(section: params.Captioner, training: params.Training, decoding: params
     return Trained(model, vocabulary, attributes, progress.history, progress.best, seed)
 
 
-def fingerprint(section: params.Captioner, training: params.Training, decoding: params.Decoding, inputs: Inputs,
+def fingerprint(section: params.Captioner, training: params.Training, decoding: params.Generation, inputs: Inputs,
                 captions: Captions, validation: Inputs, references: Captions, taxonomy: Taxonomy, seed: int,
                 device: torch.device) -> str:
     """Stands for everything that decides what `train` of the same arguments returns."""
@@ -169,8 +169,8 @@ class CrossEntropy:
 
     def __post_init__(self) -> None:
         self.epochs, self.learning_rate = self.training.epochs, self.training.learning_rate
-        self.size = self.training.captions or self.training.videos
-        self.items = len(self.captions) if self.training.captions else len(self.inputs)
+        self.size = self.training.captions_per_batch or self.training.videos_per_batch
+        self.items = len(self.captions) if self.training.captions_per_batch else len(self.inputs)
         self.batches = math.ceil(self.items / self.size)
         self.seed = [self.number]
 
@@ -181,7 +181,7 @@ class CrossEntropy:
     def losses(self, batch: Ids) -> tuple[Tensor, Tensor]:
         self.model.train()
         device = self.model.device
-        chosen = (self.captions.mixed(batch, device) if self.training.captions
+        chosen = (self.captions.mixed(batch, device) if self.training.captions_per_batch
                   else self.captions.batch(batch.tolist(), device))
         with half_precision(device):
             encoded = self.model.encode(self.inputs.select(chosen.videos))
@@ -250,7 +250,7 @@ class _Progress:
 
     def _judge(self, record: Epoch) -> None:
         self.history.append(record)
-        keep = self.training.keep
+        keep = self.training.select_by
         self.idle += 1
         if self.best is None or not self.useful or kept_score(record, keep) > kept_score(self.best, keep):
             self.best, self.weights, self.idle = record, copy.deepcopy(self.model.state_dict()), 0

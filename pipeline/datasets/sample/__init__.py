@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline import params
 from pipeline.common import programs
+from pipeline.common.device import cpu_cores
 from pipeline.common.progress import Bar
 from pipeline.datasets.manifest import Caption, Manifest, Split, Video, check
 from pipeline.datasets.sample.clip import Clip, render
@@ -46,7 +47,7 @@ def build(section: params.Sample, seed: int, folder: Path) -> Manifest:
 
 def _render_all(clips: list[Clip]) -> None:
     programs.ffmpeg()       # its absence is told once, here, not by every worker
-    pool = ProcessPoolExecutor(min(params.cores(), len(clips)), mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(min(cpu_cores(), len(clips)), mp_context=get_context("spawn"))
     with Bar("render", len(clips), "clips") as bar, pool:
         try:
             for done in as_completed([pool.submit(render, clip) for clip in clips]):
