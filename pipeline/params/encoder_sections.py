@@ -10,6 +10,14 @@ from pipeline.params.base import Count, NonNegativeFloat, PositiveFloat, Section
 TransformersSection = TypeVar("TransformersSection", "AudioEncoder", "MotionEncoder")
 
 
+def _checked_kind(section: TransformersSection) -> TransformersSection:
+    if section.kind == "transformers" and not section.model:
+        raise ValueError("kind transformers needs a model: a hub id (org/name) or a folder")
+    if (section.kind == "imported") != bool(section.features):
+        raise ValueError("kind imported and features go together: a file of rows that are already encoded")
+    return section
+
+
 class EncoderTraining(Section):
     """How the encoder stage trains a CLIP of its own where `encoders.appearance.weights` is `train`."""
 
@@ -85,11 +93,3 @@ class Encoders(Section):
             if names[one] == names[other]:
                 raise ValueError(f"encoders.{one}.name and encoders.{other}.name name one folder")
         return self
-
-
-def _checked_kind(section: TransformersSection) -> TransformersSection:
-    if section.kind == "transformers" and not section.model:
-        raise ValueError("kind transformers needs a model: a hub id (org/name) or a folder")
-    if (section.kind == "imported") != bool(section.features):
-        raise ValueError("kind imported and features go together: a file of rows that are already encoded")
-    return section

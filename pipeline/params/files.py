@@ -1,17 +1,18 @@
-"""DecodeStream, changing and writing files of parameters."""
+"""Reading, changing and writing files of parameters."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import write_text
+from pipeline.params.renamed import renamed_keys
 from pipeline.params.sections import Params
 
 DEFAULT = Path("params.yaml")
@@ -69,36 +70,25 @@ def lay_over(tree: dict[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def afresh(tree: dict[str, Any]) -> dict[str, Any]:
-    """A copy of `tree` in which what describes an experiment has its default, where it has one.
-
-    What describes the machine (device, extraction, cluster, metrics) stays.
-    """
-    tree = deepcopy(tree)
-    _reset(tree, Params, ("seed", "data", "encoders", "retrieval", "emotion", "captioner", "training", "decoding"))
-    return tree
-
-
-def _reset(node: Any, section: type[BaseModel], names: Iterable[str]) -> None:
-    for name in names:
-        if not isinstance(node, dict) or name not in node:
-            continue
-        field = section.model_fields[name]
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            _reset(node[name], field.annotation, field.annotation.model_fields)
-        elif not field.is_required():
-            default = list(field.default) if isinstance(field.default, tuple) else field.default
-            if node[name] != default:       # what says the same keeps its spelling
-                node[name] = default
+def read_preset(path: Path) -> dict[str, Any]:
+    """A preset laid over those that its `includes` names, files of the same folder."""
+    preset = read(path)
+    merged: dict[str, Any] = {}
+    for name in preset.pop("includes", []):
+        merged = lay_over(merged, read_preset(path.with_name(str(name))))
+    return lay_over(merged, preset)
 
 
 def apply(preset: Path, overrides: Sequence[str], path: Path = DEFAULT) -> Params:
     """Lays `preset`, then `overrides`, over the file `path`, which stays as it was if the result is not valid.
 
-    A preset that names a data set is laid over the defaults, see `afresh`.
+    A preset that names a data set starts afresh: what describes an experiment takes its default first; what
+    describes the machine stays.
     """
-    tree, over = read(path), read(preset)
-    tree = override(lay_over(afresh(tree) if "dataset" in over else tree, over), overrides)
+    tree, over = read(path), read_preset(preset)
+    if "dataset" in over:
+        _reset(tree, Params.model_validate({}).model_dump(mode="json", exclude=set(_KEPT)))
+    tree = override(lay_over(tree, over), overrides)
     params = validate(tree, source=str(preset))
     text = StringIO()
     YAML().dump(tree, text)
@@ -106,17 +96,34 @@ def apply(preset: Path, overrides: Sequence[str], path: Path = DEFAULT) -> Param
     return params
 
 
+# No part of an experiment on a data set.
+_KEPT = ("machine", "cluster", "sample", "encoder", "extraction")
+
+
+def _reset(tree: Any, defaults: Mapping[str, Any]) -> None:
+    """Gives every value of `tree` that has a default this default; one that says the same keeps its spelling."""
+    for key, default in defaults.items():
+        if not isinstance(tree, dict) or key not in tree:
+            continue
+        if isinstance(default, Mapping):
+            _reset(tree[key], default)
+        elif tree[key] != default:
+            tree[key] = default
+
+
 def validate(tree: dict[str, Any], source: str) -> Params:
+    if renamed := "; ".join(renamed_keys(tree)):
+        raise SpectrumError(f"{source}: {renamed}")
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(str(part) for part in e['loc']) or 'parameters'}: {_sentence(e)}"
-                          for e in error.errors())
-        raise SpectrumError(f"{source}: {found}") from None
+        problems = "; ".join(f"{'.'.join(str(part) for part in e['loc']) or 'parameters'}: {_sentence(e)}"
+                             for e in error.errors())
+        raise SpectrumError(f"{source}: {problems}") from None
 
 
 def _sentence(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        return "no such parameter (see pipeline/params/sections.py for those there are)"
+        return "no such parameter (params.yaml lists those there are)"
     message = str(error["msg"]).removeprefix("Value error, ")
     return message[0].lower() + message[1:]

@@ -36,26 +36,18 @@ class Cluster(Section):
 class Data(Section):
     """Where a data set comes from. Paths are relative to the project's root, or absolute."""
 
-    kind: Literal["sample", "folder", "msvd", "msrvtt", "emvidcap-s", "emvidcap-l", "emvidcap"] = "sample"
-    videos: str = ""
-    captions: str = ""
-    corpus: str = ""
+    kind: Literal["folder", "msvd", "msrvtt", "emvidcap-s", "emvidcap-l", "emvidcap"] = "folder"
+    videos: str = "sample/clips"
+    captions: str = "sample/captions.jsonl"
+    corpus: str = "sample/captions.jsonl"
     validation: Share = 0.1
     test: Share = 0.2
     missing_videos: Literal["error", "leave_out", "keep"] = "error"
     published_counts: bool = True
 
-    @model_validator(mode="after")
-    def _check_sources(self) -> "Data":
-        if self.kind != "sample" and not self.captions:
-            raise ValueError(f"kind {self.kind} needs captions: a file, or the folder of its owners' files")
-        if self.kind != "sample" and not self.videos and self.missing_videos != "keep":
-            raise ValueError(f"kind {self.kind} needs videos: the folder where they lie")
-        return self
-
 
 class Sample(Section):
-    """The rendered sample world."""
+    """The rendered sample world: clips a split, their length and side, captions a clip."""
 
     train: Count = 400
     validation: Count = 60
