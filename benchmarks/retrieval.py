@@ -15,6 +15,7 @@ from benchmarks.timing import in_turn, machine, medians
 from pipeline.common.files import write_json
 from pipeline.datasets.manifest import Caption
 from pipeline.retrieval import index
+from pipeline.retrieval.leak_guard import barred_sentences
 
 ROUNDS = 5
 CAPTIONS, DIM, QUERIES, TOP = 100_000, 512, 500, 100
@@ -24,10 +25,10 @@ def searching(folder: Path) -> dict[str, float]:
     """Seconds to find TOP candidates of QUERIES videos among CAPTIONS, and of the bare search."""
     rng = np.random.default_rng(0)
     captions = [Caption(f"v{i // 20}", f"sentence {i}") for i in range(CAPTIONS)]
-    index.build(captions, rng.standard_normal((CAPTIONS, DIM), np.float32), "benchmark", folder)
+    index.build_index(captions, rng.standard_normal((CAPTIONS, DIM), np.float32), "benchmark", folder)
     opened = index.open_index(folder, "benchmark")
-    queries = index.unit(rng.standard_normal((QUERIES, DIM), np.float32), "queries")
-    own = index.own_sentences([f"v{i}" for i in range(QUERIES)],
+    queries = index.unit_vectors(rng.standard_normal((QUERIES, DIM), np.float32), "queries")
+    own = barred_sentences([f"v{i}" for i in range(QUERIES)],
                               {f"v{i}": [f"sentence {20 * i + k}" for k in range(20)] for i in range(QUERIES)})
     ours, bare = medians(in_turn(ROUNDS, lambda: opened.search(queries, own, TOP),
                                  lambda: opened.faiss_index.search(queries, TOP + 20)))

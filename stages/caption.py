@@ -11,22 +11,17 @@ Exit status: 0 every file has its caption, 1 some file could not be read (the ot
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.captioner import checkpoint
-from pipeline.captioner.clips import OwnClips
-from pipeline.common.device import torch_device
 from pipeline.common.errors import SpectrumError, print_error, readable_errors
-from pipeline.emotion.backends import Backends
-from pipeline.emotion.prior import Emotions
-from pipeline.encoders import appearance, audio, motion
-from pipeline.encoders.base import imported_encoder_error
 from pipeline.params import DEFAULT, load
 from pipeline.params.paths import Paths
-from pipeline.retrieval import index
-from stages.command import ParamsFile, teach
+from stages.command import ParamsFile, run_command
+
+if TYPE_CHECKING:
+    from pipeline.captioner.clips import ClipCaptioner
 
 SHOWN = 5       # emotions, attributes and candidates that are printed without --json
 
@@ -42,47 +37,55 @@ def main(
 ) -> None:
     failed = 0
     with readable_errors():
-        clips = _open(overrides or [], params_file, folder)
+        captioner = _load(overrides or [], params_file, folder)
         for path in files:
             try:
-                caption, candidates = clips.caption(path)
+                caption, candidates = captioner.caption(path)
             except SpectrumError as error:
                 print_error(error)
                 failed += 1
                 continue
-            found = caption.as_json(candidates)
-            print(json.dumps(found, ensure_ascii=False) if as_json else _told(found), flush=True)
+            row = caption.as_json(candidates)
+            print(json.dumps(row, ensure_ascii=False) if as_json else _readable(row), flush=True)
     sys.exit(failed > 0)
 
 
-def _open(overrides: list[str], params_file: Path, folder: Path | None) -> OwnClips:
+def _load(overrides: list[str], params_file: Path, folder: Path | None) -> "ClipCaptioner":
+    from pipeline.captioner import checkpoint
+    from pipeline.captioner.clips import ClipCaptioner
+    from pipeline.common.device import torch_device
+    from pipeline.emotion.backends import Backends
+    from pipeline.emotion.prior import Emotions
+    from pipeline.encoders import appearance, audio, motion
+    from pipeline.encoders.base import imported_encoder_error
+    from pipeline.retrieval.index import model_id, open_index
+
     params = load(overrides, params_file)
-    paths = Paths.of(params)
-    where = torch_device(params.machine.device)
+    paths, device = Paths.of(params), torch_device(params.machine.device)
     if params.encoders.appearance.features:
         raise imported_encoder_error("appearance")
-    trained = checkpoint.load(folder or paths.captioner, where)
-    pictures = appearance.load(params.encoders.appearance, paths.encoder, str(where))
-    if pictures.recipe["untrained"]:
+    trained = checkpoint.load(folder or paths.captioner, device)
+    frames = appearance.load(params.encoders.appearance, paths.encoder, str(device))
+    if frames.recipe["untrained"]:
         print("warning: the picture encoder has untrained weights; the captions mean nothing", file=sys.stderr)
-    captions = index.open_index(paths.index, index.model_id(pictures.recipe))
+    index = open_index(paths.index, model_id(frames.recipe))
     temperatures = Emotions.stored_temperatures(paths.emotion) if params.emotion.calibrate else {}
-    emotions = Backends(params.emotion, captions, pictures.encode_texts, str(where)).calibrated(temperatures)
-    sound = audio.load(params.encoders.audio, str(where))
-    windows = motion.load(params.encoders.motion, str(where))
-    return OwnClips(trained, pictures, sound, windows, captions, emotions, params)
+    emotions = Backends(params.emotion, index, frames.encode_texts, str(device)).calibrated(temperatures)
+    encoders = {"appearance": frames, "audio": audio.load(params.encoders.audio, str(device)),
+                "motion": motion.load(params.encoders.motion, str(device))}
+    return ClipCaptioner(trained, encoders, index, emotions, params)
 
 
-def _told(found: dict[str, list[dict[str, str | float]]]) -> str:
+def _readable(row: dict[str, list[dict[str, str | float]]]) -> str:
     """The caption, and under it the strongest of what led to it."""
     def line(title: str, key: str, what: str, number: str) -> str:
-        return f"  {title:<11}" + ", ".join(f"{one[what]} {one[number]:.2f}" for one in found[key][:SHOWN])
+        return f"  {title:<11}" + ", ".join(f"{entry[what]} {entry[number]:.2f}" for entry in row[key][:SHOWN])
 
-    return "\n".join([f"{found['video_id']}: {found['caption']}",
+    return "\n".join([f"{row['video_id']}: {row['caption']}",
                       line("emotions", "emotions", "category", "probability"),
                       line("attributes", "attributes", "word", "probability"),
                       line("candidates", "candidates", "text", "score")])
 
 
 if __name__ == "__main__":
-    teach(main, __doc__)
+    run_command(main, __doc__)

@@ -26,13 +26,14 @@ from pipeline.metrics.emotions import reference_categories
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
+from pipeline.retrieval.candidates import Candidates
 from stages.command import Summary, stage
 
 
 def run(params: Params, paths: Paths) -> Summary:
     manifest = Manifest.load(paths.data)
     taxonomy = Taxonomy.load(params.emotion.words)
-    candidates = index.Candidates.read(paths.candidates)
+    candidates = Candidates.read(paths.candidates)
     captions = index.open_index(paths.index, candidates.recipe_id)
     used = candidates.rows[:, : params.retrieval.used]  # [V, K]
     scores = candidates.scores[:, : params.retrieval.used]

@@ -8,41 +8,38 @@ A training video never retrieves its own captions, nor the same sentence written
 
 import time
 
-import numpy as np
-
-from pipeline.common.device import torch_device
-from pipeline.common.files import write_json
-from pipeline.datasets.manifest import Manifest
-from pipeline.encoders.imported import text_encoder
-from pipeline.metrics.retrieval_scores import retrieval_scores
 from pipeline.params import Params
 from pipeline.params.paths import Paths
-from pipeline.retrieval import index
-from pipeline.store import FeatureStore
 from stages.command import Summary, stage
 
 
 def run(params: Params, paths: Paths) -> Summary:
+    import numpy as np
+    from pipeline.encoders.text_encoder import text_encoder
+
+    from pipeline.common.device import torch_device
+    from pipeline.common.files import write_json
+    from pipeline.datasets.manifest import Manifest
+    from pipeline.metrics.retrieval_scores import retrieval_scores
+    from pipeline.retrieval.candidates import retrieve_candidates, video_queries
+    from pipeline.retrieval.index import model_id, open_index
+    from pipeline.store.feature_store import FeatureStore
+
     manifest = Manifest.load(paths.data)
     store = FeatureStore.open(paths.appearance)
-    ids = [video for video in manifest.ids() if video in store]
-    queries = index.queries(store, ids)
-    own = index.own_sentences([video if manifest.split_of[video] == "train" else "" for video in ids],
-                              manifest.captions_of)
-    captions = index.open_index(paths.index, index.model_id(store.recipe))
+    index = open_index(paths.index, model_id(store.recipe))
     started = time.monotonic()
-    rows, scores = captions.search(queries, own, params.retrieval.stored, params.machine.search_batch_size)
+    candidates = retrieve_candidates(manifest, store, index, params.retrieval.stored, params.machine.search_batch_size)
     searched = time.monotonic()
-    index.Candidates(tuple(ids), rows, scores, captions.recipe_id).write(paths.candidates)
+    candidates.write(paths.candidates)
 
     tested = [video for video in manifest.ids("test") if video in store]
     encoder = text_encoder(params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device)))
     texts = encoder.encode_texts([manifest.captions_of[video][0] for video in tested])
-    similarity = texts @ index.queries(store, tested).T
-    found = retrieval_scores(similarity, np.arange(len(tested)))
-    write_json(paths.retrieval, found)
-    return {"videos": len(ids), "left_out": len(manifest.videos) - len(ids), "text_to_video": found,
-            "seconds": {"search": round(searched - started, 3)}}
+    scores = retrieval_scores(texts @ video_queries(store, tested).T, np.arange(len(tested)))
+    write_json(paths.retrieval, scores)
+    return {"videos": len(candidates.ids), "left_out": len(manifest.videos) - len(candidates.ids),
+            "text_to_video": scores, "seconds": {"search": round(searched - started, 3)}}
 
 
 if __name__ == "__main__":

@@ -4,49 +4,49 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.ablation.rows import PAPER_SET, SCORES
-from pipeline.captioner.training.seeds import told
+from pipeline.captioner.training.seeds import format_spread
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def markdown(comparison: Mapping[str, Any]) -> str:
     """The page of what stages.ablate wrote: `ablation.compare` with data set, videos, seeds and budget."""
-    rows: Sequence[Mapping[str, Any]] = found["rows"]
-    numbers = ", ".join(str(seed) for seed in found["seeds"])
-    many = "mean ± standard deviation of seeds" if len(found["seeds"]) > 1 else "seed"
+    rows: Sequence[Mapping[str, Any]] = comparison["rows"]
+    numbers = ", ".join(str(seed) for seed in comparison["seeds"])
+    many = "mean ± standard deviation of seeds" if len(comparison["seeds"]) > 1 else "seed"
     lines = [
-        f"# Ablation: {found['dataset']}", "",
-        f"Lines **{found['dataset']}**: {found['videos']} test videos of this data set, {many} {numbers}, "
-        f"{found['epochs']} epochs each; the epoch is chosen on validation. Scores x 100; captions by protocol `coco`, "
-        "emotions, BFS and CFS by `evc`.",
+        f"# Ablation: {comparison['dataset']}", "",
+        f"Lines **{comparison['dataset']}**: {comparison['videos']} test videos of this data set, {many} {numbers}, "
+        f"{comparison['epochs']} epochs each; the epoch is chosen on validation. Scores x 100; captions by protocol "
+        "`coco`, emotions, BFS and CFS by `evc`.",
         f"Lines *paper*: the authors' numbers ({PAPER_SET}), **another data set and other features**: only the order "
         "of the rows can be compared, never the numbers.", "",
         "| row | | " + " | ".join(SCORES) + " | full is ahead in CFS by |",
         "|---|---|" + "---:|" * (len(SCORES) + 1),
     ]
     for row in rows:
-        cells = ["-" if row["scores"][score] is None else told(row["scores"][score]) for score in SCORES]
+        cells = ["-" if row["scores"][score] is None else format_spread(row["scores"][score]) for score in SCORES]
         name = row["row"] + (f" (here the same model as {row['same_as']})" if row["same_as"] else "")
-        ahead = "" if row["row"] == rows[0]["row"] else told(row["full_is_ahead_by"])
-        lines.append(f"| {name} | **{found['dataset']}** | " + " | ".join(cells) + f" | {ahead} |")
+        ahead = "" if row["row"] == rows[0]["row"] else format_spread(row["full_is_ahead_by"])
+        lines.append(f"| {name} | **{comparison['dataset']}** | " + " | ".join(cells) + f" | {ahead} |")
         printed = [f"{row['paper'][score]:.1f}" if score in row["paper"] else "" for score in SCORES]
         behind = "" if row["row"] == rows[0]["row"] else f"{rows[0]['paper']['CFS'] - row['paper']['CFS']:.1f}"
         lines.append("| | *paper* | " + " | ".join(printed) + f" | {behind} |")
-    lines += ["", *_lines(found)]
+    lines += ["", *_lines(comparison)]
     if len(rows) == 1:
         return "\n".join(lines) + "\n"
     lines += ["", "## Order of the rows", ""]
-    for score, order in found["order"].items():
+    for score, order in comparison["order"].items():
         lines += [f"By {score}, best first (Kendall's tau of the two orders: {order['kendall']:.2f}):", "",
-                  f"- {found['dataset']}: {', '.join(order['here'])}", f"- paper: {', '.join(order['paper'])}", ""]
+                  f"- {comparison['dataset']}: {', '.join(order['here'])}", f"- paper: {', '.join(order['paper'])}", ""]
     behind_nobody = [row["row"] for row in rows[1:] if row["full_is_ahead_by"]["mean"] <= 0 and not row["same_as"]]
     lines.append("The full model is above every other row in CFS." if not behind_nobody else
                  f"The full model is **not** above {', '.join(behind_nobody)} in CFS.")
     return "\n".join(lines) + "\n"
 
 
-def _lines(found: Mapping[str, Any]) -> list[str]:
+def _lines(comparison: Mapping[str, Any]) -> list[str]:
     """The reference lines of the same test videos."""
     out = ["Reference lines of the same videos:", ""]
-    for name, block in found["reference_lines"].items():
+    for name, block in comparison["reference_lines"].items():
         cells = [(score, block[part][metric]) for score, (part, metric) in SCORES.items()]
         out.append(f"- {name.replace('_', ' ')}: "
                    + ", ".join(f"{score} {100 * value:.1f}" for score, value in cells if value is not None))

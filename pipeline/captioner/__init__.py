@@ -1,9 +1,13 @@
 """The captioner: cached tensors of a video in, a sentence with its attributes and emotions out.
 
-Read in this order: inputs (what a video is here), vocabulary, dropout, features (FEU), attributes (VTAI),
-theme (HCOT: AEB and CFB), decoder, model (the parts together), losses, training, beam (decoding),
-checkpoint.
+    inputs.py, cached_dataset.py    what a video is here, and where its tensors come from
+    vocabulary.py, attributes.py    the words it can generate, and the attributes it predicts
+    model/                          feu.py, vtai.py, hcot.py, caption_decoder.py; captioner.py puts them together
+    training/                       trainer.py and what it needs
+    generation/                     generator.py, beam search, sampling, rerankers
+    checkpoint.py, card.py          a trained captioner as a folder
+    clips.py                        captions of video files that are in no store
 
-    trained = training.train(params.captioner, params.training, params.generation, ...)
-    captions = beam.caption(trained.model, trained.vocabulary, trained.attributes, inputs, params.generation)
+    trained = train(train_split, validation_split, settings, seed=0, device="cpu")
+    captions = CaptionGenerator(trained.model, trained.vocabulary, trained.attributes, section).generate(inputs)
 """

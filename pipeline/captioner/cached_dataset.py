@@ -1,27 +1,31 @@
-"""The cached tensors that the captioner reads, opened together so that they cannot be of different makings."""
+"""The cached tensors of a data set that the captioner reads, opened together so that they belong together."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
 
-from pipeline.captioner.generation.beam_search import Caption
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.inputs import Inputs, Modality, pack, word_keys
+from pipeline.captioner.training.data import Split
 from pipeline.common.errors import SpectrumError
+from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.prior import Emotions
 from pipeline.params.paths import Paths
-from pipeline.retrieval.index import Candidates, CaptionIndex, model_id, open_index
-from pipeline.store import INDEX, FeatureStore
+from pipeline.retrieval.candidates import Candidates
+from pipeline.retrieval.index import CaptionIndex, model_id, open_index
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.store_file import INDEX
 
 # What a video lacks when its rows of a modality are missing, as `left_out` names it.
 _LACKS = {"audio": "sound", "motion": "motion"}
 
 
 @dataclass(frozen=True)
-class Sources:
+class CachedDataset:
     """Feature stores, candidates and emotions of one data set; `motion` is None where it was never extracted.
 
     `missing` names what was asked for and is not there, by reason: videos whose frames failed (they cannot be
@@ -37,7 +41,7 @@ class Sources:
     missing: dict[str, set[str]] = field(default_factory=lambda: {what: set() for what in ("frames", *_LACKS.values())})
 
     @classmethod
-    def open(cls, paths: Paths) -> "Sources":
+    def open(cls, paths: Paths) -> "CachedDataset":
         appearance = FeatureStore.open(paths.appearance)
         motion = FeatureStore.open(paths.motion) if (paths.motion / INDEX).is_file() else None
         return cls(appearance, FeatureStore.open(paths.audio), motion,
@@ -66,21 +70,21 @@ class Sources:
     def consensus(self) -> Consensus:
         return Consensus.of(self.index)
 
-    def agreed(self, captions: Sequence[Caption], weight: float) -> list[Caption]:
-        """`captions` with their beams in the order of generation.consensus, which is `weight`."""
-        if not weight:
-            return list(captions)
-        return self.consensus.rerank(captions, self.candidate_texts([caption.video_id for caption in captions]), weight)
-
     def candidate_texts(self, ids: Sequence[str]) -> list[list[str]]:
         """All stored candidates of every video, nearest first."""
         return [[self.index.texts[row] for row in rows] for rows in self.candidates.select(ids).rows]
 
+    def split(self, manifest: Manifest, name: Literal["train", "validation"], modalities: Sequence[str],
+              used: int) -> Split:
+        """The videos of a split whose frames are there, with their captions, for a training."""
+        ids = self.present(manifest.ids(name))
+        return Split.of(name, self.inputs(ids, modalities, used), manifest.captions_of)
+
     def inputs(self, ids: Sequence[str], modalities: Sequence[str], used: int) -> Inputs:
         """Inputs of `ids` with the `used` best candidates; an id that a source lacks is an error."""
         categories, words = self.emotions.select(ids)
-        found = {name: self._modality(name, ids, used) for name in modalities}
-        return Inputs(tuple(ids), {name: part for name, part in found.items() if part is not None},
+        loaded = {name: self._modality(name, ids, used) for name in modalities}
+        return Inputs(tuple(ids), {name: part for name, part in loaded.items() if part is not None},
                       torch.from_numpy(categories), torch.from_numpy(words))
 
     def _modality(self, name: str, ids: Sequence[str], used: int) -> Modality | None:

@@ -1,4 +1,4 @@
-"""The model card beside a checkpoint: README.md, made of captioner.json and of what the training saw."""
+"""The model card beside a checkpoint: README.md, made of captioner.json and of what it was trained on."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.captioner.checkpoint import DESCRIPTION
 from pipeline.captioner.training import seeds
-from pipeline.captioner.training.trainer import Epoch
+from pipeline.captioner.training.data import Epoch
 from pipeline.common.files import read_json, write_text
 
 NAME = "README.md"
@@ -18,7 +18,7 @@ _SCORES = {"validation_cider": "CIDEr", "validation_cfs": "CFS"}
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrainingFacts:
     """What the training was made of."""
 
     training_videos: int
@@ -29,16 +29,16 @@ class Seen:
     parameters: int
 
 
-def write(folder: Path, seen: Seen) -> None:
+def write(folder: Path, facts: TrainingFacts) -> None:
     """Put the card beside the checkpoint in `folder`."""
     described = read_json(folder / DESCRIPTION)
-    write_text(folder / NAME, render(folder.name, described, seen))
+    write_text(folder / NAME, render(folder.name, described, facts))
 
 
-def render(name: str, described: dict[str, Any], seen: Seen) -> str:
+def render(name: str, described: dict[str, Any], facts: TrainingFacts) -> str:
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
-    spreads = {title: seeds.told(seeds.spread([best[key] for best in seen.seeds.values()]))
+    spreads = {title: seeds.format_spread(seeds.spread([best[key] for best in facts.seeds.values()]))
                for key, title in _SCORES.items()}
     return environment.get_template("card.md.j2").render(
-        name=name, **described, seen=asdict(seen), scores=_SCORES, spreads=spreads, torch=torch.__version__)
+        name=name, **described, facts=asdict(facts), scores=_SCORES, spreads=spreads, torch=torch.__version__)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
 from pipeline.captioner.model.captioner import Captioner, Shape
-from pipeline.captioner.training.trainer import Epoch, Trained
+from pipeline.captioner.training.data import Epoch, TrainedCaptioner
 from pipeline.captioner.vocabulary import Vocabulary
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, read_json, sha256, write_json
@@ -41,7 +41,7 @@ class Checkpoint:
     best: Epoch                     # record of the epoch whose weights these are
 
 
-def save(folder: Path, trained: Trained, *, training: params.Training, dataset: str, taxonomy: str,
+def save(folder: Path, trained: TrainedCaptioner, *, training: params.Training, dataset: str, taxonomy: str,
          recipes: Mapping[str, str]) -> None:
     """Publish both files; `recipes` gives the recipe id of every store, by the name of its source."""
     state = trained.model.state_dict()
@@ -72,7 +72,7 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
         vocabulary = Vocabulary(tuple(described["vocabulary"]))
         shape = Shape(**described["shape"])
         model = Captioner(params.Captioner.model_validate(described["captioner"]), shape, attributes)
-        found = Checkpoint(folder, model, vocabulary, attributes, described["dataset"],
+        checkpoint = Checkpoint(folder, model, vocabulary, attributes, described["dataset"],
                            described["attributes"]["taxonomy"], dict(described["recipes"]), described["seed"],
                            described["best"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -83,16 +83,16 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
                             f"found {len(vocabulary)}; train the captioner again")
     _fill(model, folder / WEIGHTS)
     model.to(device).eval()
-    return found
+    return checkpoint
 
 
 def refuse_other_recipes(checkpoint: Checkpoint, recipes: Mapping[str, str]) -> None:
     """Raise SpectrumError where a source is of another recipe than the one that was trained on."""
     for source, trained in checkpoint.recipes.items():
-        found = recipes.get(source)
-        if found != trained:
+        recipe = recipes.get(source)
+        if recipe != trained:
             raise SpectrumError(f"{checkpoint.folder}: the captioner was trained on {source} of recipe "
-                                f"{trained}, not {found}; train it again or use the {source} it knows")
+                                f"{trained}, not {recipe}; train it again or use the {source} it knows")
 
 
 def _check_weights(folder: Path, expected: Any) -> None:
@@ -104,13 +104,13 @@ def _check_weights(folder: Path, expected: Any) -> None:
                             "of one training; train the captioner again")
 
 
-def _attributes(told: dict[str, Any]) -> AttributeList:
-    words = Taxonomy.load(told["taxonomy"]).words
-    if [words[number] for number in told["emotional_index"]] != told["emotional"]:
-        raise ValueError(f"its emotional attributes are not those of the taxonomy {told['taxonomy']}")
-    return AttributeList(tuple(told["universal"]), tuple(told["emotional"]), tuple(told["emotional_index"]),
-                         tuple(told["categories"]),
-                         tuple(tuple(numbers) for numbers in told["emotional_categories"]))
+def _attributes(values: dict[str, Any]) -> AttributeList:
+    words = Taxonomy.load(values["taxonomy"]).words
+    if [words[number] for number in values["emotional_index"]] != values["emotional"]:
+        raise ValueError(f"its emotional attributes are not those of the taxonomy {values['taxonomy']}")
+    return AttributeList(tuple(values["universal"]), tuple(values["emotional"]), tuple(values["emotional_index"]),
+                         tuple(values["categories"]),
+                         tuple(tuple(numbers) for numbers in values["emotional_categories"]))
 
 
 def _fill(model: Captioner, path: Path) -> None:
@@ -120,9 +120,11 @@ def _fill(model: Captioner, path: Path) -> None:
         raise SpectrumError(f"{path}: not readable as safetensors ({error}); "
                             "train the captioner again") from None
     expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: list(tensor.shape) for name, tensor in weights.items()}
-    if expected != found:
-        name = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    actual = {name: list(tensor.shape) for name, tensor in weights.items()}
+    if expected != actual:
+        name = min(name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name))
         raise SpectrumError(f"{path}: expected {name} of shape {expected.get(name, 'none')}, found "
-                            f"{found.get(name, 'none')}; train the captioner again")
+                            f"{actual.get(name, 'none')}; train the captioner again")
+    if bad := [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]:
+        raise SpectrumError(f"{path}: {bad[0]} holds values that are no numbers; train the captioner again")
     model.load_state_dict(weights)

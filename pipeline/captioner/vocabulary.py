@@ -1,4 +1,4 @@
-"""The words that the captioner can say, and their numbers."""
+"""The words that the captioner can generate, and their ids."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -45,11 +45,11 @@ class Vocabulary:
         return [self._ids.get(word, UNK) for word in sentence]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The sentence of `ids` up to the first <eos>; other specials are left out."""
-        said: list[str] = []
+        """The sentence of `ids` up to the first <eos>; other special tokens are left out."""
+        sentence: list[str] = []
         for number in ids:
             if number == EOS:
                 break
             if number >= len(SPECIALS):
-                said.append(self.entries[number])
-        return " ".join(said)
+                sentence.append(self.entries[number])
+        return " ".join(sentence)

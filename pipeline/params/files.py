@@ -1,6 +1,6 @@
 """Reading, changing and writing files of parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from io import StringIO
 from pathlib import Path
@@ -109,6 +109,20 @@ def _reset(tree: Any, defaults: Mapping[str, Any]) -> None:
             _reset(tree[key], default)
         elif tree[key] != default:
             tree[key] = default
+
+
+def differences(params: Params, others: Params) -> list[str]:
+    """What decides a result and differs, such as `training.epochs (1, not 20)`; machine and cluster do not."""
+    mine, theirs = (tree.model_dump(mode="json", exclude={"machine", "cluster"}) for tree in (params, others))
+    return list(_differences(mine, theirs))
+
+
+def _differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in mine.items():
+        if isinstance(value, Mapping):
+            yield from _differences(value, theirs[key], f"{prefix}{key}.")
+        elif value != theirs[key]:
+            yield f"{prefix}{key} ({value}, not {theirs[key]})"
 
 
 def validate(tree: dict[str, Any], source: str) -> Params:

@@ -20,7 +20,11 @@ class Paths:
     captioner: Path     # the checkpoint
     baseline: Path      # the checkpoint of the same model without VTAI and HCOT
     state: Path         # of trainings under way; no out of the graph, so that what was killed can go on
-    reports: Path       # metrics, predictions, page, what each stage did
+    reports: Path       # metrics, predictions, page
+
+    def summary(self, stage: str) -> Path:
+        """What a stage did in its last run: counts, seconds, versions. No out of the graph."""
+        return self.reports / "stages" / f"{stage}.json"
 
     @classmethod
     def of(cls, params: Params) -> "Paths":

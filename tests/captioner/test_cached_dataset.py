@@ -20,7 +20,7 @@ from pipeline.emotion.prior import Emotions
 from pipeline.params import load
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
-from pipeline.retrieval.index import Candidates
+from pipeline.retrieval.candidates import Candidates
 from pipeline.store import Shard, shard_name, write_index, write_shard
 
 IDS = ("a", "b", "c", "d")
@@ -49,7 +49,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     store(paths.appearance, "appearance", {"a": 2, "b": 3, "c": 1}, 4, failed=("d",))
     store(paths.audio, "audio", {"a": 1, "b": 0}, 2, failed=("c", "d"))
     model = index.model_id(RECIPE)
-    index.build(CAPTIONS, np.eye(3, 4, dtype=np.float32), model, paths.index)
+    index.build_index(CAPTIONS, np.eye(3, 4, dtype=np.float32), model, paths.index)
     Candidates(IDS, np.array([[1, 2], [0, 2], [0, 1], [0, 1]]), np.zeros((4, 2), np.float32), model).write(
         paths.candidates)
     words, categories = len(TAXONOMY.words), len(TAXONOMY.categories)

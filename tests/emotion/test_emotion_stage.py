@@ -14,6 +14,7 @@ from pipeline.emotion.prior import Emotions
 from pipeline.params import Params, load
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
+from pipeline.retrieval.candidates import Candidates
 from stages import emotion
 
 FELT = ("happy", "sad", "angry", "calm")
@@ -38,10 +39,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     paths = Paths.of(parameters())
     Manifest(tuple(videos), tuple(told), tuple(told[:TRAIN])).write(paths.data)
     texts = told[:TRAIN]
-    index.build(texts, Encoder().encode_texts([caption.text for caption in texts]), "model", paths.index)
+    index.build_index(texts, Encoder().encode_texts([caption.text for caption in texts]), "model", paths.index)
     of_emotion = [[row for row in range(TRAIN) if row % 4 == felt] for felt in range(4)]
     rows = np.array([[*of_emotion[n % 4][:3], of_emotion[(n + 1) % 4][0]] for n in range(len(videos))])
-    index.Candidates(tuple(video.id for video in videos), rows, np.full(rows.shape, 0.5, np.float32),
+    Candidates(tuple(video.id for video in videos), rows, np.full(rows.shape, 0.5, np.float32),
                      "model").write(paths.candidates)
     return tmp_path
 

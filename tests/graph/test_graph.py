@@ -17,6 +17,7 @@ from project import ROOT
 
 from pipeline import params
 from pipeline.datasets.manifest import Manifest
+from pipeline.retrieval.candidates import Candidates
 from pipeline.store import FeatureStore
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(600)]
@@ -114,7 +115,7 @@ def test_predictions_cover_the_test_split(project: Path) -> None:
 
 
 def test_no_training_video_has_its_own_sentence_among_its_candidates(project: Path) -> None:
-    from pipeline.retrieval.index import Candidates, model_id, open_index, sentence_key
+    from pipeline.retrieval.index import model_id, open_index, sentence_key
 
     store = FeatureStore.open(project / "features/sample/sample-clip")
     captions = open_index(project / "indexes/sample/sample-clip", model_id(store.recipe))

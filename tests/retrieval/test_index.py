@@ -10,6 +10,8 @@ import pytest
 from pipeline.common.errors import SpectrumError
 from pipeline.datasets.manifest import Caption
 from pipeline.retrieval import index
+from pipeline.retrieval.candidates import Candidates
+from pipeline.retrieval.leak_guard import barred_sentences
 
 RNG = np.random.default_rng(0)
 RECIPE = {"kind": "open_clip", "model": "m", "weights": "w", "decoder": "d"}
@@ -22,7 +24,7 @@ def corpus(n: int) -> list[Caption]:
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
     captions = corpus(40)
-    index.build(captions, RNG.standard_normal((40, 16)).astype(np.float32), "abc", tmp_path / "i")
+    index.build_index(captions, RNG.standard_normal((40, 16)).astype(np.float32), "abc", tmp_path / "i")
     return tmp_path / "i"
 
 
@@ -30,18 +32,18 @@ def test_search_is_exact(built: Path) -> None:
     opened = index.open_index(built, "abc")
     queries = RNG.standard_normal((7, 16)).astype(np.float32)
     rows, scores = opened.search(queries, [set()] * 7, top=5, batch=3)
-    cosines = index.unit(queries, "q") @ opened.embeddings.T
+    cosines = index.unit_vectors(queries, "q") @ opened.embeddings.T
     assert np.array_equal(rows, np.argsort(-cosines, axis=1)[:, :5])
     assert scores == pytest.approx(np.sort(cosines, axis=1)[:, ::-1][:, :5], abs=1e-6)
     bare = faiss.IndexFlatIP(16)
     bare.add(opened.embeddings)
-    assert np.array_equal(rows, bare.search(index.unit(queries, "q"), 5)[1])
+    assert np.array_equal(rows, bare.search(index.unit_vectors(queries, "q"), 5)[1])
 
 
 def test_a_video_never_gets_its_own_sentence_even_from_another_video(built: Path) -> None:
     opened = index.open_index(built, "abc")
     captions_of = {"a": ["Sentence, NUMBER 3!", "sentence number 4"], "b": []}
-    own = index.own_sentences(["a", "b"], captions_of)
+    own = barred_sentences(["a", "b"], captions_of)
     query = np.stack([opened.embeddings[3], opened.embeddings[3]])
     rows, _ = opened.search(query, own, top=38)
     assert not {3, 4} & set(rows[0])
@@ -50,7 +52,7 @@ def test_a_video_never_gets_its_own_sentence_even_from_another_video(built: Path
 
 def test_repeated_sentences_count_once() -> None:
     captions = [Caption("a", "A dog."), Caption("b", "a dog"), Caption("b", "a  cat"), Caption("c", "?!")]
-    assert index.distinct(captions) == [captions[0], captions[2]]
+    assert index.distinct_captions(captions) == [captions[0], captions[2]]
 
 
 def test_a_corpus_that_is_too_small_is_named(built: Path) -> None:
@@ -82,29 +84,29 @@ def test_damage_is_found_when_opening(built: Path, name: str) -> None:
 def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     vectors = RNG.standard_normal((6, 8)).astype(np.float32)
     for folder in ("a", "b"):
-        index.build(corpus(6), vectors, "abc", tmp_path / folder)
+        index.build_index(corpus(6), vectors, "abc", tmp_path / folder)
     for name in ("captions.faiss", "captions.h5", "index.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_counts_that_differ_and_unknown_schemas_are_refused(built: Path) -> None:
     with pytest.raises(SpectrumError, match="3 captions but 2 embeddings"):
-        index.build(corpus(3), np.ones((2, 4), np.float32), "abc", built)
+        index.build_index(corpus(3), np.ones((2, 4), np.float32), "abc", built)
     (built / "index.json").write_text('{"schema": 99}')
     with pytest.raises(SpectrumError, match="schema 99"):
         index.open_index(built, "abc")
 
 
 def test_candidates_come_back_and_missing_ones_are_named(tmp_path: Path) -> None:
-    made = index.Candidates(("a", "b"), np.array([[1, 2], [3, 4]]), np.ones((2, 2), np.float32), "abc")
+    made = Candidates(("a", "b"), np.array([[1, 2], [3, 4]]), np.ones((2, 2), np.float32), "abc")
     made.write(tmp_path / "c.h5")
-    read = index.Candidates.read(tmp_path / "c.h5")
+    read = Candidates.read(tmp_path / "c.h5")
     assert read.select(["b"]).rows.tolist() == [[3, 4]]
     assert (read.ids, read.recipe_id) == (("a", "b"), "abc")
     with pytest.raises(SpectrumError, match=r"no candidates for video 'z' \(1 such\)"):
         read.select(["a", "z"])
     with pytest.raises(SpectrumError, match=r"stages\.retrieve"):
-        index.Candidates.read(tmp_path / "none.h5")
+        Candidates.read(tmp_path / "none.h5")
     with h5py.File(tmp_path / "c.h5") as file:
         assert set(file) == {"ids", "rows", "scores"}
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from pipeline.captioner.generation.beam_search import Caption, Hypothesis
+from pipeline.captioner.generation.captions import Caption, Hypothesis
 from pipeline.common.text import words
 from pipeline.retrieval.index import CaptionIndex
 
@@ -28,10 +28,10 @@ class Consensus:
     def __init__(self, corpus: Iterable[Sequence[str]]) -> None:
         """`corpus`: the captions of every video."""
         self._videos = 0
-        self._known: Counter[Gram] = Counter()      # n-gram → videos that have it
+        self._videos_with: Counter[Gram] = Counter()      # n-gram → videos that have it
         for captions in corpus:
             self._videos += 1
-            self._known.update({gram for caption in captions for grams in _grams(caption) for gram in grams})
+            self._videos_with.update({gram for caption in captions for grams in _grams(caption) for gram in grams})
 
     @classmethod
     def of(cls, index: CaptionIndex) -> "Consensus":
@@ -54,24 +54,24 @@ class Consensus:
 
     def rerank(self, captions: Sequence[Caption], candidates: Sequence[Sequence[str]], weight: float) -> list[Caption]:
         """`captions` with their beams in the new order; the candidates of each video in the same order."""
-        return [self._one(caption, own, weight) for caption, own in zip(captions, candidates, strict=True)]
+        return [self._rerank_one(caption, own, weight) for caption, own in zip(captions, candidates, strict=True)]
 
-    def _one(self, caption: Caption, candidates: Sequence[str], weight: float) -> Caption:
-        agreed = self.agreement([beam.text for beam in caption.beams], candidates)
+    def _rerank_one(self, caption: Caption, candidates: Sequence[str], weight: float) -> Caption:
+        agreements = self.agreement([beam.text for beam in caption.beams], candidates)
         beams = [Hypothesis(beam.text, beam.score + weight * agreement)
-                 for beam, agreement in zip(caption.beams, agreed, strict=True)]
+                 for beam, agreement in zip(caption.beams, agreements, strict=True)]
         beams.sort(key=lambda beam: -beam.score)
         return replace(caption, text=beams[0].text, score=beams[0].score, beams=tuple(beams))
 
     def _vectors(self, sentence: str) -> list[Vector]:
         """Of every order a vector of length 1 (or nothing)."""
-        found = []
+        vectors = []
         for grams in _grams(sentence):
-            vector = {gram: count * (math.log(self._videos) - math.log(max(1, self._known[gram])))
+            vector = {gram: count * (math.log(self._videos) - math.log(max(1, self._videos_with[gram])))
                       for gram, count in grams.items()}
             length = math.sqrt(sum(weight ** 2 for weight in vector.values()))
-            found.append({gram: weight / length for gram, weight in vector.items()} if length else {})
-        return found
+            vectors.append({gram: weight / length for gram, weight in vector.items()} if length else {})
+        return vectors
 
 
 def _grams(sentence: str) -> list[Counter[Gram]]:

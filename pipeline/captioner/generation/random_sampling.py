@@ -9,65 +9,65 @@ from pipeline.captioner.generation.constraints import forbid
 from pipeline.captioner.model.captioner import Captioner, Encoded
 from pipeline.captioner.vocabulary import BOS, EOS, PAD
 
-_FULL = 0.75    # finished videos leave the batch once fewer than this share are still being told
+_FULL = 0.75    # finished videos leave the batch once fewer than this share of it are unfinished
 
 
 @dataclass(frozen=True)
-class Draw:
+class SamplingSettings:
     """`count` captions a video; words of the least probable tail, beyond `top_p` of the chance, are not drawn."""
 
     count: int
     temperature: float = 1.0
     top_p: float = 1.0
-    no_repeat: int = 0
+    no_repeat_ngram_size: int = 0
 
 
 @torch.no_grad()
-def sample(model: Captioner, encoded: Encoded, videos: int, draw: Draw,
+def sample(model: Captioner, encoded: Encoded, videos: int, settings: SamplingSettings,
            generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
     """Tokens [V, count, longest] (words, <eos>, then <pad>) and their Σ log p [V, count], by the model as it is.
 
     log p is the model's under the rules (`rules.forbid`), before temperature and `top_p`. Random numbers are those
     of `generator`, or PyTorch's own.
     """
-    device, longest, count = model.device, model.section.max_words + 1, draw.count
+    device, longest, count = model.device, model.section.max_words + 1, settings.count
     texts = torch.full((videos, count, longest), PAD, device=device)
     sums = torch.zeros(videos, count, device=device)
-    there = torch.arange(videos, device=device)                         # [v] which video a row is
+    active = torch.arange(videos, device=device)                         # [v] which video a row is
     tokens = torch.full((videos * count, 1), BOS, device=device)        # [v·count, 1 + words so far]
     done = torch.zeros(videos, count, dtype=torch.bool, device=device)  # [v, count]
     cache = model.decoder.cache(videos * count)
-    for place in range(longest):
-        logits = model.step(encoded, tokens[:, -1].view(len(there), count), cache).float().flatten(0, 1)
-        log_p = forbid(logits, tokens, longest, draw.no_repeat).log_softmax(-1)
-        drawn = _drawn(log_p, draw, generator)                          # [v·count]
-        gain = log_p.gather(1, drawn[:, None]).view(len(there), count)
+    for position in range(longest):
+        logits = model.step(encoded, tokens[:, -1].view(len(active), count), cache).float().flatten(0, 1)
+        log_p = forbid(logits, tokens, longest, settings.no_repeat_ngram_size).log_softmax(-1)
+        drawn = _draw(log_p, settings, generator)                          # [v·count]
+        gain = log_p.gather(1, drawn[:, None]).view(len(active), count)
         drawn = drawn.masked_fill(done.flatten(), PAD)
-        texts[there, :, place] = drawn.view(len(there), count)
-        sums[there] += gain.masked_fill(done, 0.0)
+        texts[active, :, position] = drawn.view(len(active), count)
+        sums[active] += gain.masked_fill(done, 0.0)
         tokens = torch.cat([tokens, drawn[:, None]], 1)
-        done |= (drawn == EOS).view(len(there), count)
+        done |= (drawn == EOS).view(len(active), count)
         kept = torch.nonzero(~done.all(1)).flatten()
         if not len(kept):
             break
-        if len(kept) < _FULL * len(there):
+        if len(kept) < _FULL * len(active):
             rows = (kept[:, None] * count + torch.arange(count, device=device)).flatten()
             cache.select(rows)
-            encoded, there, done, tokens = encoded.select(kept), there[kept], done[kept], tokens[rows]
+            encoded, active, done, tokens = encoded.select(kept), active[kept], done[kept], tokens[rows]
     return texts, sums
 
 
-def _drawn(log_p: Tensor, draw: Draw, generator: torch.Generator | None) -> Tensor:
+def _draw(log_p: Tensor, settings: SamplingSettings, generator: torch.Generator | None) -> Tensor:
     """One word of every row [R, vocabulary] → [R]."""
-    chance = (log_p / draw.temperature).softmax(-1).double()
-    if draw.top_p < 1:
+    chance = (log_p / settings.temperature).softmax(-1).double()
+    if settings.top_p < 1:
         ordered, words = chance.sort(-1, descending=True)
         before = ordered.cumsum(-1) - ordered
-        chance = chance.scatter(1, words, ordered.masked_fill(before >= draw.top_p, 0.0))
+        chance = chance.scatter(1, words, ordered.masked_fill(before >= settings.top_p, 0.0))
     # By the inverse of the distribution: one random number a row, where torch.multinomial takes one a word.
     mass = chance.cumsum(-1)
     at = torch.rand(len(mass), 1, dtype=mass.dtype, device=mass.device, generator=generator) * mass[:, -1:]
-    found = torch.searchsorted(mass, at, right=True).squeeze(1)
+    drawn = torch.searchsorted(mass, at, right=True).squeeze(1)
     # Rounding may put `at` on the whole mass: then it is the last word of any.
     last = (mass >= mass[:, -1:]).to(torch.uint8).argmax(1)
-    return torch.minimum(found, last)
+    return torch.minimum(drawn, last)

@@ -124,31 +124,31 @@ class Layer(nn.Module):
     def forward(self, words: Tensor, memory: tuple[Tensor, Tensor, Tensor], packing: Packing,
                 cache: Cache | None, number: int) -> Tensor:
         """[N, d] → [N, d]; `number` is the layer's place in the cache."""
-        words = self._add(0, words, lambda state: self._look_back(state, packing, cache, number))
-        words = self._add(1, words, lambda state: self._look_at(memory, state, packing))
-        return self._add(2, words, self.feedforward)
+        words = self._residual(0, words, lambda state: self._self_attention(state, packing, cache, number))
+        words = self._residual(1, words, lambda state: self._cross_attention(memory, state, packing))
+        return self._residual(2, words, self.feedforward)
 
-    def _add(self, number: int, words: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
+    def _residual(self, number: int, words: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
         norm = self.norms[number]
         if self.before:
             return words + self.dropout(block(norm(words)))           # type: ignore[no-any-return]
         return norm(words + self.dropout(block(words)))               # type: ignore[no-any-return]
 
-    def _look_back(self, words: Tensor, packing: Packing, cache: Cache | None, number: int) -> Tensor:
+    def _self_attention(self, words: Tensor, packing: Packing, cache: Cache | None, number: int) -> Tensor:
         queries, keys, values = (self._split(part) for part in packing.by_row(self.own(words)).chunk(3, -1))
         if cache is not None:
             keys, values = cache.append(number, keys, values)
         # Padding stands behind every word of its row, so the causal order alone hides it.
-        seen = F.scaled_dot_product_attention(queries, keys, values, is_causal=cache is None,
+        attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=cache is None,
                                               dropout_p=self.attention_dropout if self.training else 0.0)
-        return self.own_output(packing.from_rows(_join(seen)))   # type: ignore[no-any-return]
+        return self.own_output(packing.from_rows(_join(attended)))   # type: ignore[no-any-return]
 
-    def _look_at(self, memory: tuple[Tensor, Tensor, Tensor], words: Tensor, packing: Packing) -> Tensor:
+    def _cross_attention(self, memory: tuple[Tensor, Tensor, Tensor], words: Tensor, packing: Packing) -> Tensor:
         keys, values, bias = memory
         queries = self._split(packing.by_video(self.query(words)))              # [V, h, Q, d/h]
-        seen = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias,
+        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias,
                                               dropout_p=self.attention_dropout if self.training else 0.0)
-        return self.output(packing.from_videos(_join(seen)))     # type: ignore[no-any-return]
+        return self.output(packing.from_videos(_join(attended)))     # type: ignore[no-any-return]
 
     def _split(self, rows: Tensor) -> Tensor:
         """[B, L, d] → [B, h, L, d/h]"""
@@ -160,7 +160,7 @@ def _join(heads: Tensor) -> Tensor:
     return heads.transpose(1, 2).flatten(2)
 
 
-class Decoder(nn.Module):
+class CaptionDecoder(nn.Module):
     """Words so far, theme and memory → logits of the next word.
 
     `slots` names the parts of the memory and how many rows each may have. Where attributes are among them, every
@@ -181,7 +181,7 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(self.width)
         self.output = nn.Linear(self.width, vocabulary, bias=False)
 
-    def remember(self, rows: dict[str, Tensor], masks: dict[str, Tensor]) -> Memory:
+    def project_memory(self, rows: dict[str, Tensor], masks: dict[str, Tensor]) -> Memory:
         """Memory of V videos from the rows [V, S_m, d] and masks [V, S_m] of each part."""
         mask = torch.cat([masks[name] for name in rows], 1)[:, None, None]              # [V, 1, 1, S]
         bias = torch.cat([self._bias(name, part.shape[1]) for name, part in rows.items()], -1)
@@ -201,8 +201,8 @@ class Decoder(nn.Module):
         state = state + self.positions(positions)
         state = self.dropout(state if self.before else self.norm(state))
         for number, layer in enumerate(self.layers):
-            there = (memory.keys[number], memory.values[number], memory.biases[number])
-            state = layer(state, there, packing, cache, number)
+            layer_memory = (memory.keys[number], memory.values[number], memory.biases[number])
+            state = layer(state, layer_memory, packing, cache, number)
         if cache is not None:
             cache.length += 1
         state = self.dropout(self.norm(state) if self.before else state)

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import params
-from pipeline.captioner.attributes import AttributeDetector, AttributeList, LinearDetector
+from pipeline.captioner.attributes import AttributeList
 from pipeline.captioner.inputs import Inputs
-from pipeline.captioner.model.caption_decoder import Cache, Decoder, Memory, Packing
+from pipeline.captioner.model.caption_decoder import Cache, CaptionDecoder, Memory, Packing
 from pipeline.captioner.model.feu import FeatureEncoder
 from pipeline.captioner.model.hcot import AttributeEmbedding, CoarseToFine, LinearTheme
+from pipeline.captioner.model.vtai import AttributeDetector, LinearDetector
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class Captioner(nn.Module):
             self.theme = LinearTheme(len(attributes), width)
         elif section.cfb:
             self.theme = CoarseToFine(len(attributes.universal), attributes.membership, width, dropout)
-        self.decoder = Decoder(section, shape.vocabulary, slots)
-        self.apply(_start)
+        self.decoder = CaptionDecoder(section, shape.vocabulary, slots)
+        self.apply(_initialise)
 
     @property
     def device(self) -> torch.device:
@@ -86,13 +87,13 @@ class Captioner(nn.Module):
         logits = theme = None
         if self.detector is not None:
             logits = self.detector(features, inputs)                            # VTAI [V, N]
-            seen = logits.detach()
+            detached = logits.detach()
             if self.embedding is not None:
-                rows["attributes"] = self.embedding(seen)                       # AEB [V, n, d]
-                masks["attributes"] = torch.ones(rows["attributes"].shape[:2], dtype=torch.bool, device=seen.device)
+                rows["attributes"] = self.embedding(detached)                       # AEB [V, n, d]
+                masks["attributes"] = torch.ones(rows["attributes"].shape[:2], dtype=torch.bool, device=detached.device)
             if self.theme is not None:
-                theme = self.theme(seen)                                        # CFB [V, d]
-        return Encoded(self.decoder.remember(rows, masks), logits, theme)
+                theme = self.theme(detached)                                        # CFB [V, d]
+        return Encoded(self.decoder.project_memory(rows, masks), logits, theme)
 
     def decode_packed(self, encoded: Encoded, words: Tensor, positions: Tensor, video_of_word: Tensor,
                       packing: Packing) -> Tensor:
@@ -120,7 +121,7 @@ class Captioner(nn.Module):
         return logits.view(videos, beams, -1)    # type: ignore[no-any-return]
 
 
-def _start(module: nn.Module) -> None:
+def _initialise(module: nn.Module) -> None:
     """Xavier's uniform start of every layer and table, as CARE's."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.xavier_uniform_(module.weight)

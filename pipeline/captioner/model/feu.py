@@ -55,8 +55,8 @@ class FeatureEncoder(nn.Module):
         masks: dict[str, Tensor] = {}
         for name, dim in self.dims.items():
             if name not in inputs.modalities or inputs.modalities[name].dim != dim:
-                found = inputs.modalities[name].dim if name in inputs.modalities else "none"
-                raise SpectrumError(f"{name}: expected features of dimension {dim}, found {found}; "
+                actual = inputs.modalities[name].dim if name in inputs.modalities else "none"
+                raise SpectrumError(f"{name}: expected features of dimension {dim}, found {actual}; "
                                     "use the stores that the captioner was trained on")
             modality = inputs.modalities[name]
             centred = modality.rows.float() - self.get_buffer(f"mean_{name}")

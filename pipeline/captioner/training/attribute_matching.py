@@ -1,4 +1,4 @@
-"""Attribute matching: which attributes a video has, told by its captions.
+"""Attribute matching: which attributes a video has, by its captions.
 
 `lexical`: the attribute stands in one of them. `semantic`: the text encoder puts it near one of them, so that "a
 puppy sprints" has dog and runs. `both`: either. All captions of an encoder lie close together, and so do all single
@@ -15,14 +15,16 @@ from torch import Tensor
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
 from pipeline.common.errors import SpectrumError
-from pipeline.retrieval.index import CaptionIndex, sentence_key, unit
+from pipeline.retrieval.index import CaptionIndex, sentence_key, unit_vectors
 
 Floats = NDArray[np.float32]
 EncodeTexts = Callable[[Sequence[str]], Floats]                         # texts → unit vectors [n, D]
-Match = Callable[[AttributeList, Sequence[Sequence[str]]], Tensor]      # captions of V videos → [V, N] of 0 and 1
+# Captions of V videos → [V, N] of 0 and 1.
+MatchAttributes = Callable[[AttributeList, Sequence[Sequence[str]]], Tensor]
 
 
-def matching(section: params.Captioner, index: CaptionIndex, encode_texts: Callable[[], EncodeTexts]) -> Match:
+def attribute_matching(section: params.Captioner, index: CaptionIndex,
+                       encode_texts: Callable[[], EncodeTexts]) -> MatchAttributes:
     """The matching that `section.matching` names; only a semantic one asks for the encoder of texts."""
     if section.matching == "lexical":
         return AttributeList.targets
@@ -46,13 +48,13 @@ def semantic_targets(attributes: AttributeList, captions: Sequence[Sequence[str]
     vectors = index.embeddings if not others else np.concatenate([index.embeddings, encode(others)])
     row_of |= {sentence_key(text): len(index.texts) + number for number, text in enumerate(others)}
     words = _encoded(attributes.words, encode)
-    words = unit(words - words.mean(0), "attributes")                   # [N, D]
+    words = unit_vectors(words - words.mean(0), "attributes")                   # [N, D]
     centre = index.embeddings.mean(0)
-    found = torch.zeros(len(captions), len(attributes))
+    targets = torch.zeros(len(captions), len(attributes))
     for video, own in enumerate(captions):
-        said = unit(vectors[[row_of[sentence_key(text)] for text in own]] - centre, "captions")
-        found[video] = torch.from_numpy(((said @ words.T).max(0) >= threshold).astype(np.float32))
-    return found
+        own_vectors = unit_vectors(vectors[[row_of[sentence_key(text)] for text in own]] - centre, "captions")
+        targets[video] = torch.from_numpy(((own_vectors @ words.T).max(0) >= threshold).astype(np.float32))
+    return targets
 
 
 def _encoded(attributes: Sequence[str], encode: EncodeTexts) -> Floats:

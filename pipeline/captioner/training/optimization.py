@@ -1,6 +1,6 @@
-"""One phase of a training: optimiser, schedule, and the steps of an epoch.
+"""One phase of a training: optimizer, schedule, and the steps of an epoch.
 
-What a phase minimises and what a batch is says its `Goal`: cross entropy (`training`) or reward (`self_critical`).
+Its `Objective` says what a phase minimises and what a batch is: cross_entropy.py or self_critical.py.
 """
 
 import math
@@ -15,17 +15,17 @@ from torch import Tensor
 from pipeline import params
 from pipeline.captioner.model.captioner import Captioner
 from pipeline.captioner.training.batches import Ids
-from pipeline.captioner.training.state import Tensors, below, put_below
+from pipeline.captioner.training.state import Tensors, with_prefix, without_prefix
 from pipeline.common.errors import SpectrumError
 
 
-class Goal(Protocol):
+class Objective(Protocol):
     epochs: int
     learning_rate: float
     batches: int                # an epoch
     seed: list[int]             # of the batches' order
 
-    def order(self, chance: np.random.Generator) -> list[Ids]:
+    def order(self, rng: np.random.Generator) -> list[Ids]:
         """The batches of an epoch."""
         ...
 
@@ -35,24 +35,24 @@ class Goal(Protocol):
 
 
 class Phase:
-    def __init__(self, model: Captioner, goal: Goal, training: params.Training) -> None:
-        self.model, self.goal, self.training = model, goal, training
+    def __init__(self, model: Captioner, objective: Objective, training: params.Training) -> None:
+        self.model, self.objective, self.training = model, objective, training
         self.parameters = list(model.parameters())
-        self.optimiser = _optimiser(model, training, goal.learning_rate)
+        self.optimizer = _optimizer(model, training, objective.learning_rate)
         self.step = 0
         self.losses: list[Tensor] = []          # [2] each, of the epoch under way
-        self._chance = np.random.default_rng(goal.seed)
+        self._rng = np.random.default_rng(objective.seed)
 
     @property
     def epochs(self) -> int:
         """Whole epochs that are done."""
-        return self.step // self.goal.batches
+        return self.step // self.objective.batches
 
     def epoch(self, pause: Callable[[], None], tick: Callable[[float], None]) -> dict[str, float]:
         """The rest of an epoch: means of the losses over all its steps. `pause` is called before every step, `tick`
         with its share of the epoch after it."""
         number = self.epochs + 1
-        batches = self.goal.order(self._chance)
+        batches = self.objective.order(self._rng)
         for batch in batches[len(self.losses):]:
             pause()
             self.learn(batch)
@@ -64,49 +64,49 @@ class Phase:
                                 "training.learning_rate, and look for values in the feature stores that are "
                                 "no numbers")
         return {"loss": caption + self.training.attribute_weight * attribute, "caption_loss": caption,
-                "attribute_loss": attribute, "learning_rate": self._rate((number - 1) * self.goal.batches)}
+                "attribute_loss": attribute, "learning_rate": self._rate((number - 1) * self.objective.batches)}
 
     def learn(self, batch: Ids) -> None:
         """One step; no wait for the device."""
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
-        caption, attribute = self.goal.losses(batch)
-        self.optimiser.zero_grad()
+        caption, attribute = self.objective.losses(batch)
+        self.optimizer.zero_grad()
         (caption + self.training.attribute_weight * attribute).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.parameters, self.training.max_grad_norm)
-        self.optimiser.step()
+        self.optimizer.step()
         self.step += 1
         self.losses.append(torch.stack([caption.detach(), attribute.detach()]))
 
     def _rate(self, step: int) -> float:
-        steps = self.goal.epochs * self.goal.batches
+        steps = self.objective.epochs * self.objective.batches
         warm = max(1, round(self.training.warmup_ratio * steps))
         if self.training.lr_schedule == "decay":
-            share = min(1.0, (step + 1) / warm) * self.training.lr_decay ** (step // self.goal.batches)
+            share = min(1.0, (step + 1) / warm) * self.training.lr_decay ** (step // self.objective.batches)
         else:
             share = cosine(step, warm, steps)
-        return self.goal.learning_rate * share
+        return self.objective.learning_rate * share
 
     def state(self) -> Tensors:
-        moments = {f"{number}/{name}": value for number, of in self.optimiser.state_dict()["state"].items()
+        moments = {f"{number}/{name}": value for number, of in self.optimizer.state_dict()["state"].items()
                    for name, value in of.items()}
-        return (put_below("model", self.model.state_dict()) | put_below("optimiser", moments)
-                | put_below("losses", {str(number): value for number, value in enumerate(self.losses)}))
+        return (with_prefix("model", self.model.state_dict()) | with_prefix("optimizer", moments)
+                | with_prefix("losses", {str(number): value for number, value in enumerate(self.losses)}))
 
     def restore(self, tensors: Tensors, step: int) -> None:
         """Go on where `state` was taken, after `step` steps."""
-        self.model.load_state_dict(below("model", tensors))
+        self.model.load_state_dict(without_prefix("model", tensors))
         moments: dict[int, Tensors] = {}
-        for name, value in below("optimiser", tensors).items():
+        for name, value in without_prefix("optimizer", tensors).items():
             number, _, key = name.partition("/")
             moments.setdefault(int(number), {})[key] = value
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        losses = below("losses", tensors)
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        losses = without_prefix("losses", tensors)
         self.losses = [losses[str(number)].to(self.model.device) for number in range(len(losses))]
         self.step = step
         for _ in range(self.epochs):
-            self.goal.order(self._chance)
+            self.objective.order(self._rng)
 
 
 def cosine(step: int, warm: int, steps: int) -> float:
@@ -121,7 +121,7 @@ def half_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def _optimiser(model: Captioner, training: params.Training, learning_rate: float) -> torch.optim.Optimizer:
+def _optimizer(model: Captioner, training: params.Training, learning_rate: float) -> torch.optim.Optimizer:
     if training.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), learning_rate, weight_decay=training.weight_decay, fused=True)
     matrices = [p for p in model.parameters() if p.dim() > 1]

@@ -47,21 +47,22 @@ class CiderD:
 
     def score(self, videos: Sequence[int], sentences: Sequence[Sentence]) -> Reals:
         """[n]: of every sentence against the references of its video (CIDEr 1.2 is 1.2, not 120)."""
-        said = [self._ids(sentence) for sentence in sentences]
+        token_ids = [self._ids(sentence) for sentence in sentences]
         video = np.asarray(videos)
-        length = np.array([len(ids) for ids in said])
+        length = np.array([len(ids) for ids in token_ids])
         # A pair is a sentence and one reference of its video.
         pairs = self._references[video]
         start = pairs.cumsum() - pairs
-        sentence = np.repeat(np.arange(len(said)), pairs)
+        sentence = np.repeat(np.arange(len(token_ids)), pairs)
         reference = np.arange(pairs.sum()) - start[sentence] + self._first[video][sentence]
         alike = np.zeros(len(sentence))
         for n, order in enumerate(self._orders, start=1):
-            alike += order.compare(_grams(said, n), video, start - self._first[video], len(alike), reference, sentence)
+            grams, shift = _grams(token_ids, n), start - self._first[video]
+            alike += order.compare(grams, video, shift, len(alike), reference, sentence)
         # Length as the scorer counts it: bigrams.
         apart = np.maximum(length[sentence] - 1, 0) - np.maximum(self._length[reference] - 1, 0)
         alike *= np.exp(-(apart ** 2) / (2 * _SIGMA ** 2)) / _ORDERS
-        scores: Reals = _SCALE * np.bincount(sentence, alike, len(said)) / pairs
+        scores: Reals = _SCALE * np.bincount(sentence, alike, len(token_ids)) / pairs
         return scores
 
     def _ids(self, sentence: Sentence) -> Numbers:
@@ -138,9 +139,9 @@ class EmotionReward:
         self._expected = [reference_categories(own, taxonomy) for own in references]
 
     def score(self, videos: Sequence[int], sentences: Sequence[Sentence]) -> Reals:
-        return np.array([self._one(video, sentence) for video, sentence in zip(videos, sentences, strict=True)])
+        return np.array([self._score_one(video, sentence) for video, sentence in zip(videos, sentences, strict=True)])
 
-    def _one(self, video: int, sentence: Sentence) -> float:
-        said = said_categories(sentence, self._taxonomy)
-        right = len(said & self._expected[video])
-        return (2 * right - len(said)) / max(1, len(said))
+    def _score_one(self, video: int, sentence: Sentence) -> float:
+        categories = said_categories(sentence, self._taxonomy)
+        right = len(categories & self._expected[video])
+        return (2 * right - len(categories)) / max(1, len(categories))

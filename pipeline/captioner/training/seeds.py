@@ -3,14 +3,15 @@
 import statistics
 from collections.abc import Sequence
 
-from pipeline.captioner.training.trainer import Trained, kept_score
+from pipeline.captioner.training.data import TrainedCaptioner
+from pipeline.captioner.training.validation import selection_score
 
 Spread = dict[str, float | None]
 
 
-def best_of(runs: Sequence[Trained], keep: str) -> Trained:
+def best_of(runs: Sequence[TrainedCaptioner], select_by: str) -> TrainedCaptioner:
     """The training whose kept epoch has the best validation score; of equal ones the first."""
-    return max(runs, key=lambda trained: kept_score(trained.best, keep))
+    return max(runs, key=lambda trained: selection_score(trained.best, select_by))
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -18,8 +19,8 @@ def spread(values: Sequence[float]) -> Spread:
     return {"mean": statistics.fmean(values), "deviation": statistics.stdev(values) if len(values) > 1 else None}
 
 
-def told(found: Spread, scale: float = 100.0) -> str:
+def format_spread(values: Spread, scale: float = 100.0) -> str:
     """`47.8 ± 1.2`, or `47.8` of a single seed."""
-    mean, deviation = found["mean"], found["deviation"]
+    mean, deviation = values["mean"], values["deviation"]
     assert mean is not None
     return f"{scale * mean:.1f}" + ("" if deviation is None else f" ± {scale * deviation:.1f}")

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.captioner.inputs import Inputs
+from pipeline.common.code import code_digest
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, fingerprint
 
@@ -38,10 +38,10 @@ class StateFile:
             return None
         try:
             with safe_open(self.path, "pt") as file:
-                told = json.loads(file.metadata()[_HEADER])
-                if told["fingerprint"] != self.fingerprint:
+                header = json.loads(file.metadata()[_HEADER])
+                if header["fingerprint"] != self.fingerprint:
                     return None
-                return {name: file.get_tensor(name) for name in file.keys()}, told["rest"]  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in file.keys()}, header["rest"]  # noqa: SIM118
         except (SafetensorError, KeyError, TypeError) as error:
             raise SpectrumError(f"{self.path}: not readable as the state of a training ({error}); "
                                 "delete it and train again") from None
@@ -54,28 +54,20 @@ class StateFile:
 
 
 def fingerprint_of(settings: Mapping[str, Any], inputs: Iterable[Inputs]) -> str:
-    """Stands for everything that decides a training: settings, features, PyTorch and the captioner's own code."""
-    return fingerprint({**settings, "inputs": [_digest(part) for part in inputs], "code": _code(),
-                        "torch": torch.__version__})
-
-
-@cache
-def _code() -> str:
-    code = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        code.update(path.read_bytes())
-    return code.hexdigest()
+    """Stands for everything that decides a training: settings, features, PyTorch, and the code with its imports."""
+    return fingerprint({**settings, "inputs": [_digest(part) for part in inputs], "torch": torch.__version__,
+                        "code": code_digest("pipeline.captioner.training.trainer")})
 
 
 def _digest(inputs: Inputs) -> str:
     tensors = {"prior_categories": inputs.prior_categories, "prior_words": inputs.prior_words}
     for name, modality in sorted(inputs.modalities.items()):
         tensors |= {f"{name} {part}": tensor for part, tensor in vars(modality).items() if tensor is not None}
-    found = hashlib.sha256(json.dumps(inputs.ids).encode())
+    digest = hashlib.sha256(json.dumps(inputs.ids).encode())
     for name, tensor in tensors.items():
-        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def random_state(device: torch.device) -> Tensors:
@@ -92,11 +84,11 @@ def restore_random_state(tensors: Tensors, device: torch.device) -> None:
         torch.cuda.set_rng_state(tensors["random/cuda"], device)
 
 
-def below(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
     """The tensors whose names begin with `prefix/`, by the rest of their names."""
     return {name.removeprefix(f"{prefix}/"): tensor for name, tensor in tensors.items()
             if name.startswith(f"{prefix}/")}
 
 
-def put_below(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}

@@ -1,0 +1,127 @@
+"""Training the rows of the ablation: several seeds each, every row with the same budget.
+
+    results = train_rows(splits, settings, range(3), device, folder)
+    comparison = compare(results, metrics)      # JSON; `markdown` makes the table beside the paper's own
+
+A row and seed that is done lies in `folder` as a file of its own with the captions of the test videos, so that a run
+that was killed goes on; a file of another fingerprint (other settings, features or code) is made again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline import params
+from pipeline.ablation.results import Result
+from pipeline.ablation.rows import ROWS, Row
+from pipeline.captioner.generation.consensus import Consensus
+from pipeline.captioner.generation.generator import CaptionGenerator
+from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.training.data import Epoch, Listeners, Split, TrainedCaptioner, TrainingSettings
+from pipeline.captioner.training.state import fingerprint_of
+from pipeline.captioner.training.trainer import train
+from pipeline.common.files import read_json, write_json
+
+
+def _ignore(*_: Any) -> None:
+    """The listener of those who do not listen."""
+
+
+@dataclass(frozen=True)
+class TestVideos:
+    """The videos that every row captions, their candidates, and the consensus that reranks by those."""
+
+    inputs: Inputs
+    candidates: Sequence[Sequence[str]] = ()
+    consensus: Callable[[], Consensus] | None = None
+
+    __test__ = False        # not a test of pytest's
+
+
+@dataclass(frozen=True)
+class AblationData:
+    """The splits with every modality that the data set has."""
+
+    train: Split
+    validation: Split
+    test: TestVideos
+
+
+@dataclass(frozen=True)
+class RowListeners:
+    """on_epoch: with a row's name and each epoch's record, of a result that existed the kept epoch's alone;
+    on_progress: as `Listeners.on_progress`."""
+
+    on_epoch: Callable[[str, Epoch], None] = _ignore
+    on_progress: Callable[[float, bool], None] = _ignore
+
+
+def train_rows(data: AblationData, settings: TrainingSettings, seeds: Sequence[int], device: torch.device,
+               folder: Path, rows: Sequence[Row] = ROWS, listeners: RowListeners = RowListeners()) -> list[Result]:
+    """Each of `rows` with every seed, seed by seed, so that a run cut short holds whole rows of some seeds."""
+    ablation = _Ablation(data, settings, device, folder, listeners)
+    return [ablation.result(row, seed) for seed in seeds for row in rows]
+
+
+@dataclass
+class _Ablation:
+    """What all rows and seeds share."""
+
+    data: AblationData
+    settings: TrainingSettings
+    device: torch.device
+    folder: Path
+    listeners: RowListeners
+    done: list[Result] = field(default_factory=list)
+
+    def result(self, row: Row, seed: int) -> Result:
+        path = self.folder / f"{row.name.replace(' ', '-')}-seed-{seed}.json"
+        settings = replace(self.settings, captioner=self._section(row))
+        fingerprint = self._fingerprint(settings, seed)
+        result = self._known(path, row, fingerprint)
+        if result is None:
+            state = path.with_name(f".{path.stem}.safetensors")
+            trained = train(self.data.train, self.data.validation, settings, seed, self.device, state, Listeners(
+                lambda epoch: self.listeners.on_epoch(row.name, epoch), self.listeners.on_progress))
+            parameters = sum(parameter.numel() for parameter in trained.model.parameters())
+            result = Result(row.name, seed, fingerprint, "", parameters, trained.best, self._captions(trained))
+            write_json(path, vars(result))
+            state.unlink(missing_ok=True)
+        else:
+            write_json(path, vars(result))
+            self.listeners.on_epoch(row.name, result.best)
+            self.listeners.on_progress(settings.training.all_epochs, False)
+        self.done.append(result)
+        return result
+
+    def _section(self, row: Row) -> params.Captioner:
+        """The row's settings without modalities that the data set lacks, so that equal models are seen as such."""
+        section, modalities = self.settings.captioner, self.data.train.inputs.modalities
+        existing = {name for name, modality in modalities.items() if modality.mask.any()}
+        absent = tuple(name for name in section.modalities if name not in existing)
+        return Row("", (), (*row.left_out, *absent), row.off).of(section)
+
+    def _fingerprint(self, settings: TrainingSettings, seed: int) -> str:
+        training = settings.fingerprint(self.data.train, self.data.validation, seed, self.device)
+        generation = settings.generation.model_dump(mode="json")
+        return fingerprint_of({"training": training, "generation": generation}, (self.data.test.inputs,))
+
+    def _captions(self, trained: TrainedCaptioner) -> dict[str, str]:
+        test = self.data.test
+        generator = CaptionGenerator(trained.model, trained.vocabulary, trained.attributes, self.settings.generation,
+                                     test.consensus)
+        return {caption.video_id: caption.text for caption in generator.generate(test.inputs, test.candidates)}
+
+    def _known(self, path: Path, row: Row, fingerprint: str) -> Result | None:
+        """The result in the row's file, or that of an earlier row which is the same model here."""
+        for earlier in self.done:
+            if earlier.fingerprint == fingerprint:
+                return replace(earlier, row=row.name, same_as=earlier.same_as or earlier.row)
+        if path.is_file():
+            saved = read_json(path)
+            if isinstance(saved, Mapping) and saved.get("fingerprint") == fingerprint:
+                return Result(**saved)
+        return None

@@ -1,0 +1,105 @@
+"""Captions of videos by one trained model: search or sampling, then the rerankers. The only way to captions here.
+
+    generator = CaptionGenerator(model, vocabulary, attributes, params.generation, consensus)
+    captions = generator.generate(inputs, candidates)
+
+`evaluate`, `caption`, `ablate` and the validation of a training call it.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from pipeline import params
+from pipeline.captioner.attributes import AttributeList, category_probabilities
+from pipeline.captioner.generation import beam_search
+from pipeline.captioner.generation.attribute_odds import AttributeOdds
+from pipeline.captioner.generation.beam_search import Beams
+from pipeline.captioner.generation.captions import Attribute, Caption, Hypothesis
+from pipeline.captioner.generation.consensus import Consensus
+from pipeline.captioner.generation.random_sampling import SamplingSettings, sample
+from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.model.captioner import Captioner, Encoded
+from pipeline.captioner.vocabulary import PAD, Vocabulary
+
+
+class CaptionGenerator:
+    """`consensus` makes the consensus of the caption index when it is first needed; without it none reranks.
+
+    The candidates rerank only the captions of a model that reads them: a row of the ablation without retrieved text is
+    not to profit from it.
+    """
+
+    def __init__(self, model: Captioner, vocabulary: Vocabulary, attributes: AttributeList,
+                 section: params.Generation, consensus: Callable[[], Consensus] | None = None) -> None:
+        self.model, self.vocabulary, self.attributes, self.section = model, vocabulary, attributes, section
+        self._odds = AttributeOdds(vocabulary, attributes)
+        self._consensus = consensus if section.consensus and "text" in model.shape.dims else None
+
+    @torch.inference_mode()
+    def generate(self, inputs: Inputs, candidates: Sequence[Sequence[str]] = ()) -> list[Caption]:
+        """Captions of all `inputs`, in their order, `section.batch_size` videos at a time, without dropout.
+
+        candidates: of every video the retrieved captions, which the consensus reads.
+        """
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            size = self.section.batch_size
+            captions = [caption for first in range(0, len(inputs), size)
+                        for caption in self._batch(inputs.select(range(first, min(first + size, len(inputs)))))]
+        finally:
+            self.model.train(was_training)
+        if self._consensus is not None:
+            captions = self._consensus().rerank(captions, candidates, self.section.consensus)
+        return captions
+
+    def _batch(self, inputs: Inputs) -> list[Caption]:
+        inputs = inputs.to(self.model.device)
+        encoded = self.model.encode(inputs)
+        beams = generate_tokens(self.model, encoded, len(inputs), self.section)
+        if encoded.attribute_logits is not None and self.section.attribute_odds:
+            beams = self._odds.rerank(beams, encoded.attribute_logits, self.section)
+        attributes = _attributes(encoded, self.attributes, self.model.section.embedded_attributes)
+        emotions = _emotions(encoded, self.attributes, inputs)
+        return [self._caption(*parts) for parts in zip(inputs.ids, beams, attributes, emotions, strict=True)]
+
+    def _caption(self, video: str, beams: Beams, attributes: tuple[Attribute, ...],
+                 emotions: tuple[tuple[str, float], ...]) -> Caption:
+        hypotheses = tuple(Hypothesis(self.vocabulary.decode(tokens), score) for tokens, score in beams)
+        return Caption(video, hypotheses[0].text, hypotheses[0].score, hypotheses, attributes, emotions)
+
+
+def generate_tokens(model: Captioner, encoded: Encoded, videos: int, section: params.Generation) -> list[Beams]:
+    """For every encoded video its captions (tokens with <eos>, score) by `section.method`, best first."""
+    if section.method == "beam":
+        return beam_search.search(model, encoded, videos, section)
+    generator = torch.Generator(model.device).manual_seed(section.seed)
+    settings = SamplingSettings(section.num_beams, section.temperature, section.top_p, section.no_repeat_ngram_size)
+    texts, sums = sample(model, encoded, videos, settings, generator)
+    scores = sums / (texts != PAD).sum(-1) ** section.length_penalty
+    sampled = [[([token for token in text if token != PAD], score) for text, score in zip(*of_video, strict=True)]
+               for of_video in zip(texts.tolist(), scores.tolist(), strict=True)]
+    return [sorted(captions, key=lambda caption: -caption[1]) for captions in sampled]
+
+
+def _attributes(encoded: Encoded, attributes: AttributeList, count: int) -> list[tuple[Attribute, ...]]:
+    if encoded.attribute_logits is None:
+        return [()] * len(encoded.memory.keys[0])
+    top = torch.sigmoid(encoded.attribute_logits).topk(min(count, len(attributes)), dim=1)
+    return [tuple(Attribute(attributes.words[i], p, i >= len(attributes.universal))
+                  for i, p in zip(numbers, probabilities, strict=True))
+            for numbers, probabilities in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
+
+
+def _emotions(encoded: Encoded, attributes: AttributeList,
+              inputs: Inputs) -> list[tuple[tuple[str, float], ...]]:
+    """Noisy-or of the emotional attributes; without VTAI or emotional attributes the candidates' prior alone."""
+    if encoded.attribute_logits is None or not attributes.emotional:
+        probabilities = inputs.prior_categories.float()
+    else:
+        emotional = encoded.attribute_logits[:, len(attributes.universal):]
+        probabilities = category_probabilities(emotional, attributes.membership.to(emotional.device))
+    order = probabilities.sort(dim=1, descending=True, stable=True)
+    return [tuple(zip((attributes.categories[i] for i in numbers), values, strict=True))
+            for numbers, values in zip(order.indices.tolist(), order.values.tolist(), strict=True)]

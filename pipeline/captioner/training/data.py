@@ -1,0 +1,99 @@
+"""What a training is made of: the splits, the settings, what comes out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipeline import params
+from pipeline.captioner.attributes import AttributeList
+from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.model.captioner import Captioner
+from pipeline.captioner.training.attribute_matching import MatchAttributes
+from pipeline.captioner.training.state import fingerprint_of
+from pipeline.captioner.vocabulary import Vocabulary
+from pipeline.common.errors import SpectrumError
+from pipeline.common.text import words
+from pipeline.emotion.taxonomy import Taxonomy
+
+# epoch, loss, caption_loss, attribute_loss, validation_cider, validation_cfs, learning_rate
+Epoch = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Videos with their captions: `captions[i]` are those of `inputs.ids[i]`."""
+
+    inputs: Inputs
+    captions: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, name: str, inputs: Inputs, captions: Mapping[str, Sequence[str]]) -> "Split":
+        """The split `name` with the captions by video id. Captions without a word are left out.
+
+        Raises SpectrumError for a video that has no other.
+        """
+        kept = tuple(tuple(text for text in captions.get(video, ()) if words(text)) for video in inputs.ids)
+        empty = [video for video, texts in zip(inputs.ids, kept, strict=True) if not texts]
+        if empty:
+            raise SpectrumError(f"video {empty[0]!r}: no {name} caption with a word in it ({len(empty)} such videos); "
+                                "give it one or leave it out")
+        return cls(inputs, kept)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What beside the videos, the seed and the device decides a training.
+
+    generation: of it validation, which is greedy, uses no_repeat_ngram_size alone. match_attributes: which
+    attributes the training videos have, by their captions.
+    """
+
+    captioner: params.Captioner
+    training: params.Training
+    generation: params.Generation
+    taxonomy: Taxonomy
+    match_attributes: MatchAttributes = AttributeList.targets
+
+    @property
+    def validation_generation(self) -> params.Generation:
+        """Greedy, without rerankers: all epochs are compared alike, and quickly."""
+        return params.Generation(num_beams=1, batch_size=128, attribute_odds=0.0, consensus=0.0,
+                                 no_repeat_ngram_size=self.generation.no_repeat_ngram_size)
+
+    def fingerprint(self, train: Split, validation: Split, seed: int, device: torch.device) -> str:
+        """Stands for everything that decides what `train` of the same arguments returns."""
+        return fingerprint_of({
+            "captioner": self.captioner.model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json", exclude={"num_seeds"}),
+            "validation": self.validation_generation.model_dump(mode="json"),
+            "taxonomy": self.taxonomy.name, "seed": seed, "device": device.type,
+            "captions": train.captions, "references": validation.captions,
+        }, (train.inputs, validation.inputs))
+
+
+def _ignore(*_: Any) -> None:
+    """The listener of those who do not listen."""
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Called while a training runs.
+
+    on_epoch: with the record of each epoch. on_progress: with the epochs that are done since the last call, parts
+    of one included, and whether this run did them.
+    """
+
+    on_epoch: Callable[[Epoch], None] = _ignore
+    on_progress: Callable[[float, bool], None] = _ignore
+
+
+@dataclass(frozen=True)
+class TrainedCaptioner:
+    model: Captioner
+    vocabulary: Vocabulary
+    attributes: AttributeList
+    history: list[Epoch]
+    best: Epoch             # the epoch whose weights `model` has
+    seed: int

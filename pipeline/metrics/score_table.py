@@ -1,0 +1,19 @@
+"""The scores of a run as a terminal shows them: the model beside the baseline and the reference lines."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def score_table(metrics: dict[str, Any]) -> "Table":
+    """metrics: what metrics.json holds."""
+    from rich.table import Table
+
+    table = Table("x 100", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "CFS", "balanced emotion accuracy",
+                  title=f"{metrics['videos']} test videos, coco protocol")
+    for name, block in {"model": metrics, "baseline": metrics["baseline"], **metrics["reference_lines"]}.items():
+        scores = [block["coco"][key] for key in ("Bleu_4", "METEOR", "ROUGE_L", "CIDEr")]
+        scores += [block["emotion"][key] for key in ("cfs", "balanced_accuracy")]
+        table.add_row(name.replace("_", " "), *("-" if score is None else f"{100 * score:.1f}" for score in scores))
+    return table

@@ -1,0 +1,29 @@
+"""Render the sample data set: clips of a small cartoon world, and their captions as a person would write them down.
+
+    python -m stages.sample
+
+Makes sample/clips and sample/captions.jsonl, which the stages after it read like anybody's own videos and captions.
+"""
+
+from pathlib import Path
+
+from pipeline.params import Params
+from pipeline.params.paths import Paths
+from stages.command import Summary, stage
+
+FOLDER = Path("sample")
+
+
+def run(params: Params, paths: Paths) -> Summary:  # noqa: ARG001
+    from pipeline.common.files import write_jsonl
+    from pipeline.datasets import sample
+
+    manifest = sample.build(params.sample, params.seed, FOLDER)
+    write_jsonl(FOLDER / "captions.jsonl", (
+        {"video": caption.video_id, "caption": caption.text, "split": manifest.split_of[caption.video_id]}
+        for caption in manifest.captions))
+    return {"videos": len(manifest.videos), "captions": len(manifest.captions)}
+
+
+if __name__ == "__main__":
+    stage(run, "sample", __doc__)
