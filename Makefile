@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # The extra that holds faiss: `make demo FAISS=gpu` on a machine with a GPU.
 FAISS  ?= cpu
 # The videos of `make bench`.
-CLIPS  ?= data/sample/clips
+CLIPS  ?= sample/clips
 # A worker takes whole files, so that what a file's tests share is made once.
 TESTS  := pytest -n 2 --dist loadfile --no-loadscope-reorder
 # What the stages run is `python`: the environment's.

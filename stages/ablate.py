@@ -52,7 +52,7 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) 
     from pipeline.ablation.table import markdown
     from pipeline.captioner.cached_dataset import CachedDataset
     from pipeline.captioner.training.attribute_matching import attribute_matching
-    from pipeline.captioner.training.data import TrainingSettings
+    from pipeline.captioner.training.settings import TrainingSettings
     from pipeline.common.device import torch_device
     from pipeline.common.files import write_json, write_text
     from pipeline.common.progress import Bar

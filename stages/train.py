@@ -27,7 +27,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     from pipeline.captioner.training import seeds
     from pipeline.captioner.training.attribute_matching import attribute_matching
     from pipeline.captioner.training.curves import write_curves
-    from pipeline.captioner.training.data import Listeners, TrainingSettings
+    from pipeline.captioner.training.settings import Listeners, TrainingSettings
     from pipeline.captioner.training.trainer import train
     from pipeline.common.device import torch_device
     from pipeline.common.progress import Bar

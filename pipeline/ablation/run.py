@@ -20,7 +20,9 @@ from pipeline.ablation.rows import ROWS, Row
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.generation.generator import CaptionGenerator
 from pipeline.captioner.inputs import Inputs
-from pipeline.captioner.training.data import Epoch, Listeners, Split, TrainedCaptioner, TrainingSettings
+from pipeline.captioner.splits import Split
+from pipeline.captioner.trained import Epoch, TrainedCaptioner
+from pipeline.captioner.training.settings import Listeners, TrainingSettings
 from pipeline.captioner.training.state import fingerprint_of
 from pipeline.captioner.training.trainer import train
 from pipeline.common.files import read_json, write_json

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.inputs import Inputs, Modality, pack, word_keys
-from pipeline.captioner.training.data import Split
+from pipeline.captioner.splits import Split
 from pipeline.common.errors import SpectrumError
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.prior import Emotions

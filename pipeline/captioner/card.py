@@ -8,8 +8,8 @@ import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.captioner.checkpoint import DESCRIPTION
+from pipeline.captioner.trained import Epoch
 from pipeline.captioner.training import seeds
-from pipeline.captioner.training.data import Epoch
 from pipeline.common.files import read_json, write_text
 
 NAME = "README.md"

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
 from pipeline.captioner.model.captioner import Captioner, Shape
-from pipeline.captioner.training.data import Epoch, TrainedCaptioner
+from pipeline.captioner.trained import Epoch, TrainedCaptioner
 from pipeline.captioner.vocabulary import Vocabulary
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, read_json, sha256, write_json

@@ -4,8 +4,9 @@
     code_digest("pipeline.captioner.training.trainer")
 
 dvc.yaml has to name the closure of every stage (tests/graph/test_dependencies.py), a training that was killed goes on
-only over the same code, and workers of a cluster have to have the same. Imports inside functions count;
-those for type checking alone do not.
+only over the same code, and workers of a cluster have to have the same. Imports inside functions count,
+and so do modules that are named in a string to be run as programs (`python -m pipeline.media`); imports for type
+checking alone do not.
 """
 
 import ast
@@ -50,7 +51,8 @@ def _imports(module: str) -> tuple[str, ...]:
     path = _file_of(module)
     if path is None:
         return ()
-    names = set(_imported_names(ast.parse(path.read_text(encoding="utf-8"))))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = set(_imported_names(tree)) | set(_named_programs(tree))
     names |= {module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1)}
     return tuple(sorted(name for name in names if _file_of(name) is not None))
 
@@ -70,9 +72,17 @@ def _imported_names(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def _named_programs(tree: ast.Module) -> Iterator[str]:
+    """Modules that a string names as a whole, such as "pipeline.media", and what runs when a package is a program."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.count(".") in range(1, 5):
+            yield node.value
+            yield f"{node.value}.__main__"
+
+
 @cache
 def _file_of(module: str) -> Path | None:
-    if module.partition(".")[0] not in PACKAGES:
+    if module.partition(".")[0] not in PACKAGES or not all(part.isidentifier() for part in module.split(".")):
         return None
     path = ROOT.joinpath(*module.split("."))
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.captioner.training.data import TrainedCaptioner
+from pipeline.captioner.trained import TrainedCaptioner
 from pipeline.common.files import atomic_write
 
 

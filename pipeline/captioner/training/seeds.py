@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from pipeline.captioner.training.data import TrainedCaptioner
+from pipeline.captioner.trained import TrainedCaptioner
 from pipeline.captioner.training.validation import selection_score
 
 Spread = dict[str, float | None]

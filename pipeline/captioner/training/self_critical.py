@@ -15,11 +15,12 @@ from torch import Tensor
 from pipeline.captioner.generation.constraints import forbid_after
 from pipeline.captioner.generation.random_sampling import SamplingSettings, sample
 from pipeline.captioner.model.captioner import Captioner
+from pipeline.captioner.splits import Split
 from pipeline.captioner.training.batches import Batch, Ids, pack_captions
-from pipeline.captioner.training.data import Split, TrainingSettings
 from pipeline.captioner.training.losses import attribute_loss
 from pipeline.captioner.training.optimization import half_precision
 from pipeline.captioner.training.reward import CiderD, EmotionReward
+from pipeline.captioner.training.settings import TrainingSettings
 from pipeline.captioner.vocabulary import BOS, PAD, Vocabulary
 from pipeline.common.text import words
 

@@ -17,11 +17,13 @@ from pipeline import params
 from pipeline.captioner.attributes import AttributeList
 from pipeline.captioner.generation.generator import CaptionGenerator
 from pipeline.captioner.model.captioner import Captioner, Shape
+from pipeline.captioner.splits import Split
+from pipeline.captioner.trained import Epoch, TrainedCaptioner
 from pipeline.captioner.training.batches import CaptionSet
 from pipeline.captioner.training.cross_entropy import CrossEntropy
-from pipeline.captioner.training.data import Epoch, Listeners, Split, TrainedCaptioner, TrainingSettings
 from pipeline.captioner.training.optimization import Objective, Phase
 from pipeline.captioner.training.self_critical import SelfCritical
+from pipeline.captioner.training.settings import Listeners, TrainingSettings
 from pipeline.captioner.training.state import (
     StateFile,
     Tensors,

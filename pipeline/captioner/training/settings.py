@@ -1,6 +1,6 @@
-"""What a training is made of: the splits, the settings, what comes out."""
+"""What decides a training beside its videos, and who listens to it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,38 +8,11 @@ import torch
 
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
-from pipeline.captioner.inputs import Inputs
-from pipeline.captioner.model.captioner import Captioner
+from pipeline.captioner.splits import Split
+from pipeline.captioner.trained import Epoch
 from pipeline.captioner.training.attribute_matching import MatchAttributes
 from pipeline.captioner.training.state import fingerprint_of
-from pipeline.captioner.vocabulary import Vocabulary
-from pipeline.common.errors import SpectrumError
-from pipeline.common.text import words
 from pipeline.emotion.taxonomy import Taxonomy
-
-# epoch, loss, caption_loss, attribute_loss, validation_cider, validation_cfs, learning_rate
-Epoch = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Videos with their captions: `captions[i]` are those of `inputs.ids[i]`."""
-
-    inputs: Inputs
-    captions: tuple[tuple[str, ...], ...]
-
-    @classmethod
-    def of(cls, name: str, inputs: Inputs, captions: Mapping[str, Sequence[str]]) -> "Split":
-        """The split `name` with the captions by video id. Captions without a word are left out.
-
-        Raises SpectrumError for a video that has no other.
-        """
-        kept = tuple(tuple(text for text in captions.get(video, ()) if words(text)) for video in inputs.ids)
-        empty = [video for video, texts in zip(inputs.ids, kept, strict=True) if not texts]
-        if empty:
-            raise SpectrumError(f"video {empty[0]!r}: no {name} caption with a word in it ({len(empty)} such videos); "
-                                "give it one or leave it out")
-        return cls(inputs, kept)
 
 
 @dataclass(frozen=True)
@@ -87,13 +60,3 @@ class Listeners:
 
     on_epoch: Callable[[Epoch], None] = _ignore
     on_progress: Callable[[float, bool], None] = _ignore
-
-
-@dataclass(frozen=True)
-class TrainedCaptioner:
-    model: Captioner
-    vocabulary: Vocabulary
-    attributes: AttributeList
-    history: list[Epoch]
-    best: Epoch             # the epoch whose weights `model` has
-    seed: int

@@ -1,0 +1,29 @@
+"""The videos of a split with their captions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.captioner.inputs import Inputs
+from pipeline.common.errors import SpectrumError
+from pipeline.common.text import words
+
+
+@dataclass(frozen=True)
+class Split:
+    """Videos with their captions: `captions[i]` are those of `inputs.ids[i]`."""
+
+    inputs: Inputs
+    captions: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, name: str, inputs: Inputs, captions: Mapping[str, Sequence[str]]) -> "Split":
+        """The split `name` with the captions by video id. Captions without a word are left out.
+
+        Raises SpectrumError for a video that has no other.
+        """
+        kept = tuple(tuple(text for text in captions.get(video, ()) if words(text)) for video in inputs.ids)
+        empty = [video for video, texts in zip(inputs.ids, kept, strict=True) if not texts]
+        if empty:
+            raise SpectrumError(f"video {empty[0]!r}: no {name} caption with a word in it ({len(empty)} such videos); "
+                                "give it one or leave it out")
+        return cls(inputs, kept)
