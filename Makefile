@@ -45,5 +45,5 @@ bench: install   ## what benchmarks/ measures, on the sample's clips or CLIPS=a 
 	python -m benchmarks.extraction $(CLIPS)
 	python -m benchmarks.captioner
 
-clean:   ## what the stages made; the environment and DVC's cache stay
-	rm -rf data indexes/[!R]* features/[!R]* models reports dvc.lock
+clean:   ## what the stages made for the data set of params.yaml; other data sets and DVC's cache stay
+	python -m stages.clean --yes

@@ -17,6 +17,7 @@ from pipeline.common.errors import readable_errors
 from pipeline.common.files import write_json
 from pipeline.params import DEFAULT, Params, load
 from pipeline.params.files import differences
+from pipeline.params.inputs import check_inputs
 from pipeline.params.paths import Paths
 
 Summary = dict[str, Any]
@@ -60,6 +61,7 @@ def stage_of_parts(run: Callable[..., Summary], name: str, help_text: str | None
 def load_with_notice(overrides: Sequence[str], params_file: Path, name: str) -> Params:
     """The parameters; where overrides change results, a note says so and how to bring the graph's own back."""
     params = load(overrides, params_file)
+    check_inputs(params)
     if changed := differences(params, load([], params_file)):
         print(f"note: this run differs from {params_file} in {'; '.join(changed)}. Its results replace those of the "
               f"graph until `dvc repro {name}` makes them anew", file=sys.stderr)

@@ -81,11 +81,11 @@ class Inputs:
     def select(self, index: Tensor | Sequence[int]) -> "Inputs":
         """The videos at `index`, in its order."""
         chosen = torch.as_tensor(index, dtype=torch.long)
-        there = chosen.to(self.prior_words.device)
+        on_device = chosen.to(self.prior_words.device)
         return Inputs(
             tuple(self.ids[i] for i in chosen.tolist()),
-            {name: modality.select(there) for name, modality in self.modalities.items()},
-            self.prior_categories[there], self.prior_words[there],
+            {name: modality.select(on_device) for name, modality in self.modalities.items()},
+            self.prior_categories[on_device], self.prior_words[on_device],
         )
 
     def to(self, device: torch.device | str) -> "Inputs":
@@ -121,8 +121,8 @@ def word_keys(texts: Sequence[Sequence[str]]) -> Tensor:
     """[V, K, L] keys of the words of K texts a video, each word once a text, 0 behind the last."""
     keys = [[sorted({word_key(word) for word in words_of(text)}) for text in video] for video in texts]
     longest = max((len(text) for video in keys for text in video), default=0)
-    found = np.zeros((len(keys), max(map(len, keys), default=0), longest), np.int64)
+    padded = np.zeros((len(keys), max(map(len, keys), default=0), longest), np.int64)
     for video, own in enumerate(keys):
-        for place, text in enumerate(own):
-            found[video, place, :len(text)] = text
-    return torch.from_numpy(found)
+        for position, text in enumerate(own):
+            padded[video, position, :len(text)] = text
+    return torch.from_numpy(padded)

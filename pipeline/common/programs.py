@@ -20,11 +20,11 @@ _SECONDS = 30.0  # a program that does not say its version by then does not run
 @cache
 def ffmpeg() -> Path:
     """An ffmpeg that runs. Raises SpectrumError, saying how to provide one, where there is none."""
-    found = _on_path("ffmpeg") or _checked(_packaged_ffmpeg())
-    if found is None:
+    program = _on_path("ffmpeg") or _checked(_packaged_ffmpeg())
+    if program is None:
         raise SpectrumError("no ffmpeg was found: sound cannot be decoded; `pip install imageio-ffmpeg`, "
                             "or put an `ffmpeg` on PATH")
-    return found
+    return program
 
 
 @cache
@@ -37,18 +37,18 @@ def java() -> Path | None:
 def version(program: Path) -> str | None:
     """The line in which `program` names its version, or None where it does not run."""
     try:
-        told = subprocess.run([program, "-version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        answer = subprocess.run([program, "-version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    lines = told.stdout.decode(errors="replace").splitlines()
+    lines = answer.stdout.decode(errors="replace").splitlines()
     # Java prints the options that it picked up from the environment first.
     return next((line.strip() for line in lines if "version" in line), None)
 
 
 def _on_path(name: str) -> Path | None:
-    found = shutil.which(name)
-    return _checked(Path(found)) if found else None
+    path = shutil.which(name)
+    return _checked(Path(path)) if path else None
 
 
 def _checked(program: Path | None) -> Path | None:

@@ -13,13 +13,13 @@ _LOG_EVERY = 15.0  # seconds between lines where there is no terminal
 class Bar:
     """`with Bar("extract", total=560, unit="videos", inner="frames") as bar: bar.advance(8, inner=64)`.
 
-    `inner` is what each unit is made of, whose rate is told, too.
+    `inner` is what each unit is made of, whose rate is shown, too.
     """
 
     def __init__(self, title: str, total: int, unit: str, inner: str = "") -> None:
         self.title, self.total, self.unit, self.inner = title, total, unit, inner
         self.done, self.inner_done = 0.0, 0
-        self._found = 0.0       # done before this run
+        self._earlier = 0.0     # done before this run
         self._note = ""
         self._started = self._logged = time.monotonic()
         self._console = Console(stderr=True)
@@ -44,7 +44,7 @@ class Bar:
         """`count` more are done, parts of a unit included; what is not `fresh` was done by an earlier run, and is no
         part of the rate. `note` stands behind the bar (failures so far, the last score) until there is another."""
         self.done, self.inner_done = round(self.done + count, 6), self.inner_done + inner    # a sum of parts is whole
-        self._found += 0 if fresh else count
+        self._earlier += 0 if fresh else count
         self._note = self._note if note is None else note
         self._bar.update(self._task, completed=self.done, rate=self._rates(), note=self._note)
         now = time.monotonic()
@@ -54,12 +54,12 @@ class Bar:
 
     def _rates(self) -> str:
         seconds = max(time.monotonic() - self._started, 1e-6)
-        told = f"{_number((self.done - self._found) / seconds)} {self.unit}/s"
-        return told + (f", {_number(self.inner_done / seconds)} {self.inner}/s" if self.inner else "")
+        rates = f"{_number((self.done - self._earlier) / seconds)} {self.unit}/s"
+        return rates + (f", {_number(self.inner_done / seconds)} {self.inner}/s" if self.inner else "")
 
     def _log(self) -> None:
         seconds = time.monotonic() - self._started
-        fresh = self.done - self._found
+        fresh = self.done - self._earlier
         left = f", {(self.total - self.done) * seconds / fresh:.0f} s left" if fresh > 0 else ""
         print(f"{self.title}: {round(self.done, 2):g}/{self.total} {self.unit}, {self._rates()}{left}"
               + (f", {self._note}" if self._note else ""), file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """Where the stages put things: the one place that knows the layout of the project's folders."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pipeline.params import Params
@@ -21,6 +21,10 @@ class Paths:
     baseline: Path      # the checkpoint of the same model without VTAI and HCOT
     state: Path         # of trainings under way; no out of the graph, so that what was killed can go on
     reports: Path       # metrics, predictions, page
+
+    def outs(self) -> list[Path]:
+        """What the stages make for this data set, files and folders."""
+        return [getattr(self, field.name) for field in fields(self)]
 
     def summary(self, stage: str) -> Path:
         """What a stage did in its last run: counts, seconds, versions. No out of the graph."""

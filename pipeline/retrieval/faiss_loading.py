@@ -6,7 +6,7 @@ from typing import Any
 
 
 def import_faiss() -> Any:
-    """The faiss module, told which BLAS kernels this processor has.
+    """The faiss module, with the BLAS kernels that this processor has.
 
     OpenBLAS inside faiss-cpu takes newer processors for old ones and then runs at a quarter of the speed;
     its choice can only be set before the first import, and only to what the processor really has.

@@ -40,23 +40,23 @@ class CaptionIndex:
         """Row by sentence key: the captions of an index are distinct sentences."""
         return {sentence_key(text): row for row, text in enumerate(self.texts)}
 
-    def search(self, queries: NDArray[np.float32], own: Sequence[set[str]], top: int,
+    def search(self, queries: NDArray[np.float32], barred: Sequence[set[str]], top: int,
                batch: int = 1024) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and cosines of the `top` captions of each query, best first: two arrays [Q, top].
 
-        queries: [Q, D], any length but zero. own: for each query the sentence keys it must not retrieve.
+        queries: [Q, D], any length but zero. barred: for each query the sentence keys it must not retrieve.
         Raises SpectrumError when the corpus is too small to fill `top` after the leak guard.
         """
         queries = unit_vectors(queries, "queries")
-        deepest = top + max((len(keys) for keys in own), default=0)
+        deepest = top + max((len(keys) for keys in barred), default=0)
         depth = min(deepest, len(self.texts))
-        barred = [[self._row_of[key] for key in keys if key in self._row_of] for keys in own]
+        barred_rows = [[self._row_of[key] for key in keys if key in self._row_of] for keys in barred]
         rows = np.empty((len(queries), top), np.int64)
         scores = np.empty((len(queries), top), np.float32)
         for start in range(0, len(queries), batch):
             cosines, hits = self.faiss_index.search(queries[start : start + batch], depth)
             for i, (own_hits, own_cosines) in enumerate(zip(hits, cosines, strict=True), start=start):
-                kept = np.flatnonzero((own_hits >= 0) & np.isin(own_hits, barred[i], invert=True))[:top]
+                kept = np.flatnonzero((own_hits >= 0) & np.isin(own_hits, barred_rows[i], invert=True))[:top]
                 if len(kept) < top:
                     raise SpectrumError(
                         f"only {len(kept)} of {top} candidates are left in a corpus of {len(self.texts)} distinct "

@@ -14,7 +14,7 @@ _FULL = 0.75    # finished videos leave the batch once fewer than this share of 
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """`count` captions a video; words of the least probable tail, beyond `top_p` of the chance, are not drawn."""
+    """`count` captions a video; words of the least probable tail, beyond `top_p` of the probabilities, are not drawn."""
 
     count: int
     temperature: float = 1.0
@@ -59,13 +59,13 @@ def sample(model: Captioner, encoded: Encoded, videos: int, settings: SamplingSe
 
 def _draw(log_p: Tensor, settings: SamplingSettings, generator: torch.Generator | None) -> Tensor:
     """One word of every row [R, vocabulary] → [R]."""
-    chance = (log_p / settings.temperature).softmax(-1).double()
+    probabilities = (log_p / settings.temperature).softmax(-1).double()
     if settings.top_p < 1:
-        ordered, words = chance.sort(-1, descending=True)
+        ordered, words = probabilities.sort(-1, descending=True)
         before = ordered.cumsum(-1) - ordered
-        chance = chance.scatter(1, words, ordered.masked_fill(before >= settings.top_p, 0.0))
+        probabilities = probabilities.scatter(1, words, ordered.masked_fill(before >= settings.top_p, 0.0))
     # By the inverse of the distribution: one random number a row, where torch.multinomial takes one a word.
-    mass = chance.cumsum(-1)
+    mass = probabilities.cumsum(-1)
     at = torch.rand(len(mass), 1, dtype=mass.dtype, device=mass.device, generator=generator) * mass[:, -1:]
     drawn = torch.searchsorted(mass, at, right=True).squeeze(1)
     # Rounding may put `at` on the whole mass: then it is the last word of any.

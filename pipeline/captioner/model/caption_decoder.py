@@ -107,8 +107,8 @@ class Layer(nn.Module):
         self.before = section.layer_norm == "before"
         self.attention_dropout = section.attention_dropout
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.own = nn.Linear(width, 3 * width)           # queries, keys and values of the words
-        self.own_output = nn.Linear(width, width)
+        self.self_projection = nn.Linear(width, 3 * width)           # queries, keys and values of the words
+        self.self_output = nn.Linear(width, width)
         self.query = nn.Linear(width, width)
         self.memory = nn.Linear(width, 2 * width)        # keys and values of the memory
         self.output = nn.Linear(width, width)
@@ -135,13 +135,13 @@ class Layer(nn.Module):
         return norm(words + self.dropout(block(words)))               # type: ignore[no-any-return]
 
     def _self_attention(self, words: Tensor, packing: Packing, cache: Cache | None, number: int) -> Tensor:
-        queries, keys, values = (self._split(part) for part in packing.by_row(self.own(words)).chunk(3, -1))
+        queries, keys, values = (self._split(part) for part in packing.by_row(self.self_projection(words)).chunk(3, -1))
         if cache is not None:
             keys, values = cache.append(number, keys, values)
         # Padding stands behind every word of its row, so the causal order alone hides it.
         attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=cache is None,
                                               dropout_p=self.attention_dropout if self.training else 0.0)
-        return self.own_output(packing.from_rows(_join(attended)))   # type: ignore[no-any-return]
+        return self.self_output(packing.from_rows(_join(attended)))   # type: ignore[no-any-return]
 
     def _cross_attention(self, memory: tuple[Tensor, Tensor, Tensor], words: Tensor, packing: Packing) -> Tensor:
         keys, values, bias = memory

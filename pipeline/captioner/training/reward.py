@@ -82,7 +82,7 @@ class _Order:
         self._unseen = np.log(videos)
         weight = grams.count * self._rarity[number]
         order = np.argsort(at, kind="stable")
-        self._places = places                                                   # sorted: video x key
+        self._positions = places                                                   # sorted: video x key
         self._bounds = np.concatenate([[0], np.bincount(at, minlength=len(places)).cumsum()])
         self._reference, self._weight = grams.sentence[order], weight[order]    # those of a place stand together
         self._norm = np.sqrt(np.bincount(grams.sentence, weight ** 2, references))
@@ -98,16 +98,16 @@ class _Order:
         weight = grams.count * rarity
         norm = np.sqrt(np.bincount(grams.sentence, weight ** 2, len(video)))
 
-        place = video[grams.sentence[known]] * len(self._keys) + number[known]
-        slot = np.searchsorted(self._places, place)
-        there = slot < len(self._places)
-        there[there] = self._places[slot[there]] == place[there]
-        slot, said, own = slot[there], grams.sentence[known][there], weight[known][there]
+        position = video[grams.sentence[known]] * len(self._keys) + number[known]
+        slot = np.searchsorted(self._positions, position)
+        exists = slot < len(self._positions)
+        exists[exists] = self._positions[slot[exists]] == position[exists]
+        slot, generated, own_weight = slot[exists], grams.sentence[known][exists], weight[known][exists]
         many = self._bounds[slot + 1] - self._bounds[slot]                      # references that have it
         entry = np.repeat(self._bounds[slot] - (many.cumsum() - many), many) + np.arange(many.sum())
-        other = self._weight[entry]
-        met = np.minimum(np.repeat(own, many), other) * other
-        pair = self._reference[entry] + np.repeat(shift[said], many)
+        reference_weight = self._weight[entry]
+        met = np.minimum(np.repeat(own_weight, many), reference_weight) * reference_weight
+        pair = self._reference[entry] + np.repeat(shift[generated], many)
         together = norm[sentence] * self._norm[reference]
         alike: Reals = np.divide(np.bincount(pair, met, pairs), together, out=np.zeros(pairs), where=together > 0)
         return alike
@@ -121,8 +121,8 @@ def _grams(sentences: Sequence[Numbers], n: int) -> _Grams:
     left = np.repeat(lengths.cumsum(), lengths) - np.arange(len(words))         # words from here to the end
     begins = np.flatnonzero(left >= n)
     keys = np.zeros(len(begins), np.uint64)
-    for place in range(n):
-        keys = keys * _STEP + words[begins + place]                             # modulo 2^64
+    for offset in range(n):
+        keys = keys * _STEP + words[begins + offset]                             # modulo 2^64
     order = np.lexsort((keys, owner[begins]))
     owner, keys = owner[begins][order], keys[order]
     new = np.ones(len(keys), bool)
