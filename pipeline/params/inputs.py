@@ -19,7 +19,7 @@ def check_inputs(params: Params) -> None:
         for out in sorted(outs):
             if real == out or out in real.parents or real in out.parents:
                 raise SpectrumError(f"{key}: {path} and {_shown(out)}, which a stage makes anew, lie one inside the "
-                                    "other: your files would be removed with it; put them elsewhere, such as downloads/")
+                                    "other: your files would be removed; put them elsewhere, such as downloads/")
 
 
 def _inputs(params: Params) -> Iterator[tuple[str, Path]]:

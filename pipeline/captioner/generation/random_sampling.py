@@ -14,7 +14,7 @@ _FULL = 0.75    # finished videos leave the batch once fewer than this share of 
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """`count` captions a video; words of the least probable tail, beyond `top_p` of the probabilities, are not drawn."""
+    """`count` captions a video; words beyond the most probable mass `top_p` are not drawn."""
 
     count: int
     temperature: float = 1.0
