@@ -28,7 +28,7 @@ from pipeline.common.progress import Bar
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.encoders.imported import text_encoder
-from pipeline.metrics.evaluation import evaluate
+from pipeline.metrics.evaluation import CaptionedSplit, evaluate
 from pipeline.params import DEFAULT, Params, load
 from pipeline.params.paths import Paths
 from stages.command import Overrides, ParamsFile, teach
@@ -81,11 +81,11 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[ablation.Row]
     first, *others = results
     tested = splits["test"]
     candidates = sources.candidates.select(tested)
-    metrics = evaluate(
+    metrics = evaluate(CaptionedSplit(
         predictions=first.captions, others={result.name: result.captions for result in others},
         references={video: manifest.captions_of[video] for video in tested},
         nearest={video: sources.index.texts[rows[0]] for video, rows in zip(tested, candidates.rows, strict=True)},
-        training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")},
+        training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")}),
         taxonomy=taxonomy, seed=params.seed, timeout=params.metrics.timeout * len(results))
     found = {
         "dataset": params.dataset, "videos": len(tested), "seeds": list(seeds), "epochs": epochs,

@@ -19,8 +19,8 @@ from pipeline.captioner import checkpoint
 from pipeline.captioner.clips import OwnClips
 from pipeline.common.device import device
 from pipeline.common.errors import SpectrumError, print_error, readable_errors
-from pipeline.emotion.backends import Backends
-from pipeline.emotion.prior import Emotions
+from pipeline.emotion.emotion_file import Emotions
+from pipeline.emotion.estimators import Estimators
 from pipeline.encoders import appearance, audio, motion
 from pipeline.encoders.base import imported_encoder_error
 from pipeline.params import DEFAULT, load
@@ -66,8 +66,8 @@ def _open(overrides: list[str], params_file: Path, folder: Path | None) -> OwnCl
     if pictures.recipe["untrained"]:
         print("warning: the picture encoder has untrained weights; the captions mean nothing", file=sys.stderr)
     captions = index.open_index(paths.index, index.model_id(pictures.recipe))
-    temperatures = Emotions.stored_temperatures(paths.emotion) if params.emotion.calibrate else {}
-    emotions = Backends(params.emotion, captions, pictures.encode_texts, str(where)).calibrated(temperatures)
+    temperatures = Emotions.read_temperatures(paths.emotion) if params.emotion.calibrate else {}
+    emotions = Estimators(params.emotion, captions, pictures.encode_texts, str(where)).with_temperatures(temperatures)
     sound = audio.load(params.encoders.audio, str(where))
     windows = motion.load(params.encoders.motion, str(where))
     return OwnClips(trained, pictures, sound, windows, captions, emotions, params)

@@ -22,8 +22,8 @@ from pipeline.common.device import device
 from pipeline.common.files import read_json, write_json, write_jsonl
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.metrics.average_precision import mean_average_precision
-from pipeline.metrics.evaluation import evaluate
+from pipeline.metrics.average_precision import compute_mean_average_precision
+from pipeline.metrics.evaluation import CaptionedSplit, evaluate
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from stages.command import Summary, stage
@@ -46,12 +46,12 @@ def run(params: Params, paths: Paths) -> Summary:
         caption.as_json(zip(found, scores.tolist(), strict=False))
         for caption, found, scores in zip(captions, texts, candidates.scores, strict=True)))
 
-    metrics = evaluate(
+    metrics = evaluate(CaptionedSplit(
         predictions={caption.video_id: caption.text for caption in captions[: len(tested)]},
         others={"baseline": {caption.video_id: caption.text for caption in plain}},
         references={video: manifest.captions_of[video] for video in tested},
         nearest={video: found[0] for video, found in zip(tested, texts, strict=False)},
-        training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")},
+        training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")}),
         taxonomy=Taxonomy.load(params.emotion.words), seed=params.seed, timeout=params.metrics.timeout,
     )
     metrics["attributes"] = model.attributes(tested, manifest)
@@ -101,8 +101,8 @@ class _Captioner:
                 parts.append(logits.float().cpu())
         found, wanted = torch.cat(parts), self.trained.attributes.targets([manifest.captions_of[v] for v in videos])
         split = len(self.trained.attributes.universal)
-        return {"universal_map": mean_average_precision(found[:, :split], wanted[:, :split]),
-                "emotional_map": mean_average_precision(found[:, split:], wanted[:, split:])}
+        return {"universal_map": compute_mean_average_precision(found[:, :split], wanted[:, :split]),
+                "emotional_map": compute_mean_average_precision(found[:, split:], wanted[:, split:])}
 
     def _inputs(self, videos: Sequence[str]) -> Inputs:
         return self.sources.inputs(videos, self.trained.model.section.modalities, self.params.retrieval.used)

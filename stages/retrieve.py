@@ -14,7 +14,7 @@ from pipeline.common.device import device
 from pipeline.common.files import write_json
 from pipeline.datasets.manifest import Manifest
 from pipeline.encoders.imported import text_encoder
-from pipeline.metrics.retrieval_scores import retrieval_scores
+from pipeline.metrics.retrieval_scores import score_retrieval
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
@@ -39,7 +39,7 @@ def run(params: Params, paths: Paths) -> Summary:
     encoder = text_encoder(params.encoders.appearance, paths.encoder, str(device(params.device)))
     texts = encoder.encode_texts([manifest.captions_of[video][0] for video in tested])
     similarity = texts @ index.queries(store, tested).T
-    found = retrieval_scores(similarity, np.arange(len(tested)))
+    found = score_retrieval(similarity, np.arange(len(tested)))
     write_json(paths.retrieval, found)
     return {"videos": len(ids), "left_out": len(manifest.videos) - len(ids), "text_to_video": found,
             "seconds": {"search": round(searched - started, 3)}}

@@ -11,7 +11,7 @@ from pipeline.captioner.generation.beam_search import Caption
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.inputs import Inputs, Modality, pack, word_keys
 from pipeline.common.errors import SpectrumError
-from pipeline.emotion.prior import Emotions
+from pipeline.emotion.emotion_file import Emotions
 from pipeline.params.paths import Paths
 from pipeline.retrieval.index import Candidates, CaptionIndex, model_id, open_index
 from pipeline.store import INDEX, FeatureStore

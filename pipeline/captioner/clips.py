@@ -14,8 +14,8 @@ from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.inputs import Inputs, Modality
 from pipeline.common.files import fingerprint
 from pipeline.emotion import probabilities
-from pipeline.emotion.backends import Backends
-from pipeline.emotion.prior import prior
+from pipeline.emotion.estimators import Estimators
+from pipeline.emotion.prior import compute_prior
 from pipeline.encoders.appearance import Appearance
 from pipeline.encoders.base import Encoder
 from pipeline.extraction import encode_one, recipe
@@ -32,7 +32,7 @@ class OwnClips:
     audio: Encoder
     motion: Encoder
     captions: CaptionIndex
-    emotions: Backends
+    emotions: Estimators
     params: Params
 
     def __post_init__(self) -> None:
@@ -60,13 +60,14 @@ class OwnClips:
         rows, scores = self.captions.search(query, [set()], stored)                # [1, K]
         agreeing = [self.captions.texts[row] for row in rows[0]]
         rows, scores, texts = rows[:, :used], scores[:, :used], agreeing[:used]
-        words = self.emotions.words(texts, self.captions.embeddings[rows[0]])
+        words = self.emotions.predict(texts, self.captions.embeddings[rows[0]])
         temperature = self.params.emotion.retrieval_temperature
         parts = {name: _modality(own) for name, own in rows_of.items()} | {"text": candidate_rows(self.captions, rows)}
         inputs = Inputs(
             (str(path),), {name: parts[name] for name in read},
-            torch.from_numpy(prior(probabilities.categories(words, self.emotions.taxonomy)[None], scores, temperature)),
-            torch.from_numpy(prior(words[None], scores, temperature)))
+            torch.from_numpy(compute_prior(probabilities.derive_categories(words, self.emotions.taxonomy)[None], scores,
+                                           temperature)),
+            torch.from_numpy(compute_prior(words[None], scores, temperature)))
         found = beam.caption(self.checkpoint.model, self.checkpoint.vocabulary, self.checkpoint.attributes, inputs,
                              self.params.decoding)
         if self.params.decoding.consensus and "text" in read:

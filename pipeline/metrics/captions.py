@@ -91,7 +91,7 @@ def _checked(name: str, hypotheses: Mapping[str, str], references: Mapping[str, 
     for what, missing in (("captions", references.keys() - hypotheses.keys()),
                           ("references", hypotheses.keys() - references.keys())):
         if missing:
-            raise SpectrumError(f"{name}: {len(missing)} videos have no {what}: {_named(missing)}; "
+            raise SpectrumError(f"{name}: {len(missing)} videos have no {what}: {_list(missing)}; "
                                 "score captions and references of the same videos")
     if not hypotheses:
         raise SpectrumError(f"{name}: there are no captions to score")
@@ -99,7 +99,7 @@ def _checked(name: str, hypotheses: Mapping[str, str], references: Mapping[str, 
     kept = [[caption for caption in map(clean, references[id]) if has_words(caption)] for id in ids]
     if not all(kept):
         bare = [id for id, own in zip(ids, kept, strict=True) if not own]
-        raise SpectrumError(f"{name}: {len(bare)} videos have no reference with words: {_named(bare)}; "
+        raise SpectrumError(f"{name}: {len(bare)} videos have no reference with words: {_list(bare)}; "
                             "give them references or leave them out")
     left_out = sum(len(references[id]) for id in ids) - sum(map(len, kept))
     if left_out:
@@ -119,18 +119,18 @@ def _run(job: dict[str, Any], timeout: float) -> tuple[list[dict[str, Any]], boo
                                env={**os.environ, "PYTHONPATH": paths})
     ended = True
     try:
-        told, errors = process.communicate(json.dumps(job).encode(), timeout)
+        output, errors = process.communicate(json.dumps(job).encode(), timeout)
     except subprocess.TimeoutExpired:
         ended = False
         _end(process)
-        told, errors = process.communicate()
+        output, errors = process.communicate()
     finally:
         _end(process)
     if ended and process.returncode != 0:
         last = errors.decode(errors="replace").strip().splitlines()[-1:]
         raise SpectrumError(f"the scorers' process ended with status {process.returncode}: "
-                            f"{' '.join(last) or 'it said nothing'}")
-    whole = told.decode("utf-8").split("\n")[:-1]   # what follows the last line break was cut off
+                            f"{' '.join(last) or 'no message'}")
+    whole = output.decode("utf-8").split("\n")[:-1]   # what follows the last line break was cut off
     return [json.loads(line) for line in whole], ended
 
 
@@ -150,6 +150,6 @@ def _allow_only_meteor_late(of: Mapping[str, Mapping[str, Mapping[str, float | N
                                     "raise metrics.timeout")
 
 
-def _named(ids: Any) -> str:
+def _list(ids: Any) -> str:
     shown = sorted(ids)
     return ", ".join(shown[:_SHOWN]) + (", …" if len(shown) > _SHOWN else "")

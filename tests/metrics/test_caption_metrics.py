@@ -13,7 +13,7 @@ from pipeline.common.errors import SpectrumError
 from pipeline.metrics import captions as module
 from pipeline.metrics.captions import Scores, describe_protocols, score, score_all
 from pipeline.metrics.java_scorers import JarFailed, Meteor, tokenize
-from pipeline.metrics.protocols import METRICS, evc, evc_reference
+from pipeline.metrics.protocols import METRICS, prepare_evc, prepare_evc_reference
 
 REFERENCES = {
     "a": ["A man is playing with his dog.", "The man plays with a dog in the park", "a man and a dog"],
@@ -270,9 +270,9 @@ def test_tokenizer_keeps_every_caption_in_its_place() -> None:
 
 
 def test_evc_preparation() -> None:
-    assert evc("  A dog's\u2028Ball — is RED, well-known!\x00 ") == "a dogs ball is red wellknown"
-    assert evc("...") == ""
-    assert evc_reference(" ".join(f"Word{n}," for n in range(20))) == " ".join(f"word{n}" for n in range(15))
+    assert prepare_evc("  A dog's\u2028Ball — is RED, well-known!\x00 ") == "a dogs ball is red wellknown"
+    assert prepare_evc("...") == ""
+    assert prepare_evc_reference(" ".join(f"Word{n}," for n in range(20))) == " ".join(f"word{n}" for n in range(15))
 
 
 def test_protocols_are_described_with_versions() -> None:

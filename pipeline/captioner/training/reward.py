@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.metrics.emotions import reference_categories, said_categories
 
 Sentence = Sequence[str]
 Numbers = NDArray[np.int64]
@@ -135,12 +134,12 @@ class EmotionReward:
 
     def __init__(self, references: Sequence[Sequence[Sentence]], taxonomy: Taxonomy) -> None:
         self._taxonomy = taxonomy
-        self._expected = [reference_categories(own, taxonomy) for own in references]
+        self._expected = [taxonomy.reference_categories(own) for own in references]
 
     def score(self, videos: Sequence[int], sentences: Sequence[Sentence]) -> Reals:
         return np.array([self._one(video, sentence) for video, sentence in zip(videos, sentences, strict=True)])
 
     def _one(self, video: int, sentence: Sentence) -> float:
-        said = said_categories(sentence, self._taxonomy)
+        said = self._taxonomy.predicted_categories(sentence)
         right = len(said & self._expected[video])
         return (2 * right - len(said)) / max(1, len(said))

@@ -40,8 +40,8 @@ from pipeline.captioner.vocabulary import Vocabulary
 from pipeline.common.errors import SpectrumError
 from pipeline.common.text import words
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.metrics.emotions import cfs, emotion_scores
-from pipeline.metrics.protocols import evc_set
+from pipeline.metrics.emotions import compute_cfs, score_emotions
+from pipeline.metrics.protocols import prepare_evc_set
 
 # epoch, loss, caption_loss, attribute_loss, validation_cider, validation_cfs, learning_rate, seconds
 Epoch = dict[str, float]
@@ -144,9 +144,9 @@ def validation_scores(said: Sequence[str], references: Sequence[Sequence[str]], 
         return {"validation_cider": 0.0, "validation_cfs": 0.0}
     score = cider(said, references)
     videos = [str(number) for number in range(len(said))]
-    told = evc_set(dict(zip(videos, said, strict=True)), dict(zip(videos, references, strict=True)))
-    emotion = emotion_scores(*told, taxonomy)
-    return {"validation_cider": score, "validation_cfs": cfs(score, emotion.acc_sw, emotion.acc_c) or 0.0}
+    told = prepare_evc_set(dict(zip(videos, said, strict=True)), dict(zip(videos, references, strict=True)))
+    emotion = score_emotions(*told, taxonomy)
+    return {"validation_cider": score, "validation_cfs": compute_cfs(score, emotion.acc_sw, emotion.acc_c) or 0.0}
 
 
 def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
