@@ -5,23 +5,26 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.common.text import words
 from pipeline.emotion.calibration import compute_log_loss
 from pipeline.emotion.probabilities import Floats
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.emotion.video_emotions import LabelledVideos, VideoEmotions
 from pipeline.metrics.average_precision import compute_mean_average_precision
+from pipeline.metrics.protocols import prepare_evc_reference
 
 PriorScores = dict[str, float | int | None]
 
 
 def label_videos(ids: Sequence[str], split: Sequence[str], captions_of: Mapping[str, Sequence[str]],
                  taxonomy: Taxonomy) -> LabelledVideos:
-    """The videos of `ids` that are in `split`, with all categories of the emotion words in their captions."""
+    """The videos of `ids` that are in `split`, with their reference emotions.
+
+    They are those of the emotion metrics: captions prepared under `evc`, cut at 15 words.
+    """
     chosen = frozenset(split)
     positions = [position for position, video in enumerate(ids) if video in chosen]
-    categories = [taxonomy.reference_categories([words(text) for text in captions_of[ids[position]]])
-                  for position in positions]
+    references = ([prepare_evc_reference(caption) for caption in captions_of[ids[position]]] for position in positions)
+    categories = [taxonomy.reference_categories(own) for own in references]
     return LabelledVideos(np.array(positions, np.int64), mark_categories(categories, taxonomy))
 
 

@@ -5,6 +5,8 @@ import pytest
 
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.metrics.emotion_prior import label_videos, mark_categories, score_prior
+from pipeline.metrics.emotions import tabulate_categories
+from pipeline.metrics.protocols import prepare_evc_set
 
 TAXONOMY = Taxonomy.load("evc-179")
 
@@ -32,3 +34,15 @@ def test_the_videos_of_a_split_are_labelled_with_all_their_categories() -> None:
     assert set(np.flatnonzero(videos.targets[0])) == {category("sadness"), category("worry"), category("annoyance")}
     assert not videos.targets[1].any()
     assert label_videos(["c"], [], captions_of, TAXONOMY).targets.shape == (0, 34)
+
+
+def test_the_reference_emotions_are_those_of_the_metrics() -> None:
+    captions_of = {"long": ["a man " * 8 + "is happy"], "hyphen": ["a happy-go-lucky man"], "upper": ["A SAD, man."],
+                   "apostrophe": ["an angry' dog"]}
+    videos = label_videos(list(captions_of), list(captions_of), captions_of, TAXONOMY)
+    # after the fifteenth word nothing counts, and a deleted hyphen leaves one word
+    assert not videos.targets[:2].any()
+    assert set(np.flatnonzero(videos.targets[2])) == {category("sadness")}
+    table = tabulate_categories(*prepare_evc_set(dict.fromkeys(captions_of, ""), captions_of), TAXONOMY)
+    assert {row.category: row.videos for row in table} == {
+        name: count for name, count in zip(TAXONOMY.categories, videos.targets.sum(0), strict=True) if count}
