@@ -1,9 +1,11 @@
 """Emotion probabilities of captions, and the prior of a video."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -167,12 +169,16 @@ def test_the_usual_word_of_a_category_is_the_likely_one_and_a_double_word_needs_
     assert words[2, column("worried")] > words[2, column("anxious")] > 0
 
 
-def test_emotions_come_back_from_disk(tmp_path: Path) -> None:
+def emotions() -> Emotions:
     rng = np.random.default_rng(0)
     c, w = len(TAXONOMY.categories), len(TAXONOMY.words)
-    made = Emotions("evc-179", "abc", {"lexicon": 8.0}, np.array([3, 8]), rng.random((2, w), np.float32),
+    return Emotions("evc-179", "abc", {"lexicon": 8.0}, np.array([3, 8]), rng.random((2, w), np.float32),
                     rng.random((2, c), np.float32), ("a", "é"), rng.random((2, w), np.float32),
                     rng.random((2, c), np.float32))
+
+
+def test_emotions_come_back_from_disk(tmp_path: Path) -> None:
+    made = emotions()
     made.write(tmp_path / "e.h5")
     read = Emotions.read(tmp_path / "e.h5")
     categories, words = read.select(["é"])
@@ -181,7 +187,43 @@ def test_emotions_come_back_from_disk(tmp_path: Path) -> None:
     assert read.temperatures == Emotions.read_temperatures(tmp_path / "e.h5") == {"lexicon": 8.0}
     with pytest.raises(SpectrumError, match="no emotional prior for video 'z'"):
         read.select(["z"])
-    with pytest.raises(SpectrumError, match=r"stages\.emotion"):
-        Emotions.read(tmp_path / "none.h5")
-    with pytest.raises(SpectrumError, match=r"stages\.emotion"):
-        Emotions.read_temperatures(tmp_path / "none.h5")
+    for read_from in (Emotions.read, Emotions.read_temperatures):
+        with pytest.raises(SpectrumError, match=r"none\.h5: no such file; run the stage that makes it"):
+            read_from(tmp_path / "none.h5")
+
+
+def too_large(values: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(values.shape[1]) == 3, 1.5, values).astype(np.float32)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"taxonomy": "plutchik"}, "its list of emotion words is 'plutchik', expected one of evc-179, ft-161"),
+    ({"taxonomy": "ft-161"}, r"its caption_words have the shape \(2, 179\), expected \(2, 161\)"),
+    ({"rows": np.array([8, 3])}, "its rows do not rise"),
+    ({"rows": np.array([-1, 3])}, "its rows do not rise"),
+    ({"rows": np.array([1, 2, 3])}, "its caption_words have the shape"),
+    ({"ids": ("a", "a")}, "a video stands in it twice"),
+    ({"words": too_large(emotions().words)}, "its words hold a value that is no probability"),
+    ({"categories": -emotions().categories}, "its categories hold a value that is no probability"),
+    ({"categories": np.full((2, 34), np.nan, np.float32)}, "its categories hold a value that is not a finite number"),
+    ({"words": emotions().words.astype(np.float64)}, "its words are of type float64, expected float32"),
+    ({"temperatures": {"clip": float("inf")}}, "no positive numbers"),
+    ({"temperatures": {"clip": "warm"}}, "no positive numbers"),
+    ({"temperatures": {"clip": -1.0}}, "no positive numbers"),
+])
+def test_a_file_of_anything_else_is_refused_in_a_sentence(
+        tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = tmp_path / "emotion.h5"
+    replace(emotions(), **changes).write(path)
+    with pytest.raises(SpectrumError, match=rf"emotion\.h5: .*{message}"):
+        Emotions.read(path)
+
+
+def test_temperatures_that_are_no_json_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "emotion.h5"
+    emotions().write(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["temperatures"] = "[" * 100_000
+    for read_from in (Emotions.read, Emotions.read_temperatures):
+        with pytest.raises(SpectrumError, match=r"emotion\.h5: .*its temperatures are no JSON"):
+            read_from(path)
