@@ -5,7 +5,7 @@
 
 METEOR and the PTB tokenizer are Java programs: they hang, die or are not there. Then METEOR (or all of
 `coco`) is None, never 0, and the other scores stay. At the time limit the whole process group is ended, Java
-included.
+included; it also ends with the process that started it, however that ends.
 
 An empty caption is allowed: it scores 0 for its video and shifts no other. A reference without a letter or
 digit is left out and counted. CIDEr rests on how rare an n-gram is among the videos: with a single video it
@@ -113,10 +113,13 @@ def _run(job: dict[str, Any], timeout: float) -> tuple[list[dict[str, Any]], boo
     """The lines that the scorers' process wrote, and whether it ended by itself."""
     root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    # A pipe into which nobody writes: however this process ends, its end closes, and the scorers' process ends itself.
+    watched, held = os.pipe()
     # Its own session, so that one signal ends it with every Java below it.
-    process = subprocess.Popen([sys.executable, "-m", "pipeline.metrics.scorer_process"], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-                               env={**os.environ, "PYTHONPATH": paths})
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.metrics.scorer_process", str(watched)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               start_new_session=True, pass_fds=(watched,), env={**os.environ, "PYTHONPATH": paths})
+    os.close(watched)
     ended = True
     try:
         output, errors = process.communicate(json.dumps(job).encode(), timeout)
@@ -125,6 +128,7 @@ def _run(job: dict[str, Any], timeout: float) -> tuple[list[dict[str, Any]], boo
         _end(process)
         output, errors = process.communicate()
     finally:
+        os.close(held)
         _end(process)
     if ended and process.returncode != 0:
         last = errors.decode(errors="replace").strip().splitlines()[-1:]

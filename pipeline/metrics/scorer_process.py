@@ -1,4 +1,4 @@
-"""The scorers' process, `python -m pipeline.metrics.scorer_process`: `captions.py` starts it and ends it in time.
+"""The scorers' process, `python -m pipeline.metrics.scorer_process PIPE`: `captions.py` starts it and ends it in time.
 
 Reads one job from standard input and writes a JSON line for every result as soon as there is one, so that
 what hangs later (METEOR, at worst) loses nothing that came before:
@@ -7,12 +7,15 @@ what hangs later (METEOR, at worst) loses nothing that came before:
 
 The job: {"java": path | null, "timeout": seconds, "tokenizer_limit": seconds, "protocols": […], "sets":
 {name: {"captions": [one a video], "references": [[…] a video]}}}. Its captions are clean, and both lists have
-the videos in one order.
+the videos in one order. PIPE is the number of an open pipe into which nobody writes: when it closes, the caller has
+ended, and this process ends with all that it started.
 """
 
 import contextlib
 import importlib
 import json
+import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -59,7 +62,7 @@ def run(job: dict[str, Any], results: Results) -> None:
     meteor.start()
     for captions in prepared:
         results.add_scores(captions, _score_in_python(captions))
-    # The caller ends a METEOR that hangs before this does; after a killed caller, nothing waits on for ever.
+    # The caller ends a METEOR that hangs before this does.
     meteor.join(job["timeout"])
 
 
@@ -116,7 +119,13 @@ def _score_with_meteor(java: str | None, prepared: Sequence[Prepared], results: 
         results.add_warning(f"METEOR is absent: {failure}")
 
 
+def _end_with_caller(pipe: int) -> None:
+    os.read(pipe, 1)    # which returns when the pipe closes
+    os.killpg(os.getpid(), signal.SIGKILL)      # this process leads its group
+
+
 def main() -> None:
+    threading.Thread(target=_end_with_caller, args=(int(sys.argv[1]),), daemon=True).start()
     results = Results(sys.stdout)
     with contextlib.redirect_stdout(sys.stderr):    # the scorers print
         run(json.load(sys.stdin), results)
