@@ -58,7 +58,7 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) 
     from pipeline.common.progress import Bar
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.taxonomy import Taxonomy
-    from pipeline.metrics.evaluation import evaluate
+    from pipeline.metrics.evaluation import CaptionedSplit, evaluate
 
     manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
     device, used = torch_device(params.machine.device), params.retrieval.used
@@ -79,11 +79,11 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) 
             lambda row, epoch: bar.advance(0, note=f"{row}: validation CFS {epoch['validation_cfs']:.3f}"), bar.advance)
         results = train_rows(data, settings, seeds, device, paths.reports / "ablation", rows, listeners)
     first, *others = results
-    metrics = evaluate(
+    metrics = evaluate(CaptionedSplit(
         predictions=first.captions, others={result.name: result.captions for result in others},
         references={video: manifest.captions_of[video] for video in tested},
         nearest={video: texts[0] for video, texts in zip(tested, candidate_texts, strict=True)},
-        training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")},
+        training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")}),
         taxonomy=taxonomy, seed=params.seed, timeout=params.machine.scoring_timeout * len(results))
     comparison = {
         "dataset": params.dataset, "videos": len(tested), "seeds": list(seeds), "epochs": epochs,

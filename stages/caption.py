@@ -54,8 +54,8 @@ def _load(overrides: list[str], params_file: Path, folder: Path | None) -> "Clip
     from pipeline.captioner import checkpoint
     from pipeline.captioner.clips import ClipCaptioner
     from pipeline.common.device import torch_device
-    from pipeline.emotion.backends import Backends
-    from pipeline.emotion.prior import Emotions
+    from pipeline.emotion.emotion_file import Emotions
+    from pipeline.emotion.estimators import Estimators
     from pipeline.encoders import appearance, audio, motion
     from pipeline.encoders.base import imported_encoder_error
     from pipeline.retrieval.index import model_id, open_index
@@ -69,8 +69,8 @@ def _load(overrides: list[str], params_file: Path, folder: Path | None) -> "Clip
     if frames.recipe["untrained"]:
         print("warning: the picture encoder has untrained weights; the captions mean nothing", file=sys.stderr)
     index = open_index(paths.index, model_id(frames.recipe))
-    temperatures = Emotions.stored_temperatures(paths.emotion) if params.emotion.calibrate else {}
-    emotions = Backends(params.emotion, index, frames.encode_texts, str(device)).calibrated(temperatures)
+    temperatures = Emotions.read_temperatures(paths.emotion) if params.emotion.calibrate else {}
+    emotions = Estimators(params.emotion, index, frames.encode_texts, str(device)).with_temperatures(temperatures)
     encoders = {"appearance": frames, "audio": audio.load(params.encoders.audio, str(device)),
                 "motion": motion.load(params.encoders.motion, str(device))}
     return ClipCaptioner(trained, encoders, index, emotions, params)

@@ -23,7 +23,7 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.common.files import read_json, write_json, write_jsonl
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.taxonomy import Taxonomy
-    from pipeline.metrics.evaluation import evaluate
+    from pipeline.metrics.evaluation import CaptionedSplit, evaluate
     from pipeline.metrics.score_table import score_table
 
     manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
@@ -48,12 +48,12 @@ def run(params: Params, paths: Paths) -> Summary:
         caption.as_json(zip(texts[:used], own.tolist(), strict=False))
         for caption, texts, own in zip(captions, candidate_texts, scores, strict=True)))
     references = {video: manifest.captions_of[video] for video in tested}
-    metrics = evaluate(
+    metrics = evaluate(CaptionedSplit(
         predictions={caption.video_id: caption.text for caption in captions[: len(tested)]},
         others={"baseline": {caption.video_id: caption.text for caption in baseline_captions}},
         references=references,
         nearest={video: texts[0] for video, texts in zip(tested, candidate_texts, strict=False)},
-        training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")},
+        training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")}),
         taxonomy=Taxonomy.load(params.emotion.words), seed=params.seed, timeout=params.machine.scoring_timeout,
     )
     metrics["attributes"] = attribute_precision(

@@ -20,7 +20,7 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.common.device import torch_device
     from pipeline.common.files import write_json
     from pipeline.datasets.manifest import Manifest
-    from pipeline.metrics.retrieval_scores import retrieval_scores
+    from pipeline.metrics.retrieval_scores import score_retrieval
     from pipeline.retrieval.candidates import retrieve_candidates, video_queries
     from pipeline.retrieval.index import model_id, open_index
     from pipeline.store.feature_store import FeatureStore
@@ -36,7 +36,7 @@ def run(params: Params, paths: Paths) -> Summary:
     tested = [video for video in manifest.ids("test") if video in store]
     encoder = text_encoder(params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device)))
     texts = encoder.encode_texts([manifest.captions_of[video][0] for video in tested])
-    scores = retrieval_scores(texts @ video_queries(store, tested).T, np.arange(len(tested)))
+    scores = score_retrieval(texts @ video_queries(store, tested).T, np.arange(len(tested)))
     write_json(paths.retrieval, scores)
     return {"videos": len(candidates.ids), "left_out": len(manifest.videos) - len(candidates.ids),
             "text_to_video": scores, "seconds": {"search": round(searched - started, 3)}}

@@ -6,7 +6,7 @@ import torch
 
 from pipeline.captioner.checkpoint import Checkpoint
 from pipeline.captioner.inputs import Inputs
-from pipeline.metrics.average_precision import mean_average_precision
+from pipeline.metrics.average_precision import compute_mean_average_precision
 
 
 @torch.inference_mode()
@@ -23,5 +23,5 @@ def attribute_precision(checkpoint: Checkpoint, inputs: Inputs, references: Sequ
         batches.append(logits.float().cpu())
     predicted, targets = torch.cat(batches), attributes.targets(references)
     split = len(attributes.universal)
-    return {"universal_map": mean_average_precision(predicted[:, :split], targets[:, :split]),
-            "emotional_map": mean_average_precision(predicted[:, split:], targets[:, split:])}
+    return {"universal_map": compute_mean_average_precision(predicted[:, :split], targets[:, :split]),
+            "emotional_map": compute_mean_average_precision(predicted[:, split:], targets[:, split:])}

@@ -13,7 +13,7 @@ from pipeline.captioner.inputs import Inputs, Modality, pack, word_keys
 from pipeline.captioner.splits import Split
 from pipeline.common.errors import SpectrumError
 from pipeline.datasets.manifest import Manifest
-from pipeline.emotion.prior import Emotions
+from pipeline.emotion.emotion_file import Emotions
 from pipeline.params.paths import Paths
 from pipeline.retrieval.candidates import Candidates
 from pipeline.retrieval.index import CaptionIndex, model_id, open_index

@@ -15,8 +15,8 @@ from pipeline.captioner.generation.generator import CaptionGenerator
 from pipeline.captioner.inputs import Inputs, Modality
 from pipeline.common.files import fingerprint
 from pipeline.emotion import probabilities
-from pipeline.emotion.backends import Backends
-from pipeline.emotion.prior import prior
+from pipeline.emotion.estimators import Estimators
+from pipeline.emotion.prior import compute_prior
 from pipeline.encoders.base import Encoder
 from pipeline.extraction.run import encode_one, recipe
 from pipeline.params import Params
@@ -33,7 +33,7 @@ class ClipCaptioner:
     checkpoint: Checkpoint
     encoders: dict[str, Encoder]
     index: CaptionIndex
-    emotions: Backends
+    emotions: Estimators
     params: Params
 
     def __post_init__(self) -> None:
@@ -58,14 +58,14 @@ class ClipCaptioner:
         rows, scores = self.index.search(query, [set()], stored)                   # [1, K]
         candidates = [self.index.texts[row] for row in rows[0]]
         rows, scores, texts = rows[:, :used], scores[:, :used], candidates[:used]
-        words = self.emotions.words(texts, self.index.embeddings[rows[0]])
+        words = self.emotions.predict(texts, self.index.embeddings[rows[0]])
         temperature = self.params.emotion.retrieval_temperature
         parts = {name: _modality(own) for name, own in rows_of.items()} | {"text": candidate_rows(self.index, rows)}
-        categories = probabilities.categories(words, self.emotions.taxonomy)
+        categories = probabilities.derive_categories(words, self.emotions.taxonomy)
         inputs = Inputs(
             (str(path),), {name: parts[name] for name in modalities},
-            torch.from_numpy(prior(categories[None], scores, temperature)),
-            torch.from_numpy(prior(words[None], scores, temperature)))
+            torch.from_numpy(compute_prior(categories[None], scores, temperature)),
+            torch.from_numpy(compute_prior(words[None], scores, temperature)))
         caption, = self._generator.generate(inputs, [candidates])
         return caption, list(zip(texts, scores[0].tolist(), strict=True))
 

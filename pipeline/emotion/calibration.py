@@ -1,6 +1,6 @@
-"""Calibration: how sure a back end may be, learned from the training videos.
+"""Calibration: how sure an estimator of emotions may be, learned from the training videos.
 
-A back end's temperature T divides its evidence −log(1 − p), so p becomes 1 − (1 − p)^(1/T): T > 1 makes it less
+An estimator's temperature T divides its evidence −log(1 − p), so p becomes 1 − (1 − p)^(1/T): T > 1 makes it less
 sure, T < 1 surer, and a caption's emotions stay in order. Evidence of words adds up to that of a category
 (noisy-or), so words and categories are calibrated by one number.
 
@@ -8,51 +8,44 @@ T is chosen so that the priors of the training videos, which come from the capti
 emotions of their own captions best (least log-loss).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.emotion.prior import prior
+from pipeline.emotion.prior import compute_prior
 from pipeline.emotion.probabilities import Floats
-from pipeline.emotion.taxonomy import Taxonomy
 
 CERTAIN = 1 - 1e-6      # where evidence ends
 _FLOOR = 1e-3           # a prior beyond it costs no more: one caption of certain words would decide all
 
 
-def tempered(probabilities: Floats, temperature: float) -> Floats:
+def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
     """p → 1 − (1 − p)^(1/T), elementwise."""
     return np.asarray(-np.expm1(np.log1p(-np.minimum(probabilities, CERTAIN)) / temperature), np.float32)
 
 
-def targets(references: Sequence[frozenset[str]], taxonomy: Taxonomy) -> NDArray[np.bool_]:
-    """[V, C]: whether the category is among the video's reference emotions."""
-    return np.array([[category in reference for category in taxonomy.categories] for reference in references],
-                    bool).reshape(len(references), len(taxonomy.categories))
-
-
-def log_loss(priors: Floats, wanted: NDArray[np.bool_]) -> float | None:
+def compute_log_loss(priors: Floats, targets: NDArray[np.bool_]) -> float | None:
     """Mean over videos and categories [V, C] of −log p(what is so); None without videos."""
     if not len(priors):
         return None
     p = np.clip(priors.astype(np.float64), _FLOOR, 1 - _FLOOR)
-    return float(-np.log(np.where(wanted, p, 1 - p)).mean())
+    return float(-np.log(np.where(targets, p, 1 - p)).mean())
 
 
-def fit(categories: Floats, place: NDArray[np.int64], scores: Floats, wanted: NDArray[np.bool_],
-        retrieval_temperature: float) -> float:
+def fit_temperature(categories: Floats, positions: NDArray[np.int64], scores: Floats, targets: NDArray[np.bool_],
+                    retrieval_temperature: float) -> float:
     """The temperature, about 1/64 … 256, of least log-loss; 1 where there is nothing to learn from.
 
-    categories [n, C] of captions; place [V, K] and scores [V, K]: each video's candidates among them and their
-    similarities; wanted [V, C].
+    categories [n, C] of captions; positions [V, K] and scores [V, K]: each video's candidates among them and their
+    similarities; targets [V, C]: the videos' reference emotions.
     """
-    if not len(place) or not wanted.any():
+    if not len(positions) or not targets.any():
         return 1.0
 
     def loss(exponent: float) -> float:
-        priors = prior(tempered(categories, 2.0 ** exponent)[place], scores, retrieval_temperature)
-        return log_loss(priors, wanted) or 0.0
+        priors = compute_prior(apply_temperature(categories, 2.0 ** exponent)[positions], scores, retrieval_temperature)
+        return compute_log_loss(priors, targets) or 0.0
 
     def least(exponents: Iterable[float]) -> float:
         return min(sorted(exponents, key=abs), key=loss)        # of equal ones that nearest to T = 1

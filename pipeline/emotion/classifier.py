@@ -35,33 +35,33 @@ class Classifier:
         config = self._model.config
         self._exclusive = _exclusive(config)
         names = [str(config.id2label[i]) for i in range(config.num_labels)]
-        self._shares = shares(section.classifier_labels, names, taxonomy)       # [L, C]
+        self._shares = read_label_shares(section.classifier_labels, names, taxonomy)       # [L, C]
         self.recipe: dict[str, Any] = {
             "weights": tensors_sha256(self._model), "labels": names, "shares": self._shares.tolist(),
             "activation": "softmax" if self._exclusive else "sigmoid"}
 
-    def categories(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def predict_categories(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """[n, C]. A caption that is too long for the model is cut."""
-        labels = self.labels(texts)                                             # [n, L]
+        labels = self.predict_labels(texts)                                             # [n, L]
         if self._exclusive:
             return np.asarray(np.minimum(labels @ self._shares, 1.0), np.float32)
         silent = np.log1p(-np.minimum(labels[:, :, None] * self._shares, 1 - 1e-6)).sum(1)
         return np.asarray(-np.expm1(silent), np.float32)
 
-    def labels(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def predict_labels(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Probabilities of the classifier's own labels [n, L]."""
         import torch
 
-        found = np.empty((len(texts), len(self._shares)), np.float32)
-        by_length = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        probabilities = np.empty((len(texts), len(self._shares)), np.float32)
+        by_length = sorted(range(len(texts)), key=lambda position: len(texts[position]))
         for first in range(0, len(texts), self._batch):
-            places = by_length[first:first + self._batch]
-            tokens = self._tokenizer([texts[place] for place in places], padding=True, truncation=True,
+            positions = by_length[first:first + self._batch]
+            tokens = self._tokenizer([texts[position] for position in positions], padding=True, truncation=True,
                                      max_length=self._longest(), return_tensors="pt").to(self._device)
             with torch.inference_mode(), transformer.precision(self._device):
                 logits = self._model(**tokens).logits.float()                   # [b, L]
-            found[places] = (logits.softmax(-1) if self._exclusive else logits.sigmoid()).cpu().numpy()
-        return found
+            probabilities[positions] = (logits.softmax(-1) if self._exclusive else logits.sigmoid()).cpu().numpy()
+        return probabilities
 
     def _longest(self) -> int:
         # RoBERTa's positions begin after the padding's, so that two of them are no use.
@@ -69,7 +69,7 @@ class Classifier:
         return min(_LONGEST, int(positions) - 2)
 
 
-def shares(labels: str, names: Sequence[str], taxonomy: Taxonomy) -> NDArray[np.float32]:
+def read_label_shares(labels: str, names: Sequence[str], taxonomy: Taxonomy) -> NDArray[np.float32]:
     """[L, C]: the share with which each of a classifier's labels stands for each category.
 
     labels: a map that ships, or a file. Raises SpectrumError for a map that is not one, or that lacks a label.
@@ -83,8 +83,8 @@ def shares(labels: str, names: Sequence[str], taxonomy: Taxonomy) -> NDArray[np.
     if not isinstance(known, dict) or not all(isinstance(value, dict) for value in known.values()):
         raise SpectrumError(f'{path}: expected {{"labels": {{label: {{category: share}}}}}}')
     by_name = {name.lower(): value for name, value in known.items()}
-    found = np.zeros((len(names), len(taxonomy.categories)), np.float32)
-    for row, name in zip(found, names, strict=True):
+    label_shares = np.zeros((len(names), len(taxonomy.categories)), np.float32)
+    for row, name in zip(label_shares, names, strict=True):
         if name.lower() not in by_name:
             raise SpectrumError(f"{path}: it lacks {name!r}, a label of the classifier, whose labels are "
                                 f"{', '.join(names)}; give a map that has them all in emotion.classifier_labels")
@@ -93,7 +93,7 @@ def shares(labels: str, names: Sequence[str], taxonomy: Taxonomy) -> NDArray[np.
                 raise SpectrumError(f"{path}: label {name!r} has {category!r}: {share!r}; expected one of the "
                                     f"{len(taxonomy.categories)} categories and a share above 0, up to 1")
             row[taxonomy.categories.index(category)] = share
-    return found
+    return label_shares
 
 
 def _exclusive(config: Any) -> bool:

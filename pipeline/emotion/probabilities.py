@@ -1,9 +1,9 @@
 """Emotion probabilities of captions: p(word | caption) and p(category | caption).
 
-Back ends give the words; a category is the noisy-or of its words (METHOD: coarse from fine). `lexicon` is
-certain of the words that stand in the caption; `clip` also hears what is only near them, by the similarity
-of the encoder's own text tower; `classifier` (classifier.py) gives categories, which are spread over their words
-in such a way that the same noisy-or gives them back. backends.py runs them.
+Estimators give the words; a category is the noisy-or of its words (coarse from fine). `lexicon` is certain of the
+words that stand in the caption (`match_words`); `clip` also finds words that are only near it, by the similarity of
+the encoder's own text tower (`compare_with_words`); `classifier` (classifier.py) gives categories, which are spread
+over their words in such a way that the same noisy-or gives them back. estimators.py runs them.
 """
 
 from collections import Counter
@@ -23,17 +23,17 @@ EncodeTexts = Callable[[Sequence[str]], Floats]
 _FRAMES = ("{}", "someone looks {}", "someone does it {}", "a feeling of {}")
 
 
-def lexicon(texts: Sequence[str], taxonomy: Taxonomy) -> Floats:
+def match_words(texts: Sequence[str], taxonomy: Taxonomy) -> Floats:
     """[n, W]: 1 where the emotion word stands in the caption."""
     column = {word: i for i, word in enumerate(taxonomy.words)}
-    found = np.zeros((len(texts), len(column)), np.float32)
+    matches = np.zeros((len(texts), len(column)), np.float32)
     for row, text in enumerate(texts):
-        found[row, [column[word] for word in words(text) if word in column]] = 1.0
-    return found
+        matches[row, [column[word] for word in words(text) if word in column]] = 1.0
+    return matches
 
 
-def clip(embeddings: Floats, corpus: Floats, taxonomy: Taxonomy, encode_texts: EncodeTexts,
-         temperature: float) -> Floats:
+def compare_with_words(embeddings: Floats, corpus: Floats, taxonomy: Taxonomy, encode_texts: EncodeTexts,
+                       temperature: float) -> Floats:
     """[n, W]: softmax over the emotion words and one neutral choice.
 
     embeddings [n, D] and corpus [M, D] are unit caption vectors. A word's similarity counts from its mean
@@ -49,25 +49,26 @@ def clip(embeddings: Floats, corpus: Floats, taxonomy: Taxonomy, encode_texts: E
     return np.asarray(weights / (weights.sum(1, keepdims=True) + np.exp(-top)), np.float32)
 
 
-def mixture(parts: Mapping[str, Floats], section: Emotion) -> Floats:
-    """The weighted mean of the back ends' word probabilities, each [n, W]."""
-    weights = {name: float(getattr(section, name)) for name in parts}
+def mix(predictions: Mapping[str, Floats], section: Emotion) -> Floats:
+    """The weighted mean of the estimators' word probabilities, each [n, W]."""
+    weights = {name: float(getattr(section, name)) for name in predictions}
     total = sum(weights.values())
-    return np.asarray(sum(weights[name] / total * part for name, part in parts.items()), np.float32)
+    return np.asarray(sum(weights[name] / total * words for name, words in predictions.items()), np.float32)
 
 
-def categories(word_probabilities: Floats, taxonomy: Taxonomy) -> Floats:
+def derive_categories(word_probabilities: Floats, taxonomy: Taxonomy) -> Floats:
     """[n, C] from [n, W]: the noisy-or over a category's words."""
     silent = np.log1p(-np.minimum(word_probabilities, 1 - 1e-6))  # [n, W]
     return np.asarray(-np.expm1(silent @ taxonomy.membership().T.astype(np.float32)), np.float32)
 
 
-def spread(category_probabilities: Floats, taxonomy: Taxonomy, counts: NDArray[np.int64]) -> Floats:
-    """Word probabilities [n, W] whose noisy-or are the category probabilities [n, C]: the inverse of `categories`.
+def spread_categories(category_probabilities: Floats, taxonomy: Taxonomy, counts: NDArray[np.int64]) -> Floats:
+    """Word probabilities [n, W] whose noisy-or are the category probabilities [n, C]: the inverse of
+    `derive_categories`.
 
     counts [W]: how often each word stands in the corpus; a word takes a part of its category's evidence
-    −log(1 − p) in proportion, so that the usual word is the likely one. A word of several categories says all of
-    them, and gets the part of the least sure; what it does not take goes to the words of one category alone.
+    −log(1 − p) in proportion, so that the usual word is the likely one. A word of several categories stands for
+    all of them, and gets the part of the least sure; what it does not take goes to the words of one category alone.
     """
     evidence = -np.log1p(-np.minimum(category_probabilities.astype(np.float64), 1 - 1e-6))      # [n, C]
     member = taxonomy.membership()                                                              # [C, W]
@@ -75,17 +76,17 @@ def spread(category_probabilities: Floats, taxonomy: Taxonomy, counts: NDArray[n
     alone = member & (member.sum(0) == 1)
     double = np.flatnonzero(member.sum(0) > 1)
     parts = frequency / frequency.sum(1, keepdims=True)
-    found = np.zeros((len(evidence), member.shape[1]))
+    word_evidence = np.zeros((len(evidence), member.shape[1]))
     for word in double:
         owners = member[:, word]
-        found[:, word] = (evidence[:, owners] * parts[owners, word]).min(1)
-    left = evidence - found[:, double] @ member[:, double].T.astype(float)                      # [n, C]
+        word_evidence[:, word] = (evidence[:, owners] * parts[owners, word]).min(1)
+    left = evidence - word_evidence[:, double] @ member[:, double].T.astype(float)                      # [n, C]
     singles = frequency * alone
-    found += left @ (singles / singles.sum(1, keepdims=True))
-    return np.asarray(-np.expm1(-found), np.float32)
+    word_evidence += left @ (singles / singles.sum(1, keepdims=True))
+    return np.asarray(-np.expm1(-word_evidence), np.float32)
 
 
-def word_counts(texts: Sequence[str], taxonomy: Taxonomy) -> NDArray[np.int64]:
+def count_words(texts: Sequence[str], taxonomy: Taxonomy) -> NDArray[np.int64]:
     """[W]: in how many of the texts each emotion word stands."""
     counts = Counter(word for text in texts for word in set(words(text)))
     return np.array([counts[word] for word in taxonomy.words], np.int64)

@@ -6,7 +6,7 @@ kept for parity. Four words stand in two categories; where one has to be chosen,
 first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_json
+
+Tokens = str | Sequence[str]  # a prepared caption: its tokens, or one string of them with spaces between
 
 NAMES = ("evc-179", "ft-161")
 _WORDS = Path(__file__).with_name("words.json")
@@ -51,6 +53,16 @@ class Taxonomy:
         categories = self.categories_of(word)
         return categories[0] if categories else None
 
+    def predicted_categories(self, tokens: Tokens) -> frozenset[str]:
+        """The categories that a generated caption counts for: the first of every emotion word in it."""
+        firsts = (self.first_category(token) for token in _split(tokens))
+        return frozenset(category for category in firsts if category is not None)
+
+    def reference_categories(self, references: Iterable[Tokens]) -> frozenset[str]:
+        """All categories of all emotion words in all references of a video."""
+        return frozenset(category for reference in references for token in _split(reference)
+                         for category in self.categories_of(token))
+
     def membership(self) -> npt.NDArray[np.bool_]:
         """`[34, W]`: whether the row's category (of `categories`) holds the column's word (of `words`)."""
         return np.array([[word in self.category_words[category] for word in self.words]
@@ -58,11 +70,15 @@ class Taxonomy:
 
     @cached_property
     def _categories_of(self) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = {}
+        categories: dict[str, tuple[str, ...]] = {}
         for category in self.categories:
             for word in self.category_words[category]:
-                found[word] = (*found.get(word, ()), category)
-        return found
+                categories[word] = (*categories.get(word, ()), category)
+        return categories
+
+
+def _split(tokens: Tokens) -> Sequence[str]:
+    return tokens.split() if isinstance(tokens, str) else tokens
 
 
 @cache

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def mean_average_precision(scores: ArrayLike, targets: ArrayLike) -> float | None:
+def compute_mean_average_precision(scores: ArrayLike, targets: ArrayLike) -> float | None:
     """The mean over attributes of the average precision of the videos that their scores rank.
 
     `scores` [V, N] rank the videos of each of N attributes, `targets` [V, N] are true where a video has the

@@ -5,7 +5,7 @@
 
 METEOR and the PTB tokenizer are Java programs: they hang, die or are not there. Then METEOR (or all of
 `coco`) is None, never 0, and the other scores stay. At the time limit the whole process group is ended, Java
-included.
+included; it also ends with the process that started it, however that ends.
 
 An empty caption is allowed: it scores 0 for its video and shifts no other. A reference without a letter or
 digit is left out and counted. CIDEr rests on how rare an n-gram is among the videos: with a single video it
@@ -91,7 +91,7 @@ def _checked(name: str, hypotheses: Mapping[str, str], references: Mapping[str, 
     for what, missing in (("captions", references.keys() - hypotheses.keys()),
                           ("references", hypotheses.keys() - references.keys())):
         if missing:
-            raise SpectrumError(f"{name}: {len(missing)} videos have no {what}: {_named(missing)}; "
+            raise SpectrumError(f"{name}: {len(missing)} videos have no {what}: {_list(missing)}; "
                                 "score captions and references of the same videos")
     if not hypotheses:
         raise SpectrumError(f"{name}: there are no captions to score")
@@ -99,7 +99,7 @@ def _checked(name: str, hypotheses: Mapping[str, str], references: Mapping[str, 
     kept = [[caption for caption in map(clean, references[id]) if has_words(caption)] for id in ids]
     if not all(kept):
         bare = [id for id, own in zip(ids, kept, strict=True) if not own]
-        raise SpectrumError(f"{name}: {len(bare)} videos have no reference with words: {_named(bare)}; "
+        raise SpectrumError(f"{name}: {len(bare)} videos have no reference with words: {_list(bare)}; "
                             "give them references or leave them out")
     left_out = sum(len(references[id]) for id in ids) - sum(map(len, kept))
     if left_out:
@@ -113,24 +113,28 @@ def _run(job: dict[str, Any], timeout: float) -> tuple[list[dict[str, Any]], boo
     """The lines that the scorers' process wrote, and whether it ended by itself."""
     root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    # A pipe into which nobody writes: however this process ends, its end closes, and the scorers' process ends itself.
+    watched, held = os.pipe()
     # Its own session, so that one signal ends it with every Java below it.
-    process = subprocess.Popen([sys.executable, "-m", "pipeline.metrics.scorer_process"], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-                               env={**os.environ, "PYTHONPATH": paths})
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.metrics.scorer_process", str(watched)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               start_new_session=True, pass_fds=(watched,), env={**os.environ, "PYTHONPATH": paths})
+    os.close(watched)
     ended = True
     try:
-        told, errors = process.communicate(json.dumps(job).encode(), timeout)
+        output, errors = process.communicate(json.dumps(job).encode(), timeout)
     except subprocess.TimeoutExpired:
         ended = False
         _end(process)
-        told, errors = process.communicate()
+        output, errors = process.communicate()
     finally:
+        os.close(held)
         _end(process)
     if ended and process.returncode != 0:
         last = errors.decode(errors="replace").strip().splitlines()[-1:]
         raise SpectrumError(f"the scorers' process ended with status {process.returncode}: "
-                            f"{' '.join(last) or 'it said nothing'}")
-    whole = told.decode("utf-8").split("\n")[:-1]   # what follows the last line break was cut off
+                            f"{' '.join(last) or 'no message'}")
+    whole = output.decode("utf-8").split("\n")[:-1]   # what follows the last line break was cut off
     return [json.loads(line) for line in whole], ended
 
 
@@ -150,6 +154,6 @@ def _allow_only_meteor_late(of: Mapping[str, Mapping[str, Mapping[str, float | N
                                     "raise machine.scoring_timeout")
 
 
-def _named(ids: Any) -> str:
+def _list(ids: Any) -> str:
     shown = sorted(ids)
     return ", ".join(shown[:_SHOWN]) + (", …" if len(shown) > _SHOWN else "")

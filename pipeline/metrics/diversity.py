@@ -5,18 +5,18 @@ from collections.abc import Mapping, Sequence
 from pipeline.common.text import words
 
 
-def diversity(captions: Mapping[str, str],
-              training_captions: Mapping[str, Sequence[str]]) -> dict[str, float]:
+def measure_diversity(captions: Mapping[str, str],
+                      training_captions: Mapping[str, Sequence[str]]) -> dict[str, float]:
     """Counts over one caption a video: `distinct_captions`, `distinct_words`, `words` a caption, and the
     share of `novel_captions`, which no training video has word for word. Captions are compared by their
     words.
     """
-    spoken = [tuple(words(caption)) for caption in captions.values()]
+    tokens = [tuple(words(caption)) for caption in captions.values()]
     known = {tuple(words(caption)) for own in training_captions.values() for caption in own}
-    count = max(len(spoken), 1)
+    count = max(len(tokens), 1)
     return {
-        "distinct_captions": len(set(spoken)),
-        "distinct_words": len({word for caption in spoken for word in caption}),
-        "words": sum(map(len, spoken)) / count,
-        "novel_captions": sum(caption not in known for caption in spoken) / count,
+        "distinct_captions": len(set(tokens)),
+        "distinct_words": len({word for caption in tokens for word in caption}),
+        "words": sum(map(len, tokens)) / count,
+        "novel_captions": sum(caption not in known for caption in tokens) / count,
     }

@@ -5,15 +5,15 @@ Java, BFS without BLEU, the human line of videos that all have one caption.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.metrics import reference_lines as lines
 from pipeline.metrics.captions import CaptionSet, Scores, describe_protocols, score_all
-from pipeline.metrics.diversity import diversity
-from pipeline.metrics.emotions import bfs, cfs, emotion_scores, emotion_table
-from pipeline.metrics.protocols import METRICS, PROTOCOLS, evc_set
+from pipeline.metrics.diversity import measure_diversity
+from pipeline.metrics.emotions import compute_bfs, compute_cfs, score_emotions, tabulate_categories
+from pipeline.metrics.protocols import METRICS, PROTOCOLS, prepare_evc_set
 
 HUMAN_CHOICES = 3   # the human line is the mean of so many choices of the caption left out
 
@@ -22,32 +22,44 @@ Block = dict[str, dict[str, float | None]]     # {"coco": …, "evc": …, "emot
 EMOTION_METRICS = ("acc_sw", "acc_c", "bfs", "cfs", "balanced_accuracy")
 
 
-def evaluate(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]],
-             nearest: Mapping[str, str], training_captions: Mapping[str, Sequence[str]], taxonomy: Taxonomy,
-             seed: int, timeout: float,
-             others: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Any]:
-    """Scores of `predictions` (one caption a video) and of every reference line against `references`.
+@dataclass(frozen=True)
+class CaptionedSplit:
+    """Captions of the videos of one split, and what they are scored against.
 
-    `nearest` is the first retrieved caption a video; `training_captions` choose the constant word and tell
-    novel captions from repeated ones; `seed` chooses the captions left out of the human line; `timeout`
-    (seconds) is for the scorers' process; `others` are captions of further models, by name. Returns
+    `predictions`: one caption a video; `others`: those of further models, by name; `nearest`: the caption that was
+    retrieved first; `training_captions` of the training split choose the constant word and show which captions are
+    novel.
+    """
+
+    predictions: Mapping[str, str]
+    references: Mapping[str, Sequence[str]]
+    nearest: Mapping[str, str]
+    training_captions: Mapping[str, Sequence[str]]
+    others: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def evaluate(split: CaptionedSplit, taxonomy: Taxonomy, seed: int, timeout: float) -> dict[str, Any]:
+    """Scores of the predictions and of every reference line against the references.
+
+    `seed` chooses the captions left out of the human line; `timeout` (seconds) is for the scorers' process. Returns
 
         {"coco": {metric: score}, "evc": {…}, "emotion": {acc_sw, acc_c, bfs, cfs, balanced_accuracy},
-         <name of another>: {coco, evc, emotion}, "diversity": {…}, "reference_lines": {
+         <name of another>: {coco, evc, emotion}, "diversity": {…},
+         "emotion_table": [{category, videos, hits, predicted}], "reference_lines": {
              "constant_word": {coco, evc, emotion, word}, "nearest_caption": {coco, evc, emotion},
              "human": {coco, evc, emotion, videos, left_out, choices}},
          "videos": count, "protocols": {…}, "warnings": […]}
 
     Raises SpectrumError where the videos of the sets differ or the scorers fail; see `captions.score_all`.
     """
-    others = others or {}
-    word = lines.best_constant_word(training_captions, taxonomy)
-    humans = [lines.human(references, seed * HUMAN_CHOICES + choice) for choice in range(HUMAN_CHOICES)]
+    predictions, references = split.predictions, split.references
+    word = lines.choose_constant_word(split.training_captions, taxonomy)
+    humans = [lines.leave_one_out(references, seed * HUMAN_CHOICES + choice) for choice in range(HUMAN_CHOICES)]
     sets: dict[str, CaptionSet] = {
         "model": (predictions, references),
-        **{name: (captions, references) for name, captions in others.items()},
-        "constant_word": lines.constant_word(word, references),
-        "nearest_caption": (nearest, references),
+        **{name: (captions, references) for name, captions in split.others.items()},
+        "constant_word": lines.caption_with_word(word, references),
+        "nearest_caption": (split.nearest, references),
         **{f"human_{number}": (human.captions, human.references)
            for number, human in enumerate(humans, start=1) if human.captions},
     }
@@ -60,9 +72,10 @@ def evaluate(predictions: Mapping[str, str], references: Mapping[str, Sequence[s
         warnings.append("human: every video has a single caption, so none can be left out")
     return {
         **blocks["model"],
-        **{name: blocks[name] for name in others},
-        "diversity": diversity(predictions, training_captions),
-        "emotion_table": [asdict(row) for row in emotion_table(*evc_set(predictions, references), taxonomy)],
+        **{name: blocks[name] for name in split.others},
+        "diversity": measure_diversity(predictions, split.training_captions),
+        "emotion_table": [
+            asdict(row) for row in tabulate_categories(*prepare_evc_set(predictions, references), taxonomy)],
         "reference_lines": {
             "constant_word": {**blocks["constant_word"], "word": word},
             "nearest_caption": blocks["nearest_caption"],
@@ -76,12 +89,12 @@ def evaluate(predictions: Mapping[str, str], references: Mapping[str, Sequence[s
 
 def _block(name: str, captions: CaptionSet, scores: Scores, taxonomy: Taxonomy) -> Block:
     of = scores.of[name]
-    emotion = emotion_scores(*evc_set(*captions), taxonomy)
+    emotion = score_emotions(*prepare_evc_set(*captions), taxonomy)
     return {**of, "emotion": {
         "acc_sw": emotion.acc_sw,
         "acc_c": emotion.acc_c,
-        "bfs": bfs([of["evc"][f"Bleu_{n}"] for n in range(1, 5)], emotion.acc_sw, emotion.acc_c),
-        "cfs": cfs(of["evc"]["CIDEr"], emotion.acc_sw, emotion.acc_c),
+        "bfs": compute_bfs([of["evc"][f"Bleu_{n}"] for n in range(1, 5)], emotion.acc_sw, emotion.acc_c),
+        "cfs": compute_cfs(of["evc"]["CIDEr"], emotion.acc_sw, emotion.acc_c),
         "balanced_accuracy": emotion.balanced_accuracy,
     }}
 
@@ -94,5 +107,5 @@ def _mean(blocks: Sequence[Block]) -> Block:
 
 
 def _mean_score(scores: Sequence[float | None]) -> float | None:
-    there = [score for score in scores if score is not None]
-    return sum(there) / len(there) if there and len(there) == len(scores) else None
+    present = [score for score in scores if score is not None]
+    return sum(present) / len(present) if present and len(present) == len(scores) else None

@@ -33,11 +33,11 @@ def tokenize(java: str, captions: Sequence[str], limit: float) -> list[str]:
     command = [java, *_UTF8, "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines",
                "-lowerCase", "-encoding", "utf-8"]
     # Files, not pipes: a pipe that a grandchild of a killed Java still holds would never end.
-    with TemporaryFile() as given, TemporaryFile() as told, TemporaryFile() as errors:
+    with TemporaryFile() as given, TemporaryFile() as output, TemporaryFile() as errors:
         given.write(_encoded("".join(caption + "\n" for caption in captions)))
         given.seek(0)
         try:
-            program = subprocess.Popen(command, stdin=given, stdout=told, stderr=errors)
+            program = subprocess.Popen(command, stdin=given, stdout=output, stderr=errors)
         except OSError as error:
             raise JarFailed(f"the PTB tokenizer did not start: {error}") from None
         try:
@@ -45,8 +45,8 @@ def tokenize(java: str, captions: Sequence[str], limit: float) -> list[str]:
         except subprocess.TimeoutExpired:
             program.kill()
             raise JarFailed(f"the PTB tokenizer did not end within {limit:.0f} s and was ended") from None
-        told.seek(0)
-        lines = told.read().decode("utf-8", "replace").split("\n")
+        output.seek(0)
+        lines = output.read().decode("utf-8", "replace").split("\n")
         if status != 0:
             raise JarFailed(f"the PTB tokenizer ended with status {status}: {_last_line(errors)}")
     if len(lines) != len(captions) + 1 or lines[-1]:
@@ -83,20 +83,20 @@ class Meteor:
         """METEOR of prepared captions, one a video, with their references: of all together, not a mean."""
         statistics = [self._ask(["SCORE", *map(_field, own), _field(caption)])
                       for caption, own in zip(captions, references, strict=True)]
-        self._tell(["EVAL", *statistics])
+        self._send(["EVAL", *statistics])
         for _ in captions:
-            self._hear()    # the captions' own scores
-        answer = self._hear()
+            self._receive()    # the captions' own scores
+        answer = self._receive()
         try:
             return float(answer)
         except ValueError:
             raise JarFailed(f"METEOR answered {answer[:80]!r}, not a score") from None
 
     def _ask(self, fields: list[str]) -> str:
-        self._tell(fields)
-        return self._hear()
+        self._send(fields)
+        return self._receive()
 
-    def _tell(self, fields: list[str]) -> None:
+    def _send(self, fields: list[str]) -> None:
         assert self._program.stdin is not None
         try:
             self._program.stdin.write(_encoded(" ||| ".join(fields) + "\n"))
@@ -104,7 +104,7 @@ class Meteor:
         except BrokenPipeError:
             raise self._death() from None
 
-    def _hear(self) -> str:
+    def _receive(self) -> str:
         assert self._program.stdout is not None
         line = self._program.stdout.readline()
         if not line:
@@ -128,4 +128,4 @@ def _encoded(text: str) -> bytes:
 def _last_line(file: IO[bytes]) -> str:
     file.seek(0)
     lines = file.read().decode("utf-8", "replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")[:200]
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no message")[:200]

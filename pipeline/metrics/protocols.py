@@ -26,22 +26,22 @@ PREPARATION = {
 }
 
 
-def evc(caption: str) -> str:
+def prepare_evc(caption: str) -> str:
     """A caption's tokens under `evc`, with single spaces between: "A dog's Ball!" → a dogs ball."""
     kept = (letter for letter in clean(caption).lower() if not _is_punctuation(letter))
     return " ".join("".join(kept).split())
 
 
-def evc_reference(caption: str) -> str:
+def prepare_evc_reference(caption: str) -> str:
     """A reference's tokens under `evc`: as `evc`, then the first 15 words."""
-    return " ".join(evc(caption).split()[:REFERENCE_WORDS])
+    return " ".join(prepare_evc(caption).split()[:REFERENCE_WORDS])
 
 
-def evc_set(captions: Mapping[str, str],
-            references: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], dict[str, list[str]]]:
+def prepare_evc_set(captions: Mapping[str, str],
+                    references: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Captions and references by video, both prepared under `evc`: what the emotion metrics compare."""
-    return ({id: evc(caption) for id, caption in captions.items()},
-            {id: [evc_reference(caption) for caption in own] for id, own in references.items()})
+    return ({id: prepare_evc(caption) for id, caption in captions.items()},
+            {id: [prepare_evc_reference(caption) for caption in own] for id, own in references.items()})
 
 
 def has_words(caption: str) -> bool:

@@ -1,6 +1,6 @@
 """The reference lines that every report prints beside a model.
 
-The emotion metrics are easily won by captions that say nothing about their video, so a model's scores are
+The emotion metrics are easily won by captions that have nothing to do with their video, so a model's scores are
 read against these:
 
 `constant_word`    every video is captioned with one and the same emotion word
@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pipeline.common.errors import SpectrumError
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.metrics.captions import CaptionSet
-from pipeline.metrics.emotions import reference_categories
-from pipeline.metrics.protocols import evc_reference, has_words
+from pipeline.metrics.protocols import has_words, prepare_evc_reference
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class HumanLine:
     left_out: int
 
 
-def best_constant_word(training_captions: Mapping[str, Sequence[str]], taxonomy: Taxonomy) -> str:
-    """The emotion word that, said of every training video, has the highest Acc_sw there. Never chosen on
+def choose_constant_word(training_captions: Mapping[str, Sequence[str]], taxonomy: Taxonomy) -> str:
+    """The emotion word that, as the caption of every training video, has the highest Acc_sw there. Never chosen on
     test.
 
     Acc_sw of a constant word is the share of the videos that have its first category among their reference
@@ -44,19 +43,19 @@ def best_constant_word(training_captions: Mapping[str, Sequence[str]], taxonomy:
     videos: Counter[str] = Counter()
     uses: Counter[str] = Counter()
     for captions in training_captions.values():
-        prepared = [evc_reference(caption) for caption in captions]
-        videos.update(reference_categories(prepared, taxonomy))
+        prepared = [prepare_evc_reference(caption) for caption in captions]
+        videos.update(taxonomy.reference_categories(prepared))
         uses.update(token for caption in prepared for token in caption.split())
     return min(taxonomy.words,
                key=lambda word: (-videos[taxonomy.first_category(word) or ""], -uses[word], word))
 
 
-def constant_word(word: str, references: Mapping[str, Sequence[str]]) -> CaptionSet:
+def caption_with_word(word: str, references: Mapping[str, Sequence[str]]) -> CaptionSet:
     """Every video captioned `word`."""
     return dict.fromkeys(references, word), references
 
 
-def human(references: Mapping[str, Sequence[str]], seed: int) -> HumanLine:
+def leave_one_out(references: Mapping[str, Sequence[str]], seed: int) -> HumanLine:
     """One reference a video, chosen by `seed` and the video's id, against the video's other references.
 
     A video with a single caption is left out and counted.
@@ -64,8 +63,8 @@ def human(references: Mapping[str, Sequence[str]], seed: int) -> HumanLine:
     captions: dict[str, str] = {}
     others: dict[str, list[str]] = {}
     for id, own in references.items():
-        spoken = [caption for caption in own if has_words(caption)]
-        if len(spoken) > 1:
-            captions[id] = spoken.pop(random.Random(f"{seed} {id}").randrange(len(spoken)))
-            others[id] = spoken
+        with_words = [caption for caption in own if has_words(caption)]
+        if len(with_words) > 1:
+            captions[id] = with_words.pop(random.Random(f"{seed} {id}").randrange(len(with_words)))
+            others[id] = with_words
     return HumanLine(captions, others, left_out=len(references) - len(captions))

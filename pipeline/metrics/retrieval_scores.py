@@ -6,8 +6,8 @@ import numpy.typing as npt
 from pipeline.common.errors import SpectrumError
 
 
-def retrieval_scores(similarity: npt.NDArray[np.floating],
-                     targets: npt.NDArray[np.integer]) -> dict[str, float]:
+def score_retrieval(similarity: npt.NDArray[np.floating],
+                    targets: npt.NDArray[np.integer]) -> dict[str, float]:
     """Recall at 1, 5 and 10 (`r1`, `r5`, `r10`, shares) and `median_rank` (from 1) of every text's own video.
 
     similarity: `[n_text, n_video]`; targets: `[n_text]`, the column of every text's video. A tie counts

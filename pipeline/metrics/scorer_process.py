@@ -1,4 +1,4 @@
-"""The scorers' process, `python -m pipeline.metrics.scorer_process`: `captions.py` starts it and ends it in time.
+"""The scorers' process, `python -m pipeline.metrics.scorer_process PIPE`: `captions.py` starts it and ends it in time.
 
 Reads one job from standard input and writes a JSON line for every result as soon as there is one, so that
 what hangs later (METEOR, at worst) loses nothing that came before:
@@ -7,12 +7,15 @@ what hangs later (METEOR, at worst) loses nothing that came before:
 
 The job: {"java": path | null, "timeout": seconds, "tokenizer_limit": seconds, "protocols": […], "sets":
 {name: {"captions": [one a video], "references": [[…] a video]}}}. Its captions are clean, and both lists have
-the videos in one order.
+the videos in one order. PIPE is the number of an open pipe into which nobody writes: when it closes, the caller has
+ended, and this process ends with all that it started.
 """
 
 import contextlib
 import importlib
 import json
+import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,7 +24,7 @@ from typing import Any, TextIO
 
 from pipeline.common.programs import NO_JAVA
 from pipeline.metrics.java_scorers import JarFailed, Meteor, tokenize
-from pipeline.metrics.protocols import evc, evc_reference
+from pipeline.metrics.protocols import prepare_evc, prepare_evc_reference
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,10 @@ class Results:
         self._file = file
         self._lock = threading.Lock()
 
-    def scores(self, of: Prepared, scores: dict[str, float]) -> None:
+    def add_scores(self, of: Prepared, scores: dict[str, float]) -> None:
         self._write({"set": of.name, "protocol": of.protocol, "scores": scores})
 
-    def warning(self, text: str) -> None:
+    def add_warning(self, text: str) -> None:
         self._write({"warning": text})
 
     def _write(self, value: dict[str, Any]) -> None:
@@ -55,25 +58,26 @@ class Results:
 def run(job: dict[str, Any], results: Results) -> None:
     """All scores of `job`. METEOR mostly waits for Java, so it runs beside the scorers in Python."""
     prepared = list(_prepare(job, results))
-    meteor = threading.Thread(target=_meteor, args=(job["java"], prepared, results), daemon=True)
+    meteor = threading.Thread(target=_score_with_meteor, args=(job["java"], prepared, results), daemon=True)
     meteor.start()
-    for one in prepared:
-        results.scores(one, _python_scores(one))
-    # The caller ends a METEOR that hangs before this does; after a killed caller, nothing waits on for ever.
+    for captions in prepared:
+        results.add_scores(captions, _score_in_python(captions))
+    # The caller ends a METEOR that hangs before this does.
     meteor.join(job["timeout"])
 
 
 def _prepare(job: dict[str, Any], results: Results) -> Iterator[Prepared]:
     for protocol in job["protocols"]:
-        captions_of = {name: one["captions"] for name, one in job["sets"].items()}
-        references_of = {name: one["references"] for name, one in job["sets"].items()}
+        captions_of = {name: captions["captions"] for name, captions in job["sets"].items()}
+        references_of = {name: captions["references"] for name, captions in job["sets"].items()}
         if protocol == "evc":
             for name in captions_of:
-                yield Prepared(name, protocol, [evc(caption) for caption in captions_of[name]],
-                               [[evc_reference(caption) for caption in own] for own in references_of[name]])
+                yield Prepared(
+                    name, protocol, [prepare_evc(caption) for caption in captions_of[name]],
+                    [[prepare_evc_reference(caption) for caption in own] for own in references_of[name]])
             continue
         if job["java"] is None:
-            results.warning(f"coco is absent: {NO_JAVA}")
+            results.add_warning(f"coco is absent: {NO_JAVA}")
             continue
         # One call of the tokenizer for all sets, every different caption once: sets share most references.
         different = {caption for captions in captions_of.values() for caption in captions}
@@ -82,40 +86,46 @@ def _prepare(job: dict[str, Any], results: Results) -> Iterator[Prepared]:
         try:
             tokens = dict(zip(lines, tokenize(job["java"], lines, job["tokenizer_limit"]), strict=True))
         except JarFailed as failure:
-            results.warning(f"coco is absent: {failure}")
+            results.add_warning(f"coco is absent: {failure}")
             continue
         for name in captions_of:
             yield Prepared(name, protocol, [tokens[caption] for caption in captions_of[name]],
                            [[tokens[caption] for caption in own] for own in references_of[name]])
 
 
-def _python_scores(prepared: Prepared) -> dict[str, float]:
+def _score_in_python(prepared: Prepared) -> dict[str, float]:
     captions = {number: [caption] for number, caption in enumerate(prepared.captions)}
     references = dict(enumerate(prepared.references))
-    bleu, _ = _scorer("bleu", "Bleu")(4).compute_score(references, captions, verbose=0)
-    rouge, _ = _scorer("rouge", "Rouge")().compute_score(references, captions)
-    cider, _ = _scorer("cider", "Cider")().compute_score(references, captions)
+    bleu, _ = _load_scorer("bleu", "Bleu")(4).compute_score(references, captions, verbose=0)
+    rouge, _ = _load_scorer("rouge", "Rouge")().compute_score(references, captions)
+    cider, _ = _load_scorer("cider", "Cider")().compute_score(references, captions)
     return {**{f"Bleu_{n}": float(score) for n, score in enumerate(bleu, start=1)},
             "ROUGE_L": float(rouge), "CIDEr": float(cider)}
 
 
-def _scorer(module: str, name: str) -> Any:
+def _load_scorer(module: str, name: str) -> Any:
     return getattr(importlib.import_module(f"pycocoevalcap.{module}.{module}"), name)
 
 
-def _meteor(java: str | None, prepared: Sequence[Prepared], results: Results) -> None:
+def _score_with_meteor(java: str | None, prepared: Sequence[Prepared], results: Results) -> None:
     if java is None:
-        results.warning(f"METEOR is absent: {NO_JAVA}")
+        results.add_warning(f"METEOR is absent: {NO_JAVA}")
         return
     try:
         with Meteor(java) as meteor:
-            for one in prepared:
-                results.scores(one, {"METEOR": meteor.score(one.captions, one.references)})
+            for each in prepared:
+                results.add_scores(each, {"METEOR": meteor.score(each.captions, each.references)})
     except JarFailed as failure:
-        results.warning(f"METEOR is absent: {failure}")
+        results.add_warning(f"METEOR is absent: {failure}")
+
+
+def _end_with_caller(pipe: int) -> None:
+    os.read(pipe, 1)    # which returns when the pipe closes
+    os.killpg(os.getpid(), signal.SIGKILL)      # this process leads its group
 
 
 def main() -> None:
+    threading.Thread(target=_end_with_caller, args=(int(sys.argv[1]),), daemon=True).start()
     results = Results(sys.stdout)
     with contextlib.redirect_stdout(sys.stderr):    # the scorers print
         run(json.load(sys.stdin), results)

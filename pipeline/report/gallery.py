@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.metrics.protocols import evc, evc_reference
+from pipeline.metrics.protocols import prepare_evc, prepare_evc_reference
 
 SHOWN = 24
 NOTHING_SAID = "(none)"
@@ -73,11 +73,11 @@ class Lexicon:
 
     def said(self, caption: str) -> set[str]:
         """Categories a generated caption says: of every emotion word the first, as the metrics count."""
-        return {self._categories[word][0] for word in evc(caption).split() if word in self._categories}
+        return {self._categories[word][0] for word in prepare_evc(caption).split() if word in self._categories}
 
     def meant(self, references: Sequence[str]) -> set[str]:
         """Categories of a video: all of all emotion words in its references."""
-        return {category for text in references for word in evc_reference(text).split()
+        return {category for text in references for word in prepare_evc_reference(text).split()
                 for category in self._categories.get(word, ())}
 
     def outcome(self, caption: str, references: Sequence[str]) -> str:
@@ -92,7 +92,7 @@ class Lexicon:
         """`text` cut at its emotion words; they are compared with `meant` where that is given."""
         pieces, end = [], 0
         for match in _WORD.finditer(text):
-            categories = self._categories.get(evc(match.group()))
+            categories = self._categories.get(prepare_evc(match.group()))
             if categories:
                 state = "" if meant is None else "right" if categories[0] in meant else "wrong"
                 pieces += [Piece(text[end:match.start()]), Piece(match.group(), categories[0], state)]

@@ -107,7 +107,7 @@ def reference_lines(measures: Sequence[str], rows: Sequence[tuple[str, Sequence[
 
 def emotions(table: Sequence[Mapping[str, Any]]) -> str:
     """Bars: the share of the videos of a reference emotion whose caption says it; diamonds: precision."""
-    rows = sorted((row for row in table if row["videos"] or row["said"]),
+    rows = sorted((row for row in table if row["videos"] or row["predicted"]),
                   key=lambda row: (-row["videos"], row["category"]))
     if not rows:
         return ""
@@ -116,7 +116,7 @@ def emotions(table: Sequence[Mapping[str, Any]]) -> str:
         recall = [100 * row["hits"] / row["videos"] if row["videos"] else 0.0 for row in rows]
         axes.barh(range(len(rows)), recall, height=0.62, color=TEAL, alpha=0.85,
                   label="recall: said where the references have it")
-        precision = [(100 * row["hits"] / row["said"], line) for line, row in enumerate(rows) if row["said"]]
+        precision = [(100 * row["hits"] / row["predicted"], line) for line, row in enumerate(rows) if row["predicted"]]
         if precision:
             axes.plot(*zip(*precision, strict=True), "D", color=ORANGE, markersize=5, clip_on=False,
                       label="precision: right where it is said")

@@ -16,7 +16,7 @@ from pipeline.captioner.inputs import word_key
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
 from pipeline.datasets.manifest import Caption as Written
-from pipeline.emotion.prior import Emotions
+from pipeline.emotion.emotion_file import Emotions
 from pipeline.params import load
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index

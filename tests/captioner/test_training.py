@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_weights_and_the_callers_chance_is_untouche
 
 
 def test_the_kept_weights_are_the_best_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "cfs", lambda cider, acc_sw, acc_c: cider)
+    monkeypatch.setattr(training, "compute_cfs", lambda cider, acc_sw, acc_c: cider)
     scores = iter([0.1, 0.7, 0.7])
     monkeypatch.setattr(training, "cider", lambda said, references: next(scores))
     best, records = learn(epochs=3, videos=40)

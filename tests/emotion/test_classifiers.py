@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from pipeline.common.errors import SpectrumError
 from pipeline.emotion import probabilities
-from pipeline.emotion.backends import Backends
-from pipeline.emotion.classifier import SHIPPED, Classifier, shares
+from pipeline.emotion.classifier import SHIPPED, Classifier, read_label_shares
+from pipeline.emotion.estimators import Estimators
 from pipeline.emotion.taxonomy import NAMES, Taxonomy
 from pipeline.params import Emotion
 
@@ -52,28 +52,28 @@ def logits_by_hand(folder: Path) -> torch.Tensor:
 def test_labels_equal_the_library_by_hand(tmp_path: Path, problem_type: str | None) -> None:
     folder = ekman(tmp_path / "model", problem_type)
     logits = logits_by_hand(folder)
-    wanted = logits.sigmoid() if problem_type == "multi_label_classification" else logits.softmax(-1)
+    expected = logits.sigmoid() if problem_type == "multi_label_classification" else logits.softmax(-1)
     made = Classifier(section(folder), TAXONOMY, "cpu")
-    found = made.labels(TEXTS)
-    assert found.shape == (5, 7) and found.dtype == np.float32
-    assert np.abs(found - wanted.numpy()).max() < 1e-4
-    assert np.abs(found[0] - found[1]).max() > 1e-3
+    predicted = made.predict_labels(TEXTS)
+    assert predicted.shape == (5, 7) and predicted.dtype == np.float32
+    assert np.abs(predicted - expected.numpy()).max() < 1e-4
+    assert np.abs(predicted[0] - predicted[1]).max() > 1e-3
     pipe = transformers.pipeline("text-classification", model=str(folder), tokenizer=str(folder), top_k=None)
     by_label = {one["label"]: one["score"] for one in pipe([TEXTS[1]])[0]}
-    assert [by_label[label] for label in EKMAN] == pytest.approx(found[1].tolist(), abs=1e-4)
-    assert made.labels([]).shape == (0, 7)
+    assert [by_label[label] for label in EKMAN] == pytest.approx(predicted[1].tolist(), abs=1e-4)
+    assert made.predict_labels([]).shape == (0, 7)
 
 
 def test_a_hub_id_in_the_cache_is_the_same_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     folder = ekman(tmp_path / "model")
     of_folder = Classifier(section(folder), TAXONOMY, "cpu")
-    found = of_folder.labels(TEXTS)
+    predicted = of_folder.predict_labels(TEXTS)
     with pytest.raises(SpectrumError, match=r"emotion\.classifier_model: org/tiny is no folder.*offline switch"):
         Classifier(section("org/tiny"), TAXONOMY, "cpu")
     tiny_models.in_cache(tmp_path / "hub", "org/tiny", folder)
     of_hub = Classifier(section("org/tiny"), TAXONOMY, "cpu")
-    assert np.array_equal(of_hub.labels(TEXTS), found)
+    assert np.array_equal(of_hub.predict_labels(TEXTS), predicted)
     assert of_hub.recipe == of_folder.recipe
     assert str(tmp_path) not in json.dumps(of_hub.recipe)
 
@@ -81,18 +81,19 @@ def test_a_hub_id_in_the_cache_is_the_same_classifier(tmp_path: Path, monkeypatc
 def test_categories_of_exclusive_labels_add_up_and_of_others_are_a_noisy_or(tmp_path: Path) -> None:
     single = Classifier(section(ekman(tmp_path / "single")), TAXONOMY, "cpu")
     multi = Classifier(section(ekman(tmp_path / "multi", "multi_label_classification")), TAXONOMY, "cpu")
-    table = shares("ekman", EKMAN, TAXONOMY)
-    p = single.labels(TEXTS)
-    assert single.categories(TEXTS) == pytest.approx(p @ table, abs=1e-5)
-    q = multi.labels(TEXTS)
-    assert multi.categories(TEXTS) == pytest.approx(1 - np.prod(1 - q[:, :, None] * table, 1), abs=1e-4)
+    table = read_label_shares("ekman", EKMAN, TAXONOMY)
+    p = single.predict_labels(TEXTS)
+    assert single.predict_categories(TEXTS) == pytest.approx(p @ table, abs=1e-5)
+    q = multi.predict_labels(TEXTS)
+    assert multi.predict_categories(TEXTS) == pytest.approx(1 - np.prod(1 - q[:, :, None] * table, 1), abs=1e-4)
     assert (single.recipe["activation"], multi.recipe["activation"]) == ("softmax", "sigmoid")
 
 
 def test_a_caption_longer_than_the_model_is_cut(tmp_path: Path) -> None:
     made = Classifier(section(ekman(tmp_path / "model")), TAXONOMY, "cpu")
     long = "happy " * 500
-    assert np.array_equal(made.labels([long]), made.labels(["happy " * 28]))     # 30 tokens with the two special ones
+    # 30 tokens with the two special ones
+    assert np.array_equal(made.predict_labels([long]), made.predict_labels(["happy " * 28]))
 
 
 @dataclass
@@ -102,31 +103,31 @@ class Corpus:
     recipe_id: str = "text-model"
 
 
-def test_the_back_end_gives_words_whose_categories_are_the_classifiers(tmp_path: Path) -> None:
+def test_the_estimator_gives_words_whose_categories_are_the_classifiers(tmp_path: Path) -> None:
     def never(texts: Sequence[str]) -> np.ndarray:
         raise AssertionError
 
     folder = ekman(tmp_path / "model")
     none = np.zeros((len(TEXTS), 4), np.float32)
-    made = Backends(section(folder), Corpus(TEXTS), never, "cpu")
-    parts = made.parts(TEXTS, none)
+    made = Estimators(section(folder), Corpus(TEXTS), never, "cpu")
+    parts = made.predict_each(TEXTS, none)
     assert set(parts) == {"classifier"}
-    wanted = Classifier(section(folder), TAXONOMY, "cpu").categories(TEXTS)
-    assert probabilities.categories(parts["classifier"], TAXONOMY) == pytest.approx(wanted, abs=1e-4)
+    expected = Classifier(section(folder), TAXONOMY, "cpu").predict_categories(TEXTS)
+    assert probabilities.derive_categories(parts["classifier"], TAXONOMY) == pytest.approx(expected, abs=1e-4)
     joy = parts["classifier"][0, [TAXONOMY.words.index(word) for word in ("happy", "cheerful")]]
     assert joy[0] > joy[1] > 0                                                  # the corpus says happy
-    mixed = Backends(section(folder, lexicon=1), Corpus(TEXTS), never, "cpu")
-    lines = mixed.lines(mixed.parts(TEXTS, none))
+    mixed = Estimators(section(folder, lexicon=1), Corpus(TEXTS), never, "cpu")
+    lines = mixed.calibrate(mixed.predict_each(TEXTS, none))
     assert list(lines) == ["lexicon", "classifier", "mixture"]
     assert lines["mixture"] == pytest.approx((lines["lexicon"] + lines["classifier"]) / 2, abs=1e-6)
     # The same weights of another name are the same recipe, another map is not.
     same = tmp_path / "renamed"
     folder.rename(same)
     (tmp_path / "own.json").write_text(json.dumps({"labels": {label: {} for label in EKMAN}}))
-    again = Backends(section(same), Corpus(TEXTS), never, "cpu")
-    other = Backends(section(same, classifier_labels=str(tmp_path / "own.json")), Corpus(TEXTS), never, "cpu")
+    again = Estimators(section(same), Corpus(TEXTS), never, "cpu")
+    other = Estimators(section(same, classifier_labels=str(tmp_path / "own.json")), Corpus(TEXTS), never, "cpu")
     assert made.recipe_id(5) == again.recipe_id(5) != other.recipe_id(5)
-    assert not other.parts(TEXTS, none)["classifier"].any()
+    assert not other.predict_each(TEXTS, none)["classifier"].any()
 
 
 @pytest.mark.parametrize("taxonomy", NAMES)
@@ -134,7 +135,7 @@ def test_the_back_end_gives_words_whose_categories_are_the_classifiers(tmp_path:
 def test_the_maps_that_ship(name: str, labels: Sequence[str], taxonomy: str) -> None:
     assert name in SHIPPED
     known = Taxonomy.load(taxonomy)
-    table = shares(name, [label.title() for label in labels], known)        # case does not count
+    table = read_label_shares(name, [label.title() for label in labels], known)        # case does not count
     assert table.shape == (len(labels), 34)
     for label, row in zip(labels, table, strict=True):
         assert row.any() == (label != "neutral"), label
@@ -155,12 +156,12 @@ def test_the_maps_that_ship(name: str, labels: Sequence[str], taxonomy: str) -> 
 def test_a_map_that_is_none_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "own.json").write_text(text)
     with pytest.raises(SpectrumError, match=sentence):
-        shares(str(tmp_path / "own.json"), ["joy", "fear"], TAXONOMY)
+        read_label_shares(str(tmp_path / "own.json"), ["joy", "fear"], TAXONOMY)
 
 
 def test_models_that_are_no_such_classifier_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpectrumError, match="no map that ships"):
-        shares("plutchik", EKMAN, TAXONOMY)
+        read_label_shares("plutchik", EKMAN, TAXONOMY)
     with pytest.raises(SpectrumError, match="regression"):
         Classifier(section(ekman(tmp_path / "regression", "regression")), TAXONOMY, "cpu")
     with pytest.raises(SpectrumError, match="lacks 'LABEL_0'"):

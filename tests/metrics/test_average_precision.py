@@ -3,23 +3,24 @@
 import numpy as np
 import pytest
 
-from pipeline.metrics.average_precision import mean_average_precision
+from pipeline.metrics.average_precision import compute_mean_average_precision
 
 
 def test_one_attribute_by_hand() -> None:
     # Ranked: hit, miss, hit, miss. Precision at the hits: 1/1 and 2/3.
-    assert mean_average_precision([[0.9], [0.8], [0.7], [0.1]], [[1], [0], [1], [0]]) == pytest.approx((1 + 2 / 3) / 2)
+    scores, targets = [[0.9], [0.8], [0.7], [0.1]], [[1], [0], [1], [0]]
+    assert compute_mean_average_precision(scores, targets) == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_the_mean_is_over_attributes_that_some_video_has() -> None:
     scores = [[0.9, 0.2, 0.5], [0.1, 0.8, 0.5]]
     # First: found first. Second: found last of two. Third: no video has it.
-    assert mean_average_precision(scores, [[1, 1, 0], [0, 0, 0]]) == pytest.approx((1 + 1 / 2) / 2)
+    assert compute_mean_average_precision(scores, [[1, 1, 0], [0, 0, 0]]) == pytest.approx((1 + 1 / 2) / 2)
 
 
 def test_equal_scores_do_not_depend_on_the_order_of_videos() -> None:
     targets = np.array([[1], [0], [0], [1]])
-    found = {mean_average_precision(np.zeros((4, 1)), targets[order])
+    found = {compute_mean_average_precision(np.zeros((4, 1)), targets[order])
              for order in ([0, 1, 2, 3], [3, 2, 1, 0], [1, 2, 0, 3])}
     assert found == {0.5}
 
@@ -27,9 +28,9 @@ def test_equal_scores_do_not_depend_on_the_order_of_videos() -> None:
 def test_chance_is_the_share_of_videos_and_perfection_is_one() -> None:
     rng = np.random.default_rng(0)
     targets = rng.random((4000, 3)) < 0.2
-    assert mean_average_precision(targets, targets) == 1.0
-    assert mean_average_precision(rng.random((4000, 3)), targets) == pytest.approx(0.2, abs=0.03)
+    assert compute_mean_average_precision(targets, targets) == 1.0
+    assert compute_mean_average_precision(rng.random((4000, 3)), targets) == pytest.approx(0.2, abs=0.03)
 
 
 def test_no_attribute_at_all() -> None:
-    assert mean_average_precision(np.zeros((2, 3)), np.zeros((2, 3))) is None
+    assert compute_mean_average_precision(np.zeros((2, 3)), np.zeros((2, 3))) is None

@@ -1,19 +1,25 @@
 """Caption scores: as published, and whole whatever is in a caption or wrong with Java."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pycocoevalcap.meteor.meteor as meteor_module
 import pytest
+from project import ROOT
 
 from pipeline.common import programs
 from pipeline.common.errors import SpectrumError
 from pipeline.metrics import captions as module
 from pipeline.metrics.captions import Scores, describe_protocols, score, score_all
 from pipeline.metrics.java_scorers import JarFailed, Meteor, tokenize
-from pipeline.metrics.protocols import METRICS, evc, evc_reference
+from pipeline.metrics.protocols import METRICS, prepare_evc, prepare_evc_reference
 
 REFERENCES = {
     "a": ["A man is playing with his dog.", "The man plays with a dog in the park", "a man and a dog"],
@@ -161,6 +167,7 @@ def fake_java(folder: Path, monkeypatch: pytest.MonkeyPatch, meteor: str, tokeni
     path = folder / "java"
     path.write_text(f"""#!/bin/sh
 case "$*" in
+-version) echo 'java version "0"'; exit ;;
 *PTBTokenizer*)
     {tokenizer or f'exec "{real}" "$@"'}
     ;;
@@ -211,10 +218,34 @@ def test_a_meteor_that_hangs_is_ended_with_all_below_it(
     for protocol, metrics in found.of["model"].items():
         assert whole_but_meteor(metrics, scores.of["model"][protocol])
     assert found.warnings == ("METEOR is absent: it did not end within 10 s (machine.scoring_timeout)",)
-    deadline = time.monotonic() + 5
-    while not gone(int(pid.read_text())) and time.monotonic() < deadline:
+    assert wait_for(lambda: gone(int(pid.read_text())), 5)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert gone(int(pid.read_text()))
+    return condition()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the process in /proc")
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("program", ["tokenizer", "METEOR"])
+def test_the_scorers_end_with_the_process_that_started_them(
+        ending: signal.Signals, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = tmp_path / "pid"
+    hang = f"sleep 600 & echo $! > '{pid}.new'; mv '{pid}.new' '{pid}'; wait"
+    fake_java(tmp_path, monkeypatch, hang, hang if program == "tokenizer" else "exit 5")
+    caller = subprocess.Popen([sys.executable, "-c", "from pipeline.metrics.captions import score_all;"
+                               "score_all({'model': ({'a': 'a dog'}, {'a': ['a cat']})}, timeout=300)"],
+                              cwd=ROOT, env=os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"})
+    try:
+        assert wait_for(pid.exists, 60)
+        caller.send_signal(ending)
+        caller.wait(30)
+    finally:
+        caller.kill()
+    assert wait_for(lambda: gone(int(pid.read_text())), 10)
 
 
 @pytest.mark.parametrize(("tokenizer", "message"), [
@@ -270,9 +301,9 @@ def test_tokenizer_keeps_every_caption_in_its_place() -> None:
 
 
 def test_evc_preparation() -> None:
-    assert evc("  A dog's\u2028Ball — is RED, well-known!\x00 ") == "a dogs ball is red wellknown"
-    assert evc("...") == ""
-    assert evc_reference(" ".join(f"Word{n}," for n in range(20))) == " ".join(f"word{n}" for n in range(15))
+    assert prepare_evc("  A dog's\u2028Ball — is RED, well-known!\x00 ") == "a dogs ball is red wellknown"
+    assert prepare_evc("...") == ""
+    assert prepare_evc_reference(" ".join(f"Word{n}," for n in range(20))) == " ".join(f"word{n}" for n in range(15))
 
 
 def test_protocols_are_described_with_versions() -> None:

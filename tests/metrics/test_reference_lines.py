@@ -11,10 +11,10 @@ from pipeline.common import programs
 from pipeline.common.errors import SpectrumError
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.metrics import reference_lines as lines
-from pipeline.metrics.diversity import diversity
-from pipeline.metrics.evaluation import EMOTION_METRICS, evaluate
-from pipeline.metrics.protocols import METRICS, evc_set
-from pipeline.metrics.retrieval_scores import retrieval_scores
+from pipeline.metrics.diversity import measure_diversity
+from pipeline.metrics.evaluation import EMOTION_METRICS, CaptionedSplit, evaluate
+from pipeline.metrics.protocols import METRICS, prepare_evc_set
+from pipeline.metrics.retrieval_scores import score_retrieval
 
 EVC = Taxonomy.load("evc-179")
 TRAINING = {
@@ -36,34 +36,34 @@ NEAREST = {"v1": "a man sings happily", "v2": "a sad woman cries",
 # The constant word ----------------------------------------------------------------------------------------
 
 def test_best_constant_word_is_the_most_used_of_the_best_category() -> None:
-    assert lines.best_constant_word(TRAINING, EVC) == "happily"     # joy in 3 of 4; happily twice, happy once
+    assert lines.choose_constant_word(TRAINING, EVC) == "happily"     # joy in 3 of 4; happily twice, happy once
 
 
 def test_best_constant_word_among_equals_is_the_first() -> None:
-    assert lines.best_constant_word({"t": ["gladly cheerfully"]}, EVC) == "cheerfully"
-    assert lines.best_constant_word({"t": ["a man"]}, EVC) == EVC.words[0]
+    assert lines.choose_constant_word({"t": ["gladly cheerfully"]}, EVC) == "cheerfully"
+    assert lines.choose_constant_word({"t": ["a man"]}, EVC) == EVC.words[0]
 
 
 def test_a_word_of_two_categories_counts_for_its_first() -> None:
     # Both videos hold worry; the one with `worried` holds annoyance too. A caption of `worried` counts for
     # annoyance, which is right for one of them; a caption of `anxious` counts for worry, right for both.
-    assert lines.best_constant_word({"a": ["worried"], "b": ["anxious"]}, EVC) == "anxious"
+    assert lines.choose_constant_word({"a": ["worried"], "b": ["anxious"]}, EVC) == "anxious"
 
 
 def test_best_constant_word_needs_training_captions() -> None:
     with pytest.raises(SpectrumError, match="training captions"):
-        lines.best_constant_word({}, EVC)
+        lines.choose_constant_word({}, EVC)
 
 
 def test_constant_word_is_said_of_every_video() -> None:
-    captions, references = lines.constant_word("happily", REFERENCES)
+    captions, references = lines.caption_with_word("happily", REFERENCES)
     assert captions == dict.fromkeys(REFERENCES, "happily") and references is REFERENCES
 
 
 # The human line -------------------------------------------------------------------------------------------
 
 def test_human_leaves_one_caption_out() -> None:
-    found = lines.human(REFERENCES, seed=3)
+    found = lines.leave_one_out(REFERENCES, seed=3)
     assert set(found.captions) == set(found.references) == {"v1", "v2", "v3"} and found.left_out == 1
     for id, caption in found.captions.items():
         assert sorted([caption, *found.references[id]]) == sorted(REFERENCES[id])
@@ -73,13 +73,14 @@ def test_human_leaves_one_caption_out() -> None:
 def test_human_depends_on_seed_and_video_alone() -> None:
     ids = list(REFERENCES)
     random.Random(1).shuffle(ids)
-    assert lines.human({id: REFERENCES[id] for id in ids}, 3).captions == lines.human(REFERENCES, 3).captions
-    chosen = {tuple(sorted(lines.human(REFERENCES, seed).captions.items())) for seed in range(20)}
+    shuffled = {id: REFERENCES[id] for id in ids}
+    assert lines.leave_one_out(shuffled, 3).captions == lines.leave_one_out(REFERENCES, 3).captions
+    chosen = {tuple(sorted(lines.leave_one_out(REFERENCES, seed).captions.items())) for seed in range(20)}
     assert len(chosen) > 3
 
 
 def test_human_passes_over_references_without_words() -> None:
-    found = lines.human({"a": ["...", "a man", "a dog"], "b": ["a cat", "!"]}, seed=0)
+    found = lines.leave_one_out({"a": ["...", "a man", "a dog"], "b": ["a cat", "!"]}, seed=0)
     assert set(found.captions) == {"a"} and found.left_out == 1
     assert "..." not in [found.captions["a"], *found.references["a"]]
 
@@ -88,8 +89,8 @@ def test_human_passes_over_references_without_words() -> None:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    return evaluate(PREDICTIONS, REFERENCES, NEAREST, TRAINING, EVC, seed=0, timeout=120,
-                    others={"baseline": NEAREST})
+    return evaluate(CaptionedSplit(PREDICTIONS, REFERENCES, NEAREST, TRAINING, {"baseline": NEAREST}), EVC, seed=0,
+                    timeout=120)
 
 
 def test_evaluation_holds_the_model_and_every_line(found: dict[str, Any]) -> None:
@@ -127,7 +128,7 @@ def test_evaluations_lines(found: dict[str, Any]) -> None:
 
 def test_evaluation_without_java(found: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "java", lambda: None)
-    without = evaluate(PREDICTIONS, REFERENCES, NEAREST, TRAINING, EVC, seed=0, timeout=120)
+    without = evaluate(CaptionedSplit(PREDICTIONS, REFERENCES, NEAREST, TRAINING), EVC, seed=0, timeout=120)
     assert without["emotion"] == found["emotion"]
     for block, whole in zip((without, *without["reference_lines"].values()),
                             (found, *found["reference_lines"].values()), strict=True):
@@ -139,7 +140,7 @@ def test_evaluation_without_java(found: dict[str, Any], monkeypatch: pytest.Monk
 def test_evaluation_where_nobody_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "java", lambda: None)
     single = {id: own[:1] for id, own in REFERENCES.items()}
-    found = evaluate(PREDICTIONS, single, NEAREST, TRAINING, EVC, seed=0, timeout=120)
+    found = evaluate(CaptionedSplit(PREDICTIONS, single, NEAREST, TRAINING), EVC, seed=0, timeout=120)
     human = found["reference_lines"]["human"]
     assert "human: every video has a single caption, so none can be left out" in found["warnings"]
     assert human["evc"] == dict.fromkeys(METRICS) and human["emotion"] == dict.fromkeys(EMOTION_METRICS)
@@ -149,11 +150,11 @@ def test_evaluation_where_nobody_can_be_left_out(monkeypatch: pytest.MonkeyPatch
 def test_evaluation_names_the_set_whose_videos_differ() -> None:
     with pytest.raises(SpectrumError, match="nearest_caption: 1 videos have no captions: v4"):
         nearest = {id: NEAREST[id] for id in ("v1", "v2", "v3")}
-        evaluate(PREDICTIONS, REFERENCES, nearest, TRAINING, EVC, seed=0, timeout=120)
+        evaluate(CaptionedSplit(PREDICTIONS, REFERENCES, nearest, TRAINING), EVC, seed=0, timeout=120)
 
 
 def test_evc_set_prepares_both_sides() -> None:
-    assert evc_set({"a": "A Dog!"}, {"a": ["Two dogs, " + "x " * 20]}) == (
+    assert prepare_evc_set({"a": "A Dog!"}, {"a": ["Two dogs, " + "x " * 20]}) == (
         {"a": "a dog"}, {"a": ["two dogs" + " x" * 13]})
 
 
@@ -161,9 +162,9 @@ def test_evc_set_prepares_both_sides() -> None:
 
 def test_diversity() -> None:
     captions = {"a": "A man sings happily.", "b": "a man sings happily", "c": "two dogs", "d": ""}
-    assert diversity(captions, TRAINING) == {
+    assert measure_diversity(captions, TRAINING) == {
         "distinct_captions": 3, "distinct_words": 6, "words": 10 / 4, "novel_captions": 2 / 4}
-    assert diversity({}, {})["novel_captions"] == 0
+    assert measure_diversity({}, {})["novel_captions"] == 0
 
 
 def test_retrieval_scores() -> None:
@@ -172,12 +173,12 @@ def test_retrieval_scores() -> None:
     similarity[1] = np.linspace(1, 0, 12)                   # column 4: rank 5
     similarity[2] = np.linspace(1, 0, 12)                   # column 9: rank 10
     similarity[3] = np.linspace(1, 0, 12)                   # column 11: rank 12
-    assert retrieval_scores(similarity, np.array([3, 4, 9, 11])) == {
+    assert score_retrieval(similarity, np.array([3, 4, 9, 11])) == {
         "r1": 0.25, "r5": 0.5, "r10": 0.75, "median_rank": 7.5}
 
 
 def test_ties_win_nothing_in_retrieval() -> None:
-    assert retrieval_scores(np.ones((3, 20)), np.array([0, 1, 2])) == {
+    assert score_retrieval(np.ones((3, 20)), np.array([0, 1, 2])) == {
         "r1": 0.0, "r5": 0.0, "r10": 0.0, "median_rank": 20.0}
 
 
@@ -189,4 +190,4 @@ def test_ties_win_nothing_in_retrieval() -> None:
 ])
 def test_retrieval_refuses(similarity: np.ndarray, targets: np.ndarray, message: str) -> None:
     with pytest.raises(SpectrumError, match=message):
-        retrieval_scores(similarity, targets)
+        score_retrieval(similarity, targets)

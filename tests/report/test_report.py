@@ -84,7 +84,7 @@ def full(videos: int = 60) -> ReportData:
         })
         told, meant = lexicon.said(caption), lexicon.meant(references[video])
         table.update((category, "videos") for category in meant)
-        table.update((category, "said") for category in told)
+        table.update((category, "predicted") for category in told)
         table.update((category, "hits") for category in told & meant)
     return ReportData(
         dataset="harbour-clips",
@@ -101,7 +101,7 @@ def full(videos: int = 60) -> ReportData:
             "protocols": {"coco": {"tokenizer": "PTB", "references": "full"},
                           "evc": {"tokenizer": "none", "references": "cut at 15 words"}},
             "emotion_table": [{"category": category, **{key: table[category, key]
-                                                        for key in ("videos", "hits", "said")}}
+                                                        for key in ("videos", "hits", "predicted")}}
                               for category in sorted({name for name, _ in table})],
             "diversity": {"distinct_captions": 48, "distinct_words": 61, "words": 7.25,
                           "novel_captions": 1 / 3},
@@ -151,7 +151,7 @@ def unscored() -> ReportData:
                  "reference_lines": {"constant_word": {**none, "word": "happily"}, "nearest_caption": none,
                                      "human": none},
                  "videos": 1, "protocols": {}, "diversity": {}, "untrained": True,
-                 "emotion_table": [{"category": "joy", "videos": 0, "hits": 0, "said": 0}]},
+                 "emotion_table": [{"category": "joy", "videos": 0, "hits": 0, "predicted": 0}]},
         predictions=[{"video_id": "a", "caption": "a dog runs", "score": -1.0, "beams": [], "emotions": [],
                       "attributes": [], "candidates": []}],
         references={"a": ["the dog runs"]}, splits={"a": "test"}, emotion_words=EMOTIONS,
@@ -287,7 +287,7 @@ def test_hostile_text_shows_as_text() -> None:
            "emotions": [{"category": ATTACK, "probability": 0.5}],
            "attributes": [{"word": ATTACK, "probability": 0.5, "emotional": True}],
            "candidates": [{"text": ATTACK, "score": 0.1}]}
-    table = [{"category": f"{ATTACK}$x$", "videos": 2, "hits": 1, "said": 1}]
+    table = [{"category": f"{ATTACK}$x$", "videos": 2, "hits": 1, "predicted": 1}]
     data = dataclasses.replace(
         base, dataset=ATTACK, predictions=[row], references={video: [ATTACK + " happily"]},
         splits={video: ATTACK}, params={**base.params, "note": ATTACK}, encoder={"note": ATTACK},

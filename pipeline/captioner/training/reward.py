@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.metrics.emotions import reference_categories, said_categories
 
 Sentence = Sequence[str]
 Numbers = NDArray[np.int64]
@@ -136,12 +135,12 @@ class EmotionReward:
 
     def __init__(self, references: Sequence[Sequence[Sentence]], taxonomy: Taxonomy) -> None:
         self._taxonomy = taxonomy
-        self._expected = [reference_categories(own, taxonomy) for own in references]
+        self._expected = [taxonomy.reference_categories(own) for own in references]
 
     def score(self, videos: Sequence[int], sentences: Sequence[Sentence]) -> Reals:
         return np.array([self._score_one(video, sentence) for video, sentence in zip(videos, sentences, strict=True)])
 
     def _score_one(self, video: int, sentence: Sentence) -> float:
-        categories = said_categories(sentence, self._taxonomy)
+        categories = self._taxonomy.predicted_categories(sentence)
         right = len(categories & self._expected[video])
         return (2 * right - len(categories)) / max(1, len(categories))

@@ -6,8 +6,8 @@ from pycocoevalcap.cider.cider import Cider
 
 from pipeline.common.text import words
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.metrics.emotions import cfs, emotion_scores
-from pipeline.metrics.protocols import evc_set
+from pipeline.metrics.emotions import compute_cfs, score_emotions
+from pipeline.metrics.protocols import prepare_evc_set
 
 
 def selection_score(record: dict[str, float], select_by: str) -> float:
@@ -24,9 +24,9 @@ def validation_scores(captions: Sequence[str], references: Sequence[Sequence[str
         return {"validation_cider": 0.0, "validation_cfs": 0.0}
     cider = cider_score(captions, references)
     videos = [str(number) for number in range(len(captions))]
-    prepared = evc_set(dict(zip(videos, captions, strict=True)), dict(zip(videos, references, strict=True)))
-    emotion = emotion_scores(*prepared, taxonomy)
-    return {"validation_cider": cider, "validation_cfs": cfs(cider, emotion.acc_sw, emotion.acc_c) or 0.0}
+    prepared = prepare_evc_set(dict(zip(videos, captions, strict=True)), dict(zip(videos, references, strict=True)))
+    emotion = score_emotions(*prepared, taxonomy)
+    return {"validation_cider": cider, "validation_cfs": compute_cfs(cider, emotion.acc_sw, emotion.acc_c) or 0.0}
 
 
 def cider_score(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
