@@ -27,6 +27,7 @@ def run(params: Params, paths: Paths) -> Summary:
     manifest = Manifest.load(paths.data)
     candidates = Candidates.read(paths.candidates)
     captions = open_index(paths.index, candidates.recipe_id)
+    candidates.check_index(captions)
     device = str(torch_device(params.machine.device))
     encoder = text_encoder(params.encoders.appearance, paths.encoder, device)
     estimators = Estimators(params.emotion, captions, encoder.encode_texts, device)

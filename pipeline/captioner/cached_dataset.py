@@ -11,7 +11,6 @@ import torch
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.inputs import Inputs, Modality, pack, word_keys
 from pipeline.captioner.splits import Split
-from pipeline.common.errors import SpectrumError
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.emotion_file import Emotions
 from pipeline.params.paths import Paths
@@ -44,16 +43,17 @@ class CachedDataset:
     def open(cls, paths: Paths) -> "CachedDataset":
         appearance = FeatureStore.open(paths.appearance)
         motion = FeatureStore.open(paths.motion) if (paths.motion / INDEX).is_file() else None
-        return cls(appearance, FeatureStore.open(paths.audio), motion,
-                   open_index(paths.index, model_id(appearance.recipe)),
-                   Candidates.read(paths.candidates), Emotions.read(paths.emotion))
+        index = open_index(paths.index, model_id(appearance.recipe))
+        candidates = Candidates.read(paths.candidates)
+        candidates.check_index(index)
+        return cls(appearance, FeatureStore.open(paths.audio), motion, index, candidates, Emotions.read(paths.emotion))
 
     @property
     def recipes(self) -> dict[str, str]:
         """The recipe id of everything that was read: a checkpoint keeps them and refuses others."""
         motion = {} if self.motion is None else {"motion": self.motion.recipe_id}
         return {"appearance": self.appearance.recipe_id, "audio": self.audio.recipe_id, **motion,
-                "candidates": self.candidates.recipe_id, "emotion": self.emotions.recipe_id}
+                "index": self.index.digest, "candidates": self.candidates.recipe_id, "emotion": self.emotions.recipe_id}
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -109,8 +109,6 @@ class CachedDataset:
 
 def candidate_rows(index: CaptionIndex, rows: np.ndarray) -> Modality:
     """The embeddings [V, K, D] of the candidates at `rows` [V, K] of the index, with their words."""
-    if rows.size and rows.max() >= len(index.embeddings):
-        raise SpectrumError("the candidates point past the caption index; run python -m stages.retrieve again")
     embeddings = torch.from_numpy(index.embeddings[rows])  # [V, K, D]
     texts = [[index.texts[row] for row in video] for video in rows]
     return Modality(embeddings, torch.ones(rows.shape, dtype=torch.bool), word_keys(texts))

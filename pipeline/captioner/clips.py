@@ -39,7 +39,8 @@ class ClipCaptioner:
     def __post_init__(self) -> None:
         stores = {name: fingerprint(recipe(encoder, self.params.extraction)) for name, encoder in self.encoders.items()}
         refuse_other_recipes(self.checkpoint, stores | {
-            "candidates": self.index.recipe_id, "emotion": self.emotions.recipe_id(self.params.retrieval.used)})
+            "index": self.index.digest, "candidates": self.index.recipe_id,
+            "emotion": self.emotions.recipe_id(self.params.retrieval.used)})
 
     @cached_property
     def _generator(self) -> CaptionGenerator:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,14 +59,25 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
+    """Raises SpectrumError for a file that is missing, no ordinary file, or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_read_text(path, "utf-8"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise SpectrumError(f"{path}: not readable as JSON ({error}); make it again with `dvc repro`") from None
+
+
+def _read_text(path: Path, encoding: str) -> str:
+    """A file's text. A pipe or device in its place is refused: reading it could wait for ever."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SpectrumError(f"{path}: expected a file, but it is a folder, a pipe or a device; move it away")
+        return path.read_text(encoding=encoding)
     except FileNotFoundError:
         raise SpectrumError(f"{path}: no such file; run the stage that makes it, or `dvc repro`") from None
+    except UnicodeDecodeError as error:
+        raise SpectrumError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except OSError as error:
         raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); mend the path or its permissions") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SpectrumError(f"{path}: not readable as JSON ({error}); make it again with `dvc repro`") from None
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
@@ -74,18 +86,13 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     """(line number from 1, value) of every line that is not blank. A line ends at \\n alone."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise SpectrumError(f"{path}: no such file; run the stage that makes it, or `dvc repro`") from None
-    except UnicodeDecodeError as error:
-        raise SpectrumError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(_read_text(path, "utf-8-sig").split("\n"), start=1):
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except json.JSONDecodeError as error:
-                raise SpectrumError(f"{path}, line {number}: not readable as JSON: {error.msg}") from None
+            except (json.JSONDecodeError, RecursionError) as error:
+                reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+                raise SpectrumError(f"{path}, line {number}: not readable as JSON: {reason}") from None
 
 
 def sha256(path: Path) -> str:

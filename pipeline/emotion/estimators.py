@@ -90,7 +90,9 @@ class Estimators:
 
     def recipe_id(self, used: int) -> str:
         """Stands for everything that decides a prior but the captions; used: candidates a video."""
+        # The classifier's own recipe stands for its parameters.
+        section = self.section.model_dump(exclude={"classifier_model", "classifier_labels", "classifier_batch_size"})
         return fingerprint({
-            "emotion": self.section.model_dump(exclude={"classifier_model", "classifier_labels", "classifier_batch_size"}),
+            "emotion": section,
             "classifier": self._classifier.recipe if self._classifier else None,
             "temperatures": dict(self.temperatures), "used": used, "text": self.corpus.recipe_id})

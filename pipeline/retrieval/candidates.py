@@ -3,22 +3,22 @@
 A query is the mean of a video's frame vectors; its candidates are the captions of greatest cosine.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import atomic_write
+from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
 from pipeline.datasets.manifest import Manifest
-from pipeline.retrieval.index import CaptionIndex, unit_vectors
+from pipeline.retrieval.index import CaptionIndex, corpus_digest, distinct_captions, unit_vectors
 from pipeline.retrieval.leak_guard import barred_sentences
 from pipeline.store.feature_store import FeatureStore
-
-_TEXT = h5py.string_dtype()
 
 
 @dataclass(frozen=True)
@@ -28,22 +28,37 @@ class Candidates:
     ids: tuple[str, ...]
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
-    recipe_id: str
+    recipe_id: str          # of the encoder that compared videos and captions
+    index_digest: str       # of the index whose rows these are
+
+    @cached_property
+    def digest(self) -> str:
+        """Stands for these candidates: what is derived from them keeps it."""
+        content = hashlib.sha256(f"{self.recipe_id} {self.index_digest} {json.dumps(self.ids)}".encode())
+        content.update(np.ascontiguousarray(self.rows).tobytes())
+        content.update(np.ascontiguousarray(self.scores).tobytes())
+        return content.hexdigest()[:16]
 
     def write(self, path: Path) -> None:
-        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["recipe_id"] = self.recipe_id
-            file.create_dataset("ids", data=list(self.ids), dtype=_TEXT, track_times=False)
-            file.create_dataset("rows", data=self.rows, fletcher32=True, track_times=False)
-            file.create_dataset("scores", data=self.scores, fletcher32=True, track_times=False)
+        write_arrays(path, {"ids": self.ids, "rows": self.rows, "scores": self.scores},
+                     {"recipe_id": self.recipe_id, "index": self.index_digest})
 
     @classmethod
     def read(cls, path: Path) -> "Candidates":
-        if not path.is_file():
-            raise SpectrumError(f"{path}: no such file; run python -m stages.retrieve")
-        with h5py.File(path) as file:
-            return cls(tuple(file["ids"].asstr()[:]), file["rows"][:], file["scores"][:],
-                       str(file.attrs["recipe_id"]))
+        """Raises SpectrumError for a file that is damaged or something else."""
+        arrays, attributes = read_arrays(
+            path, {"ids": TEXTS, "rows": Layout("int64", rank=2), "scores": Layout("float32", rank=2)},
+            ["recipe_id", "index"])
+        ids, rows, scores = arrays["ids"], arrays["rows"], arrays["scores"]
+        if not len(ids) == len(set(ids)) == len(rows) or rows.shape != scores.shape or (rows < 0).any():
+            raise SpectrumError(f"{path}: its ids, rows and scores do not fit together; run python -m stages.retrieve")
+        return cls(ids, rows, scores, attributes["recipe_id"], attributes["index"])
+
+    def check_index(self, index: CaptionIndex) -> None:
+        """Raises SpectrumError where these are rows of another index."""
+        if self.index_digest != index.digest or (self.rows >= len(index.texts)).any():
+            raise SpectrumError(f"the candidates are rows of caption index {self.index_digest}, but the index that is "
+                                f"there is {index.digest}; run python -m stages.retrieve")
 
     def select(self, ids: Sequence[str]) -> "Candidates":
         """The candidates of `ids`, in that order; a missing id is an error."""
@@ -53,17 +68,23 @@ class Candidates:
             raise SpectrumError(f"no candidates for video {missing[0]!r} ({len(missing)} such); "
                                 "run python -m stages.retrieve")
         take = [position[video] for video in ids]
-        return Candidates(tuple(ids), self.rows[take], self.scores[take], self.recipe_id)
+        return replace(self, ids=tuple(ids), rows=self.rows[take], scores=self.scores[take])
 
 
 def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionIndex, top: int,
                         batch_size: int = 1024) -> Candidates:
-    """The `top` candidates of every video that has frames in `store`, in the manifest's order."""
+    """The `top` candidates of every video that has frames in `store`, in the manifest's order.
+
+    Raises SpectrumError where the index was made from another corpus.
+    """
+    if corpus_digest(distinct_captions(manifest.corpus)) != index.corpus:
+        raise SpectrumError("the caption index was made from another corpus than the manifest's; "
+                            "run python -m stages.index")
     ids = [video for video in manifest.ids() if video in store]
     guarded = [video if manifest.split_of[video] == "train" else "" for video in ids]
     rows, scores = index.search(video_queries(store, ids), barred_sentences(guarded, manifest.captions_of), top,
                                 batch_size)
-    return Candidates(tuple(ids), rows, scores, index.recipe_id)
+    return Candidates(tuple(ids), rows, scores, index.recipe_id, index.digest)
 
 
 def video_queries(store: FeatureStore, ids: Sequence[str]) -> NDArray[np.float32]:

@@ -6,18 +6,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, fingerprint, read_json, sha256, write_json
+from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
 from pipeline.common.text import words
 from pipeline.datasets.manifest import Caption
 from pipeline.retrieval.faiss_loading import import_faiss
 
-SCHEMA = 1
-_TEXT = h5py.string_dtype()
+SCHEMA = 2
+VECTORS_FILE, TEXTS_FILE, DESCRIPTION = "captions.faiss", "captions.h5", "index.json"
+_REBUILD = "run python -m stages.index"
 
 
 def sentence_key(text: str) -> str:
@@ -32,7 +33,9 @@ class CaptionIndex:
     texts: tuple[str, ...]
     video_ids: tuple[str, ...]
     embeddings: NDArray[np.float32]
-    recipe_id: str
+    recipe_id: str          # of the text encoder
+    digest: str             # stands for this index: numbers of rows mean nothing without it
+    corpus: str             # `corpus_digest` of the captions that it was made from
     faiss_index: Any
 
     @cached_property
@@ -84,6 +87,11 @@ def distinct_captions(corpus: Sequence[Caption]) -> list[Caption]:
     return list(first.values())
 
 
+def corpus_digest(captions: Sequence[Caption]) -> str:
+    """Stands for the corpus that an index was made from: its distinct captions in their order."""
+    return fingerprint([[caption.video_id, caption.text] for caption in captions])
+
+
 def build_index(captions: Sequence[Caption], embeddings: NDArray[np.float32], recipe_id: str, folder: Path) -> None:
     """Writes the index of `distinct_captions` and their embeddings [M, D]; recipe_id: the text encoder's."""
     if len(captions) != len(embeddings) or not len(captions):
@@ -92,39 +100,51 @@ def build_index(captions: Sequence[Caption], embeddings: NDArray[np.float32], re
     faiss = import_faiss()
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
-    with atomic_write(folder / "captions.faiss") as temporary:
-        faiss.write_index(index, str(temporary))
-    with atomic_write(folder / "captions.h5") as temporary, h5py.File(temporary, "w") as file:
-        file.create_dataset("embedding", data=vectors, fletcher32=True, track_times=False)
-        file.create_dataset("text", data=[c.text for c in captions], dtype=_TEXT, track_times=False)
-        file.create_dataset("video_id", data=[c.video_id for c in captions], dtype=_TEXT, track_times=False)
-    write_json(folder / "index.json", {
+    with atomic_write(folder / VECTORS_FILE) as temporary:
+        # Laid out in memory: writing to a full disk faiss ends the process.
+        temporary.write_bytes(faiss.serialize_index(index).tobytes())
+    write_arrays(folder / TEXTS_FILE, {"embedding": vectors, "text": [c.text for c in captions],
+                                  "video_id": [c.video_id for c in captions]}, {})
+    write_json(folder / DESCRIPTION, {
         "schema": SCHEMA,
         "kind": "IndexFlatIP: exact cosine over unit vectors",
         "captions": len(captions),
         "dim": int(vectors.shape[1]),
         "recipe_id": recipe_id,
-        "sha256": {name: sha256(folder / name) for name in ("captions.faiss", "captions.h5")},
+        "corpus": corpus_digest(captions),
+        "sha256": {name: sha256(folder / name) for name in (VECTORS_FILE, TEXTS_FILE)},
     })
 
 
 def open_index(folder: Path, recipe_id: str) -> CaptionIndex:
     """The index in `folder`. Refused when a file is not the one that was built, or of another text encoder."""
-    about = read_json(folder / "index.json")
-    if about.get("schema") != SCHEMA:
-        raise SpectrumError(f"{folder}: schema {about.get('schema')}, expected {SCHEMA}; run python -m stages.index")
-    if about["recipe_id"] != recipe_id:
-        raise SpectrumError(f"{folder}: made by text encoder {about['recipe_id']}, but the pictures are encoded by "
-                            f"{recipe_id}; run python -m stages.index")
-    for name, digest in about["sha256"].items():
+    description = _read_description(folder / DESCRIPTION)
+    if description["recipe_id"] != recipe_id:
+        raise SpectrumError(f"{folder}: made by text encoder {description['recipe_id']}, but the pictures are encoded "
+                            f"by {recipe_id}; {_REBUILD}")
+    for name, digest in description["sha256"].items():
         if not (folder / name).is_file() or sha256(folder / name) != digest:
-            raise SpectrumError(f"{folder / name}: missing or damaged (SHA-256 differs); run python -m stages.index")
-    with h5py.File(folder / "captions.h5") as file:
-        texts = tuple(file["text"].asstr()[:])
-        video_ids = tuple(file["video_id"].asstr()[:])
-        embeddings = file["embedding"][:]
-    index = import_faiss().read_index(str(folder / "captions.faiss"))
-    return CaptionIndex(texts, video_ids, embeddings, recipe_id, index)
+            raise SpectrumError(f"{folder / name}: missing or damaged (SHA-256 differs); {_REBUILD}")
+    arrays, _ = read_arrays(folder / TEXTS_FILE, {
+        "embedding": Layout("float32", rank=2), "text": TEXTS, "video_id": TEXTS}, [])
+    if not len(arrays["embedding"]) == len(arrays["text"]) == len(arrays["video_id"]):
+        raise SpectrumError(f"{folder / TEXTS_FILE}: its data sets do not fit together; {_REBUILD}")
+    index = import_faiss().deserialize_index(np.fromfile(folder / VECTORS_FILE, np.uint8))
+    return CaptionIndex(arrays["text"], arrays["video_id"], arrays["embedding"], recipe_id,
+                        fingerprint(description), description["corpus"], index)
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    """index.json, its fields checked. Raises SpectrumError."""
+    description: Any = read_json(path)
+    schema = description.get("schema") if isinstance(description, dict) else None
+    if schema != SCHEMA:
+        raise SpectrumError(f"{path}: schema {schema!r:.20}, expected {SCHEMA}; {_REBUILD}")
+    digests = description.get("sha256")
+    if not (isinstance(digests, dict) and digests.keys() == {VECTORS_FILE, TEXTS_FILE}
+            and all(isinstance(description.get(key), str) for key in ("recipe_id", "corpus"))):
+        raise SpectrumError(f"{path}: not a whole description of a caption index; {_REBUILD}")
+    return dict(description)
 
 
 def model_id(recipe: Mapping[str, Any]) -> str:

@@ -1,0 +1,48 @@
+"""What the encoder stage reads of a data set, in a file of its own: `encoder-inputs.json` beside the manifest.
+
+With weights that exist the encoder depends on no video, and a new one must not make it stale; an encoder that is
+trained here depends on the training videos and their captions, imported features on their files.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import read_json, sha256, write_json
+from pipeline.datasets.manifest import Manifest
+from pipeline.params import AppearanceEncoder
+from pipeline.store.feature_files import digest
+
+NAME = "encoder-inputs.json"
+
+
+@dataclass(frozen=True)
+class TrainingVideo:
+    path: Path
+    captions: tuple[str, ...]
+
+
+def write_encoder_inputs(folder: Path, manifest: Manifest, section: AppearanceEncoder) -> None:
+    """Puts the file beside the manifest in `folder`. Raises SpectrumError for a file that cannot be read."""
+    write_json(folder / NAME, {"videos": _videos(manifest) if section.weights == "train" else [],
+                               "files": {name: _digest(Path(path)) for name, path in
+                                         (("features", section.features), ("texts", section.texts)) if path}})
+
+
+def read_training_videos(folder: Path) -> list[TrainingVideo]:
+    """The videos that an encoder learns from."""
+    inputs: Any = read_json(folder / NAME)
+    return [TrainingVideo(Path(video["path"]), tuple(video["captions"])) for video in inputs["videos"]]
+
+
+def _videos(manifest: Manifest) -> list[dict[str, Any]]:
+    return [{"id": video.id, "path": video.path, "sha256": _digest(Path(video.path)),
+             "captions": manifest.captions_of[video.id]} for video in manifest.videos if video.split == "train"]
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest(path) if path.is_dir() else sha256(path)
+    except OSError as error:
+        raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); mend the path or its permissions") from None
