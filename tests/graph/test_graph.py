@@ -24,15 +24,16 @@ pytestmark = [pytest.mark.graph, pytest.mark.timeout(600)]
 
 TINY = """
 sample: {train: 24, validation: 6, test: 8}
-encoder: {epochs: 2, batch: 12}
-extraction: {shards: 4, decoders: 2}
+machine: {decoder_processes: 2}
+encoder: {epochs: 2, batch_size: 12}
+extraction: {num_shards: 4}
 retrieval: {stored: 10, used: 5}
-captioner: {width: 32, heads: 2, feedforward: 64, embedded_attributes: 5, word_count: 1}
-training: {epochs: 2, videos: 8}
-decoding: {beam: 2}
+captioner: {hidden_size: 32, num_heads: 2, feedforward_size: 64, embedded_attributes: 5, min_word_count: 1}
+training: {epochs: 2}
+generation: {num_beams: 2}
 """
-STAGES = {"prepare", "encoder", "extract@appearance", "extract@audio", "extract@motion", "index", "retrieve", "emotion",
-          "train@captioner", "train@baseline", "evaluate", "report"}
+STAGES = {"sample", "prepare", "encoder", "extract-appearance", "extract@audio", "extract@motion", "index", "retrieve",
+          "emotion", "train@captioner", "train@baseline", "evaluate", "report"}
 
 
 def run(project: Path, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
@@ -49,7 +50,8 @@ def run(project: Path, *command: str, ok: bool = True) -> subprocess.CompletedPr
 
 def ran(ended: subprocess.CompletedProcess[str]) -> set[str]:
     """The stages that `dvc repro` ran."""
-    return {line.split("'")[1] for line in ended.stdout.splitlines() if line.startswith("Running stage '")}
+    return {line.split("'")[1].rpartition(":")[2] for line in ended.stdout.splitlines()
+            if line.startswith("Running stage '")}
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +70,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def copy_of_the_project(copy: Path) -> Path:
     """What the graph needs of the project, in a repository of its own."""
     copy.mkdir()
-    for name in ("pipeline", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+    for name in ("pipeline", "stages", "sample/dvc.yaml", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         source = ROOT / name
+        (copy / name).parent.mkdir(exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
     run(copy, "git", "init", "--quiet")
     run(copy, "dvc", "init", "--quiet")
@@ -130,8 +133,8 @@ def test_no_training_video_has_its_own_sentence_among_its_candidates(project: Pa
 
 def test_the_stores_are_whole(project: Path) -> None:
     for store in ("sample-clip", "logmel"):
-        told = run(project, sys.executable, "-m", "pipeline.store", "verify", f"features/sample/{store}")
-        assert told.returncode == 0
+        ended = run(project, sys.executable, "-m", "pipeline.store", "verify", f"features/sample/{store}")
+        assert ended.returncode == 0
         assert len(FeatureStore.open(project / "features/sample" / store)) == 38
 
 
@@ -146,6 +149,71 @@ def test_the_page_shows_every_test_video(project: Path) -> None:
     page.feed((project / "reports/sample/index.html").read_text())
     for line in (project / "reports/sample/predictions.jsonl").read_text().splitlines():
         assert json.loads(line)["video_id"] in page.text
+
+
+@pytest.mark.parametrize("setting", ["device: cpu", "decoder_processes: 1", "decoding_timeout: 99.0",
+                                     "scoring_timeout: 99.0", "buffer_megabytes: 99", "save_interval: 1.0",
+                                     "search_batch_size: 7"])
+def test_what_describes_the_machine_makes_no_stage_stale(project: Path, setting: str) -> None:
+    before = (project / "params.yaml").read_text()
+    (project / "other.yaml").write_text(f"machine: {{{setting}}}\n")
+    params.apply(project / "other.yaml", [], project / "params.yaml")
+    assert "up to date" in run(project, "dvc", "status").stdout
+    (project / "params.yaml").write_text(before)
+
+
+def test_a_stage_run_by_hand_leaves_nothing_changed(project: Path) -> None:
+    for stage in ("prepare", "extract", "retrieve", "evaluate", "report"):
+        run(project, sys.executable, "-m", f"stages.{stage}")
+    assert "up to date" in run(project, "dvc", "status").stdout
+
+
+def test_generation_is_the_business_of_evaluate_and_report(project: Path) -> None:
+    before = (project / "params.yaml").read_text()
+    (project / "other.yaml").write_text("generation: {num_beams: 3}\n")
+    params.apply(project / "other.yaml", [], project / "params.yaml")
+    stale = {line.removesuffix(":") for line in run(project, "dvc", "status").stdout.splitlines() if line[:1].strip()}
+    assert stale == {"evaluate", "report"}
+    (project / "params.yaml").write_text(before)
+
+
+@pytest.mark.parametrize(("edited", "stale"), [
+    ("pipeline/common/text.py", STAGES - {"extract-appearance", "extract@audio", "extract@motion"}),
+    ("pipeline/store/feature_store.py", {"retrieve", "train@captioner", "train@baseline", "evaluate"}),
+    ("pipeline/metrics/emotions.py", {"train@captioner", "train@baseline", "evaluate"}),
+    ("pipeline/encoders/text_encoder.py", {"index", "retrieve", "emotion", "train@captioner", "train@baseline"}),
+])
+def test_an_edit_is_noticed_by_the_stages_that_it_can_change(project: Path, edited: str, stale: set[str]) -> None:
+    """The four edits that `dvc status` once did not notice."""
+    path = project / edited
+    before = path.read_text()
+    path.write_text(before + "# edited\n")
+    lines = run(project, "dvc", "status").stdout.splitlines()
+    path.write_text(before)
+    own: dict[str, list[str]] = {}
+    for line in lines:
+        if line[:1].strip():
+            own[name := line.removesuffix(":").rpartition(":")[2]] = []
+        else:
+            own[name].append(line)
+    assert {name for name, changes in own.items() if any(edited in change or Path(edited).parent.name in change
+                                                        for change in changes)} >= stale
+
+
+def test_inputs_inside_outs_are_refused_before_anything_is_removed(project: Path) -> None:
+    mine = project / "data" / "mine" / "clips"
+    mine.mkdir(parents=True)
+    (mine / "a.mp4").write_bytes(b"irreplaceable")
+    before = (project / "params.yaml").read_text()
+    (project / "other.yaml").write_text(
+        "dataset: mine\ndata: {videos: data/mine/clips, captions: sample/captions.jsonl}\n")
+    params.apply(project / "other.yaml", [], project / "params.yaml")
+    refused = run(project, "dvc", "repro", ok=False)
+    direct = run(project, sys.executable, "-m", "stages.prepare", ok=False)
+    (project / "params.yaml").write_text(before)
+    assert (mine / "a.mp4").read_bytes() == b"irreplaceable", refused.stderr
+    assert "data.videos" in direct.stderr and "one inside the other" in direct.stderr
+    shutil.rmtree(mine.parent)
 
 
 def test_deleting_the_indexes_rebuilds_only_what_hangs_on_them(project: Path) -> None:
@@ -164,8 +232,10 @@ def test_deleting_the_indexes_rebuilds_only_what_hangs_on_them(project: Path) ->
 
 def test_an_override_of_one_stage_runs_it_alone(project: Path) -> None:
     before = (project / "indexes/sample/candidates.h5").read_bytes()
-    told = run(project, sys.executable, "-m", "stages.emotion", "emotion.clip=0")
-    assert '"lexicon"' in told.stdout and '"clip"' not in told.stdout
+    ended = run(project, sys.executable, "-m", "stages.emotion", "emotion.clip=0")
+    assert '"lexicon"' in ended.stdout and '"clip"' not in ended.stdout
+    assert "differs from params.yaml in emotion.clip (0.0, not 0.5)" in ended.stderr
+    assert "dvc repro emotion" in ended.stderr
     assert (project / "indexes/sample/candidates.h5").read_bytes() == before
     # the captioner was trained on the other emotions: mixing is refused in a sentence
     refused = run(project, sys.executable, "-m", "stages.evaluate", ok=False)
@@ -178,21 +248,21 @@ def test_own_clips_are_captioned_with_and_without_sound(project: Path, tmp_path:
     loud, silent = tmp_path / "a b'c.mp4", tmp_path / "-silent.mp4"
     clip(loud, 10, sound=440.0)
     clip(silent, 10)
-    told = run(project, sys.executable, "-m", "stages.caption", "--json", "--", str(loud), str(silent))
-    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    ended = run(project, sys.executable, "-m", "stages.caption", "--json", "--", str(loud), str(silent))
+    rows = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [row["video_id"] for row in rows] == [str(loud), str(silent)]
     assert all(row["caption"] and len(row["candidates"]) == 5 for row in rows)
 
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
-    told = run(project, sys.executable, "-m", "stages.caption", str(broken), str(loud), ok=False)
-    assert told.returncode == 1 and "broken.mp4" in told.stderr
-    assert "candidates" in told.stdout.splitlines()[-1]
+    ended = run(project, sys.executable, "-m", "stages.caption", str(broken), str(loud), ok=False)
+    assert ended.returncode == 1 and "broken.mp4" in ended.stderr
+    assert "candidates" in ended.stdout.splitlines()[-1]
 
 
 def test_a_clip_of_the_data_set_gets_the_caption_that_the_graph_gave_it(project: Path) -> None:
     row = json.loads((project / "reports/sample/predictions.jsonl").read_text().splitlines()[0])
-    path = f"data/sample/clips/{row['video_id']}.mp4"
+    path = f"sample/clips/{row['video_id']}.mp4"
     own = json.loads(run(project, sys.executable, "-m", "stages.caption", "--json", path).stdout)
     assert own["caption"] == row["caption"]
     assert [c["text"] for c in own["candidates"]] == [c["text"] for c in row["candidates"]]
@@ -227,10 +297,9 @@ def test_your_own_folder_by_overrides_alone(project: Path, tmp_path: Path) -> No
     assert "untrained weights" in (project / f"reports/{tmp_path.name}/index.html").read_text()
 
     # `exp run` takes the other data set's outs out of the workspace; they come back from DVC's cache. Only the
-    # stores, which persist, are made again, to the same bytes, so that nothing behind them runs but the report,
-    # which tells their seconds.
+    # stores, which persist, are made again, to the same bytes, so that nothing behind them runs.
     run(project, "git", "checkout", "params.yaml")
-    assert ran(run(project, "dvc", "repro")) <= {"extract@appearance", "extract@audio", "extract@motion", "report"}
+    assert ran(run(project, "dvc", "repro")) <= {"extract-appearance", "extract@audio", "extract@motion"}
     assert before == {path: path.read_bytes() for path in before}
 
 
@@ -245,15 +314,15 @@ def in_process(project: Path, monkeypatch: pytest.MonkeyPatch, module: str, *arg
     return int(ended.value.code or 0)
 
 
-@pytest.mark.parametrize("stage", ["prepare", "encoder", "extract", "index", "retrieve", "emotion", "train", "evaluate",
-                                   "report", "caption", "ablate"])
-def test_every_stage_teaches(project: Path, stage: str, monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("stage", ["sample", "prepare", "encoder", "extract", "index", "retrieve", "emotion", "train",
+                                   "evaluate", "report", "caption", "ablate", "clean"])
+def test_every_stage_explains_itself(project: Path, stage: str, monkeypatch: pytest.MonkeyPatch,
                              capsys: pytest.CaptureFixture[str]) -> None:
     assert in_process(project, monkeypatch, f"stages.{stage}", "--help") == 0
     assert f"python -m stages.{stage}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("command", "status", "said"), [
+@pytest.mark.parametrize(("command", "status", "expected"), [
     (["stages.train", "captioner.widht=1"], 1, "captioner.widht: no such parameter"),
     (["stages.train", "--only", "teacher"], 2, "none of captioner, baseline"),
     (["stages.index", "dataset=none"], 1, "no such file"),
@@ -261,8 +330,8 @@ def test_every_stage_teaches(project: Path, stage: str, monkeypatch: pytest.Monk
     (["stages.caption"], 2, "Missing argument"),
     (["pipeline.params", "none.yaml"], 1, "no such file"),
 ])
-def test_stages_fail_in_a_sentence(project: Path, command: list[str], status: int, said: str,
+def test_stages_fail_in_a_sentence(project: Path, command: list[str], status: int, expected: str,
                                    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert in_process(project, monkeypatch, *command) == status
-    told = capsys.readouterr().err
-    assert said in told and "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert expected in printed and "Traceback" not in printed
