@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
-from pipeline.captioner.training.attribute_matching import matching
+from pipeline.captioner.training.attribute_matching import attribute_matching
 from pipeline.common.errors import SpectrumError
 from pipeline.retrieval.index import CaptionIndex
 
@@ -34,14 +34,15 @@ class Encoder:
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
-def found(kind: str, encoder: Encoder) -> list[set[str]]:
+def matched_words(kind: str, encoder: Encoder) -> list[set[str]]:
+    """Of every video of CAPTIONS the attributes that it has."""
     attributes = AttributeList.build(["dog runs happily", "cat runs", "dog"], TAXONOMY, 3)
     assert set(attributes.words) == {"dog", "runs", "cat", "happily"}
     section = params.Captioner.model_validate({"matching": kind, "matching_threshold": 0.3})
     index = CaptionIndex(TEXTS, tuple("abcdef"), Encoder()(TEXTS), "recipe", None)
-    targets = matching(section, index, lambda: encoder)(attributes, CAPTIONS)
+    targets = attribute_matching(section, index, lambda: encoder)(attributes, CAPTIONS)
     assert targets.shape == (2, 4)
-    return [{word for word, there in zip(attributes.words, row, strict=True) if there} for row in targets.tolist()]
+    return [{word for word, present in zip(attributes.words, row, strict=True) if present} for row in targets.tolist()]
 
 
 @pytest.mark.parametrize(("kind", "expected"), [
@@ -50,25 +51,26 @@ def found(kind: str, encoder: Encoder) -> list[set[str]]:
     ("both", [{"dog", "runs"}, {"cat", "runs", "happily"}]),
 ])
 def test_a_synonym_matches_by_meaning(kind: str, expected: list[set[str]]) -> None:
-    assert found(kind, Encoder()) == expected
+    assert matched_words(kind, Encoder()) == expected
 
 
 def test_both_is_either_one() -> None:
     encoder = Encoder()
     CONCEPTS.pop("cat")         # the encoder does not know the word any more, the caption still holds it
     try:
-        assert "cat" not in found("semantic", encoder)[1] and "cat" in found("both", encoder)[1]
+        assert "cat" not in matched_words("semantic", encoder)[1]
+        assert "cat" in matched_words("both", encoder)[1]
     finally:
         CONCEPTS["cat"] = 3
 
 
 def test_only_what_the_index_lacks_is_encoded_and_nothing_for_word_forms() -> None:
     encoder = Encoder()
-    found("semantic", encoder)
+    matched_words("semantic", encoder)
     assert "a cat happily waits" in encoder.seen and not {"the cat runs", "a puppy sprints"} & set(encoder.seen)
-    silent = Encoder()
-    found("lexical", silent)
-    assert silent.seen == []
+    unused = Encoder()
+    matched_words("lexical", unused)
+    assert unused.seen == []
 
 
 def test_an_encoder_without_single_words_is_refused() -> None:
@@ -79,6 +81,6 @@ def test_an_encoder_without_single_words_is_refused() -> None:
 
     attributes = AttributeList.build(["dog runs happily"], TAXONOMY, 3)
     index = CaptionIndex(TEXTS, tuple("abcdef"), Encoder()(TEXTS), "recipe", None)
-    match = matching(params.Captioner(matching="both"), index, lambda: captions_alone)
+    match = attribute_matching(params.Captioner(matching="both"), index, lambda: captions_alone)
     with pytest.raises(SpectrumError, match="use captioner.matching=lexical"):
         match(attributes, CAPTIONS)

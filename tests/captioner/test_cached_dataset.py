@@ -1,4 +1,4 @@
-"""The captioner's sources: real stores, an index and candidates in, tensors of the videos out."""
+"""The cached tensors of a data set: real stores, an index and candidates in, tensors of the videos out."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +10,13 @@ import torch
 from captioner_world import TAXONOMY
 from project import ROOT
 
-from pipeline.captioner.cached_dataset import Sources, candidate_rows
-from pipeline.captioner.generation.beam_search import Caption, Hypothesis
+from pipeline.captioner.cached_dataset import CachedDataset, candidate_rows
+from pipeline.captioner.generation.captions import Caption, Hypothesis
 from pipeline.captioner.inputs import word_key
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
-from pipeline.datasets.manifest import Caption as Written
+from pipeline.datasets.manifest import Caption as WrittenCaption
+from pipeline.datasets.manifest import Manifest, Video
 from pipeline.emotion.emotion_file import Emotions
 from pipeline.params import load
 from pipeline.params.paths import Paths
@@ -25,7 +26,7 @@ from pipeline.store import Shard, shard_name, write_index, write_shard
 
 IDS = ("a", "b", "c", "d")
 RECIPE = {"kind": "test", "model": "m", "weights": "w"}
-CAPTIONS = [Written("a", "a dog runs"), Written("b", "the dog sits"), Written("c", "rain")]
+CAPTIONS = [WrittenCaption("a", "a dog runs"), WrittenCaption("b", "the dog sits"), WrittenCaption("c", "rain")]
 
 
 def store(folder: Path, modality: str, rows: dict[str, int], dim: int, failed: tuple[str, ...] = (),
@@ -43,9 +44,8 @@ def store(folder: Path, modality: str, rows: dict[str, int], dim: int, failed: t
 
 @pytest.fixture
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    root = ROOT
     monkeypatch.chdir(tmp_path)
-    paths = Paths.of(load([], root / "params.yaml"))
+    paths = Paths.of(load([], ROOT / "params.yaml"))
     store(paths.appearance, "appearance", {"a": 2, "b": 3, "c": 1}, 4, failed=("d",))
     store(paths.audio, "audio", {"a": 1, "b": 0}, 2, failed=("c", "d"))
     model = index.model_id(RECIPE)
@@ -65,52 +65,64 @@ MODALITIES = ("appearance", "audio", "motion", "text")
 
 
 def test_a_data_set_without_motion(paths: Paths) -> None:
-    sources = Sources.open(paths)
-    assert set(sources.recipes) == {"appearance", "audio", "candidates", "emotion"}
-    videos = sources.present(IDS)
+    dataset = CachedDataset.open(paths)
+    assert set(dataset.recipes) == {"appearance", "audio", "candidates", "emotion"}
+    videos = dataset.present(IDS)
     assert videos == ["a", "b", "c"]
-    inputs = sources.inputs(videos, MODALITIES, 2)
+    inputs = dataset.inputs(videos, MODALITIES, 2)
     assert set(inputs.modalities) == {"appearance", "audio", "text"}
     assert inputs.modalities["appearance"].mask.sum(1).tolist() == [2, 3, 1]
     assert inputs.modalities["appearance"].rows[2, 0].tolist() == [3.0] * 4
     assert inputs.modalities["audio"].mask.tolist() == [[True], [False], [False]]    # b is silent, c's sound failed
-    assert sources.left_out == {"without_frames": 1, "without_sound": 2, "without_motion": 0}
+    assert dataset.left_out == {"without_frames": 1, "without_sound": 2, "without_motion": 0}
 
 
 def test_motion_is_read_where_it_was_extracted(paths: Paths) -> None:
     store(paths.motion, "motion", {"a": 2, "b": 1, "c": 0}, 5, failed=("d",))
-    sources = Sources.open(paths)
-    inputs = sources.inputs(["c", "b"], MODALITIES, 2)
+    dataset = CachedDataset.open(paths)
+    inputs = dataset.inputs(["c", "b"], MODALITIES, 2)
     assert inputs.modalities["motion"].dim == 5
     assert inputs.modalities["motion"].mask.tolist() == [[False], [True]]
-    assert sources.recipes["motion"] == fingerprint(RECIPE) and sources.left_out["without_motion"] == 1
+    assert dataset.recipes["motion"] == fingerprint(RECIPE) and dataset.left_out["without_motion"] == 1
 
 
 def test_a_store_of_nothing_is_no_modality(paths: Paths) -> None:
     store(paths.motion, "motion", {"a": 0, "b": 0, "c": 0}, 1, recipe={"kind": "none"})
-    assert set(Sources.open(paths).inputs(["a"], MODALITIES, 1).modalities) == {"appearance", "audio", "text"}
+    assert set(CachedDataset.open(paths).inputs(["a"], MODALITIES, 1).modalities) == {"appearance", "audio", "text"}
 
 
 def test_candidates_come_with_their_words(paths: Paths) -> None:
-    sources = Sources.open(paths)
-    text = sources.inputs(["a"], ["appearance", "text"], 2).modalities["text"]
+    dataset = CachedDataset.open(paths)
+    text = dataset.inputs(["a"], ["appearance", "text"], 2).modalities["text"]
     assert torch.equal(text.rows, torch.eye(3, 4)[None, 1:]) and text.mask.all() and text.words is not None
     assert set(text.words[0, 0].tolist()) == {word_key("the"), word_key("dog"), word_key("sits")}
     assert text.words[0, 1].tolist() == [word_key("rain"), 0, 0]
 
 
 def test_what_a_source_lacks_is_an_error(paths: Paths) -> None:
-    sources = Sources.open(paths)
+    dataset = CachedDataset.open(paths)
     with pytest.raises(SpectrumError, match="z"):
-        sources.inputs(["z"], MODALITIES, 2)
+        dataset.inputs(["z"], MODALITIES, 2)
     with pytest.raises(SpectrumError, match="past the caption index"):
-        candidate_rows(replace(sources.index, embeddings=sources.index.embeddings[:1]), np.array([[0, 1]]))
+        candidate_rows(replace(dataset.index, embeddings=dataset.index.embeddings[:1]), np.array([[0, 1]]))
 
 
 def test_the_candidates_choose_among_the_beams(paths: Paths) -> None:
-    sources = Sources.open(paths)
+    dataset = CachedDataset.open(paths)
     beams = (Hypothesis("a dog", -0.1), Hypothesis("rain", -0.2))
-    found = [Caption(video, "a dog", -0.1, beams, (), ()) for video in ("a", "c")]
-    assert sources.agreed(found, 0.0) == found
-    assert sources.candidate_texts(["c"]) == [["a dog runs", "the dog sits"]]
-    assert [caption.text for caption in sources.agreed(found, 1.0)] == ["rain", "a dog"]
+    captions = [Caption(video, "a dog", -0.1, beams, (), ()) for video in ("a", "c")]
+    assert dataset.candidate_texts(["c"]) == [["a dog runs", "the dog sits"]]
+    candidates = dataset.candidate_texts(["a", "c"])
+    assert dataset.consensus.rerank(captions, candidates, 0.0) == captions
+    assert [caption.text for caption in dataset.consensus.rerank(captions, candidates, 1.0)] == ["rain", "a dog"]
+
+
+def test_a_split_has_the_captions_of_the_videos_whose_frames_are_there(paths: Paths) -> None:
+    videos = tuple(Video(video, f"{video}.mp4", split) for video, split in zip(
+        IDS, ("train", "validation", "train", "train"), strict=True))
+    written = (*CAPTIONS, WrittenCaption("c", "!!"), WrittenCaption("d", "a cat"))
+    dataset = CachedDataset.open(paths)
+    split = dataset.split(Manifest(videos, written, written), "train", ("appearance", "text"), 1)
+    assert split.inputs.ids == ("a", "c") and split.captions == (("a dog runs",), ("rain",))
+    assert set(split.inputs.modalities) == {"appearance", "text"} and split.inputs.modalities["text"].slots == 1
+    assert dataset.left_out["without_frames"] == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 
-from pipeline.captioner.generation.beam_search import Caption, Hypothesis
+from pipeline.captioner.generation.captions import Caption, Hypothesis
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.retrieval.index import CaptionIndex
 
@@ -14,8 +14,8 @@ CORPUS = [["a dog runs", "the dog is running"], ["a cat sleeps"], ["a man cooks 
 
 
 def caption(*beams: tuple[str, float]) -> Caption:
-    found = tuple(Hypothesis(*beam) for beam in beams)
-    return Caption("v", found[0].text, found[0].score, found, (), ())
+    hypotheses = tuple(Hypothesis(*beam) for beam in beams)
+    return Caption("v", hypotheses[0].text, hypotheses[0].score, hypotheses, (), ())
 
 
 def test_agreement_is_cider_where_nothing_is_clipped() -> None:
@@ -41,11 +41,11 @@ def _cosines(scorer: CiderScorer, one: str, other: str) -> np.ndarray:
             rarity = {gram: scorer.ref_len - math.log(max(1.0, scorer.document_frequency[gram])) for gram in grams}
             orders.append({gram: grams.count(gram) * rarity[gram] for gram in grams})
         vectors.append(orders)
-    found = []
+    cosines = []
     for left, right in zip(*vectors, strict=True):
         norms = math.prod(math.sqrt(sum(x ** 2 for x in vector.values())) for vector in (left, right))
-        found.append(sum(left[gram] * right.get(gram, 0.0) for gram in left) / norms)
-    return np.array(found)
+        cosines.append(sum(left[gram] * right.get(gram, 0.0) for gram in left) / norms)
+    return np.array(cosines)
 
 
 def test_agreement_is_the_mean_over_the_candidates() -> None:
@@ -62,12 +62,12 @@ def test_the_weight_decides_between_likelihood_and_agreement() -> None:
     consensus = Consensus(CORPUS)
     candidates = [["a dog runs fast", "one dog runs", "a cat sleeps"]]
     assert consensus.rerank([beams], candidates, 0.0) == [beams]
-    found = consensus.rerank([beams], candidates, 1.0)[0]
-    assert found.text == "a dog runs" and found.beams[0] == Hypothesis(found.text, found.score)
+    reranked = consensus.rerank([beams], candidates, 1.0)[0]
+    assert reranked.text == "a dog runs" and reranked.beams[0] == Hypothesis(reranked.text, reranked.score)
     agreed = consensus.agreement(["a dog runs"], candidates[0])[0]
-    assert found.score == pytest.approx(-0.5 + agreed)
-    assert [beam.score for beam in found.beams] == sorted((beam.score for beam in found.beams), reverse=True)
-    assert {beam.text for beam in found.beams} == {beam.text for beam in beams.beams}
+    assert reranked.score == pytest.approx(-0.5 + agreed)
+    assert [beam.score for beam in reranked.beams] == sorted((beam.score for beam in reranked.beams), reverse=True)
+    assert {beam.text for beam in reranked.beams} == {beam.text for beam in beams.beams}
 
 
 def test_an_index_counts_videos() -> None:

@@ -13,8 +13,8 @@ from pipeline.captioner.model.captioner import Captioner, Shape
 from pipeline.captioner.training.batches import CaptionSet
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, Vocabulary
 
-SMALL = {"width": 16, "heads": 2, "layers": 2, "feedforward": 32, "word_count": 1, "universal_words": 20,
-         "embedded_attributes": 4, "max_words": 10}
+SMALL = {"decoder_modalities": [], "hidden_size": 16, "num_heads": 2, "num_layers": 2, "feedforward_size": 32,
+         "dropout": 0.5, "min_word_count": 1, "universal_words": 20, "embedded_attributes": 4, "max_words": 10}
 
 
 def model_of(inputs: Inputs, captions: dict[str, list[str]],
@@ -38,8 +38,8 @@ SWITCHES = [dict(zip(("vtai", "cfb", "aeb"), on, strict=True))
 def test_every_switch_has_its_parts_and_trains_all_of_them(switches: dict[str, bool]) -> None:
     inputs, captions = world(4, seed=1, silent=1)
     text = inputs.modalities["text"]
-    told = Modality(text.rows, text.mask, word_keys([["a dog runs"] * 5] * 4))
-    inputs = Inputs(inputs.ids, inputs.modalities | {"text": told}, inputs.prior_categories, inputs.prior_words)
+    with_words = Modality(text.rows, text.mask, word_keys([["a dog runs"] * 5] * 4))
+    inputs = Inputs(inputs.ids, inputs.modalities | {"text": with_words}, inputs.prior_categories, inputs.prior_words)
     model, _ = model_of(inputs, captions, **switches)
     encoded = model.encode(inputs)
     assert (encoded.attribute_logits is not None) == switches["vtai"]
@@ -127,15 +127,15 @@ def test_a_masked_modality_is_as_good_as_absent_rows() -> None:
     model.eval()
     audio = inputs.modalities["audio"]
 
-    def said(version: Modality) -> torch.Tensor:
+    def logits_with(version: Modality) -> torch.Tensor:
         changed = Inputs(inputs.ids, inputs.modalities | {"audio": version}, inputs.prior_categories,
                          inputs.prior_words)
         return model.decode(model.encode(changed), torch.tensor([[BOS, 5, 6]] * 3), torch.arange(3))
 
-    expected = said(audio)
+    expected = logits_with(audio)
     assert torch.isfinite(expected).all()
-    assert torch.allclose(expected, said(Modality(torch.randn_like(audio.rows), audio.mask)), atol=1e-6)
-    assert torch.allclose(expected, said(Modality(audio.rows[:, :0], audio.mask[:, :0])), atol=1e-5)
+    assert torch.allclose(expected, logits_with(Modality(torch.randn_like(audio.rows), audio.mask)), atol=1e-6)
+    assert torch.allclose(expected, logits_with(Modality(audio.rows[:, :0], audio.mask[:, :0])), atol=1e-5)
 
 
 def test_a_modality_the_data_set_lacks_is_no_part_of_the_model() -> None:

@@ -8,17 +8,12 @@ import torch
 from captioner_world import TAXONOMY, world
 
 from pipeline import params
-from pipeline.captioner.attributes import (
-    AttributeDetector,
-    AttributeList,
-    LinearDetector,
-    category_probabilities,
-    pooled,
-)
+from pipeline.captioner.attributes import AttributeList, category_probabilities
 from pipeline.captioner.inputs import Inputs, Modality, pack, word_key, word_keys
 from pipeline.captioner.model.dropout import Dropout
 from pipeline.captioner.model.feu import FeatureEncoder
 from pipeline.captioner.model.hcot import AttributeEmbedding, CoarseToFine, LinearTheme
+from pipeline.captioner.model.vtai import AttributeDetector, LinearDetector, pooled
 from pipeline.captioner.training.losses import attribute_loss, caption_loss
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from pipeline.common.errors import SpectrumError
@@ -53,8 +48,8 @@ def test_inputs_select_in_order() -> None:
 
 def test_inputs_refuse_a_video_without_pictures_and_wrong_lengths() -> None:
     inputs, _ = world(3, seed=1)
-    seen = inputs.modalities["appearance"]
-    blind = Modality(seen.rows, seen.mask & torch.tensor([True, False, True])[:, None])
+    pictures = inputs.modalities["appearance"]
+    blind = Modality(pictures.rows, pictures.mask & torch.tensor([True, False, True])[:, None])
     with pytest.raises(SpectrumError, match=inputs.ids[1]):
         Inputs(inputs.ids, {"appearance": blind}, inputs.prior_categories, inputs.prior_words)
     with pytest.raises(SpectrumError, match="picture features"):
@@ -62,7 +57,7 @@ def test_inputs_refuse_a_video_without_pictures_and_wrong_lengths() -> None:
     with pytest.raises(SpectrumError, match="prior_words"):
         Inputs(inputs.ids, inputs.modalities, inputs.prior_categories, inputs.prior_words[:2])
     with pytest.raises(SpectrumError, match="boolean mask"):
-        Modality(seen.rows, seen.mask[:, :1])
+        Modality(pictures.rows, pictures.mask[:, :1])
 
 
 def test_vocabulary_orders_counts_and_round_trips() -> None:
@@ -73,7 +68,7 @@ def test_vocabulary_orders_counts_and_round_trips() -> None:
 
 
 def test_vocabulary_refuses_nothing_and_nonsense() -> None:
-    with pytest.raises(SpectrumError, match="word_count"):
+    with pytest.raises(SpectrumError, match="captioner.min_word_count"):
         Vocabulary.build(["one two"], min_count=2)
     with pytest.raises(SpectrumError, match="distinct words"):
         Vocabulary(("a", "b"))
@@ -81,7 +76,7 @@ def test_vocabulary_refuses_nothing_and_nonsense() -> None:
 
 def detector_of(**settings: object) -> tuple[FeatureEncoder, AttributeDetector, AttributeList]:
     """FEU and VTAI of the test world, without dropout."""
-    small = {"width": 8, "heads": 2, "dropout": 0.0, "universal_words": 20}
+    small = {"hidden_size": 8, "num_heads": 2, "dropout": 0.0, "universal_words": 20}
     section = params.Captioner.model_validate(small | settings)
     inputs, captions = world(6, seed=1, silent=2)
     attributes = AttributeList.build([text for own in captions.values() for text in own], TAXONOMY, 20)
@@ -133,13 +128,13 @@ def test_features_of_another_dimension_are_refused() -> None:
 
 def test_attribute_list_and_targets() -> None:
     captions = [["a man happily runs", "the man runs"], ["A man, sadly!"]]
-    found = AttributeList.build([text for texts in captions for text in texts], TAXONOMY, universal_words=2)
-    assert found.universal == ("man", "runs") and found.emotional == ("happily", "sadly")
-    assert found.targets(captions).tolist() == [[1, 1, 1, 0], [1, 0, 0, 1]]
-    assert [TAXONOMY.words[i] for i in found.emotional_index] == ["happily", "sadly"]
-    joy, sad = (found.categories.index(TAXONOMY.categories_of(word)[0]) for word in ("happily", "sadly"))
-    assert found.membership[joy].tolist() == [1, 0] and found.membership[sad].tolist() == [0, 1]
-    assert found.membership.sum() == sum(len(TAXONOMY.categories_of(w)) for w in found.emotional)
+    attributes = AttributeList.build([text for texts in captions for text in texts], TAXONOMY, universal_words=2)
+    assert attributes.universal == ("man", "runs") and attributes.emotional == ("happily", "sadly")
+    assert attributes.targets(captions).tolist() == [[1, 1, 1, 0], [1, 0, 0, 1]]
+    assert [TAXONOMY.words[i] for i in attributes.emotional_index] == ["happily", "sadly"]
+    joy, sad = (attributes.categories.index(TAXONOMY.categories_of(word)[0]) for word in ("happily", "sadly"))
+    assert attributes.membership[joy].tolist() == [1, 0] and attributes.membership[sad].tolist() == [0, 1]
+    assert attributes.membership.sum() == sum(len(TAXONOMY.categories_of(word)) for word in attributes.emotional)
 
 
 def test_noisy_or() -> None:
@@ -154,43 +149,43 @@ def test_the_emotional_prior_raises_its_word_alone() -> None:
     inputs, _ = world(1, seed=1)
     with torch.no_grad():
         detector.embed_prior.weight.zero_()      # leaves the residual
-    felt = torch.zeros_like(inputs.prior_words)
-    without = Inputs(inputs.ids, inputs.modalities, inputs.prior_categories, felt)
+    nothing = torch.zeros_like(inputs.prior_words)
+    without = Inputs(inputs.ids, inputs.modalities, inputs.prior_categories, nothing)
     word = attributes.emotional_index[1]
-    told = Inputs(inputs.ids, inputs.modalities, inputs.prior_categories,
-                  felt.index_fill(1, torch.tensor([word]), 0.9))
-    change = (detector(encoder(told), told) - detector(encoder(without), without))[0]
+    emotional = Inputs(inputs.ids, inputs.modalities, inputs.prior_categories,
+                       nothing.index_fill(1, torch.tensor([word]), 0.9))
+    change = (detector(encoder(emotional), emotional) - detector(encoder(without), without))[0]
     place = len(attributes.universal) + 1
     assert change[place].item() == pytest.approx(0.5 * (math.log(9) + math.log(99)), rel=1e-4)
     assert torch.allclose(change.index_fill(0, torch.tensor([place]), 0.0), torch.zeros(len(attributes)), atol=1e-6)
 
 
-def said_by(texts: list[str], **settings: object) -> tuple[torch.Tensor, AttributeDetector, AttributeList]:
+def word_shares(texts: list[str], **settings: object) -> tuple[torch.Tensor, AttributeDetector, AttributeList]:
     """Prior of the universal words of one video whose candidates are `texts`."""
     _, detector, attributes = detector_of(**settings)
     keys = word_keys([texts])
     rows = Modality(torch.zeros(1, len(texts), 24), torch.ones(1, len(texts), dtype=torch.bool), keys)
-    return detector._said(rows)[0], detector, attributes
+    return detector._word_shares(rows)[0], detector, attributes
 
 
 def test_the_candidates_words_are_the_prior_of_universal_attributes() -> None:
     texts = ["The MAN!", "a man, a man", "nothing known", "a robot and his man", "zebra"]
-    shares, detector, attributes = said_by(texts)
+    shares, detector, attributes = word_shares(texts)
     expected = {"man": 3 / 5, "robot": 1 / 5}
     assert shares.tolist() == pytest.approx([expected.get(word, 0.0) for word in attributes.universal])
     with torch.no_grad():
         detector.ranks[0] = math.log(4)         # the first candidate counts as four of the others
     keys = word_keys([texts])
     rows = Modality(torch.zeros(1, 5, 24), torch.tensor([[True, True, False, True, True]]), keys)
-    assert detector._said(rows)[0, attributes.universal.index("man")].item() == pytest.approx(6 / 7)
+    assert detector._word_shares(rows)[0, attributes.universal.index("man")].item() == pytest.approx(6 / 7)
 
 
 def test_more_candidates_than_trained_on_and_none_at_all() -> None:
-    shares, _, attributes = said_by(["man"] * 6 + ["robot"])               # five were trained on
+    shares, _, attributes = word_shares(["man"] * 6 + ["robot"])               # five were trained on
     assert shares[attributes.universal.index("man")].item() == pytest.approx(6 / 7)
     _, detector, attributes = detector_of()
     without_words = Modality(torch.zeros(2, 3, 24), torch.ones(2, 3, dtype=torch.bool))
-    assert torch.equal(detector._said(without_words), torch.zeros(2, len(attributes.universal)))
+    assert torch.equal(detector._word_shares(without_words), torch.zeros(2, len(attributes.universal)))
 
 
 def test_word_keys_are_the_same_in_every_run_and_hold_each_word_once() -> None:
@@ -207,7 +202,7 @@ def test_word_keys_are_the_same_in_every_run_and_hold_each_word_once() -> None:
 def test_a_detector_without_candidates_or_prior_does_not_see_it(settings: dict[str, object]) -> None:
     encoder, detector, attributes = detector_of(**settings)
     inputs, _ = world(4, seed=1)
-    detector.start_from(torch.linspace(0, 1, len(attributes)))
+    detector.initialise_bias(torch.linspace(0, 1, len(attributes)))
     other = Inputs(inputs.ids, inputs.modalities, 1 - inputs.prior_categories, 1 - inputs.prior_words)
     assert torch.equal(detector(encoder(inputs), inputs), detector(encoder(other), other))
     assert torch.isfinite(detector.output.bias).all() and not detector.prior
@@ -216,7 +211,7 @@ def test_a_detector_without_candidates_or_prior_does_not_see_it(settings: dict[s
 def test_the_linear_detector_is_one_layer_over_the_pooled_modalities() -> None:
     encoder, _, attributes = detector_of()
     inputs, _ = world(3, seed=1)
-    section = params.Captioner(width=8, heads=2, detector="linear")
+    section = params.Captioner(hidden_size=8, num_heads=2, detector="linear")
     detector = LinearDetector(section, {"appearance": 4, "audio": 3, "text": 5}, attributes)
     features = encoder(inputs)
     mean = torch.cat([rows.mean(1) for rows in features.rows.values()], -1)

@@ -3,35 +3,53 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from project import ROOT
 
+from pipeline.captioner.cached_dataset import CachedDataset
+from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.splits import Split
+from pipeline.datasets.manifest import Manifest
 from pipeline.params import override, read
 
 RECIPES = {"appearance": "a1", "audio": "b2", "candidates": "c3", "emotion": "d4"}
 _PARAMS = ROOT / "params.yaml"
 
 
-class _Candidates:
-    def select(self, ids: Sequence[str]) -> SimpleNamespace:
-        return SimpleNamespace(rows=np.zeros((len(ids), 3), np.int64))
+class WorldDataset:
+    """What stages ask of a CachedDataset, of splits in memory."""
+
+    recipes = RECIPES
+    index = None
+    appearance = SimpleNamespace(recipe={"untrained": False})
+    consensus = Consensus([["a man runs"], ["a dog sleeps"]])
+
+    def __init__(self, splits: Mapping[str, Inputs]) -> None:
+        self.inputs_of = {inputs.ids: inputs for inputs in splits.values()}
+        self.left_out: dict[str, int] = {}
+
+    def present(self, ids: Sequence[str]) -> Sequence[str]:
+        return ids
+
+    def inputs(self, ids: Sequence[str], modalities: Sequence[str], used: int) -> Inputs:
+        return self.inputs_of[tuple(ids)]
+
+    def split(self, manifest: Manifest, name: str, modalities: Sequence[str], used: int) -> Split:
+        return Split.of(name, self.inputs(manifest.ids(name), modalities, used), manifest.captions_of)
+
+    def candidate_texts(self, ids: Sequence[str]) -> list[list[str]]:
+        return [["a man runs"] * 3 for _ in ids]
 
 
-def stand_in(monkeypatch: pytest.MonkeyPatch, stage: ModuleType, splits: Mapping[str, Inputs],
-             captions: Mapping[str, Sequence[str]]) -> None:
-    """`stage` reads `splits` and `captions`."""
-    by_ids = {inputs.ids: inputs for inputs in splits.values()}
+def use_world(monkeypatch: pytest.MonkeyPatch, splits: Mapping[str, Inputs],
+              captions: Mapping[str, Sequence[str]]) -> None:
+    """Stages read `splits` and `captions`."""
     manifest = SimpleNamespace(captions_of=captions, ids=lambda split: splits[split].ids)
-    sources = SimpleNamespace(
-        present=lambda ids: ids, inputs=lambda ids, modalities, used: by_ids[ids], candidates=_Candidates(),
-        index=SimpleNamespace(texts=["a man runs"]), recipes=RECIPES, left_out={},
-        appearance=SimpleNamespace(recipe={"untrained": False}), agreed=lambda captions, weight: captions)
-    monkeypatch.setattr(stage.Manifest, "load", lambda path: manifest)
-    monkeypatch.setattr(stage.Sources, "open", lambda paths: sources)
+    monkeypatch.setattr(Manifest, "load", lambda folder: manifest)
+    monkeypatch.setattr(CachedDataset, "open", lambda paths: WorldDataset(splits))
 
 
 def params_file(folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: str) -> None:
