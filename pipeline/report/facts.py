@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import read_json
 
 _PACKAGES = ("av", "h5py", "numpy", "open_clip_torch", "torch")
 
@@ -40,19 +39,14 @@ def read_store(folder: Path) -> tuple[StoreFacts, dict[str, Any]]:
     return facts, store.recipe
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The object of a JSON file; anything else is a SpectrumError."""
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise SpectrumError(f"{path}: expected a JSON object, but it is another value; make it again with `dvc repro`")
-    return value
-
-
 def read_curves(path: Path) -> list[dict[str, float]]:
     """A row an epoch, every column a number. Raises SpectrumError naming the file where it is not so."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        if not all("epoch" in row for row in rows):
+            raise ValueError("it has no column epoch")
+        return rows
     except FileNotFoundError:
         raise SpectrumError(f"{path}: no such file; run the stage that makes it, or `dvc repro`") from None
     except OSError as error:
@@ -65,15 +59,16 @@ def describe_data(counts: Mapping[str, Mapping[str, int]], index: Mapping[str, A
     """Sizes of the splits and of the caption index (index.json), by their names on the page."""
     splits = {f"{split} split": f"{sizes['videos']:,} videos, {sizes['captions']:,} captions"
               for split, sizes in counts.items()}
-    return {**splits, "caption index": f"{index.get('captions', 0):,} distinct captions, {index.get('dim', 0)} numbers "
-                                       "each"}
+    return {**splits, "caption index": f"{index['captions']:,} distinct captions, {index['dim']} numbers each"}
 
 
 def describe_captioner(description: Mapping[str, Any]) -> dict[str, str]:
     """The trained model, from captioner.json, by names on the page."""
-    facts = {"seed": description.get("seed"), "epoch kept": (description.get("best") or {}).get("epoch"),
-             "parameters": description.get("parameters"), "vocabulary": len(description.get("vocabulary") or ())}
-    return {f"captioner: {name}": f"{value:,}" for name, value in facts.items() if isinstance(value, int | float)}
+    facts = {"seed": str(description["seed"]), "epoch kept": str(description["best"]["epoch"]),
+             "vocabulary": f"{len(description['vocabulary']):,} entries"}
+    if description.get("parameters") is not None:
+        facts["parameters"] = f"{description['parameters']:,}"
+    return {f"captioner: {name}": value for name, value in facts.items()}
 
 
 def list_versions() -> dict[str, str]:
