@@ -70,9 +70,9 @@ def scores(package_before: dict[Path, tuple[int, int]]) -> Scores:
 
 def test_every_metric_of_every_set_is_there(scores: Scores) -> None:
     assert set(scores.by_set) == set(SETS)
-    for of in scores.by_set.values():
-        assert set(of) == {"coco", "evc"}
-        for metrics in of.values():
+    for by_protocol in scores.by_set.values():
+        assert set(by_protocol) == {"coco", "evc"}
+        for metrics in by_protocol.values():
             assert set(metrics) == set(METRICS)
             assert all(value is not None and 0 <= value <= 10.0001 for value in metrics.values())
 
@@ -130,8 +130,8 @@ def test_nothing_is_written_into_the_installed_package(
 
 def test_processes_do_not_disturb_each_other(scores: Scores) -> None:
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda name: score_all({name: SETS[name]}, TIMEOUT), ["model", "perfect"]))
-    assert [one.by_set for one in found] == [{"model": scores.by_set["model"]}, {"perfect": scores.by_set["perfect"]}]
+        results = list(pool.map(lambda name: score_all({name: SETS[name]}, TIMEOUT), ["model", "perfect"]))
+    assert [result.by_set for result in results] == [{name: scores.by_set[name]} for name in ("model", "perfect")]
 
 
 def test_as_published_for_msvd(real_data: Path) -> None:
@@ -142,8 +142,8 @@ def test_as_published_for_msvd(real_data: Path) -> None:
     lines = (real_data / "metric_gold/msvd_test_predictions.txt").read_text().splitlines()
     captions = {f"vid{1301 + number}": line for number, line in enumerate(lines)}
     published = json.loads((real_data / "metric_gold/msvd_test_scores.json").read_text())["published"]
-    found = score(captions, references, "coco", TIMEOUT)
-    assert {metric: round(value or 0, 3) for metric, value in found.items()} == published
+    result = score(captions, references, "coco", TIMEOUT)
+    assert {metric: round(value or 0, 3) for metric, value in result.items()} == published
 
 
 @pytest.mark.parametrize(("captions", "references", "message"), [
@@ -201,10 +201,10 @@ def gone(pid: int) -> bool:
 def test_a_meteor_that_fails_is_none_and_loses_nothing_else(
         meteor: str, message: str, scores: Scores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_java(tmp_path, monkeypatch, meteor)
-    found = score_all({"model": SETS["model"]}, TIMEOUT)
-    for protocol, metrics in found.by_set["model"].items():
+    result = score_all({"model": SETS["model"]}, TIMEOUT)
+    for protocol, metrics in result.by_set["model"].items():
         assert whole_but_meteor(metrics, scores.by_set["model"][protocol])
-    assert len(found.warnings) == 1 and found.warnings[0].startswith(message)
+    assert len(result.warnings) == 1 and result.warnings[0].startswith(message)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the process in /proc")
@@ -213,11 +213,11 @@ def test_a_meteor_that_hangs_is_ended_with_all_below_it(
     pid = tmp_path / "pid"
     fake_java(tmp_path, monkeypatch, f"sleep 600 & echo $! > '{pid}'; wait")
     started = time.monotonic()
-    found = score_all({"model": SETS["model"]}, timeout=10)
+    result = score_all({"model": SETS["model"]}, timeout=10)
     assert time.monotonic() - started < 20
-    for protocol, metrics in found.by_set["model"].items():
+    for protocol, metrics in result.by_set["model"].items():
         assert whole_but_meteor(metrics, scores.by_set["model"][protocol])
-    assert found.warnings == ("METEOR is absent: it did not end within 10 s (metrics.timeout)",)
+    assert result.warnings == ("METEOR is absent: it did not end within 10 s (metrics.timeout)",)
     assert wait_for(lambda: gone(int(pid.read_text())), 5)
 
 
@@ -256,18 +256,18 @@ def test_the_scorers_end_with_the_process_that_started_them(
 def test_a_tokenizer_that_fails_leaves_evc(tokenizer: str, message: str, scores: Scores, tmp_path: Path,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
     fake_java(tmp_path, monkeypatch, "exit 3", tokenizer)
-    found = score_all({"model": SETS["model"]}, timeout=12)
-    assert found.by_set["model"]["coco"] == dict.fromkeys(METRICS)
-    assert whole_but_meteor(found.by_set["model"]["evc"], scores.by_set["model"]["evc"])
-    assert found.warnings[0].startswith(message)
+    result = score_all({"model": SETS["model"]}, timeout=12)
+    assert result.by_set["model"]["coco"] == dict.fromkeys(METRICS)
+    assert whole_but_meteor(result.by_set["model"]["evc"], scores.by_set["model"]["evc"])
+    assert result.warnings[0].startswith(message)
 
 
 def test_without_java(scores: Scores, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "java", lambda: None)
-    found = score_all({"model": SETS["model"]}, TIMEOUT)
-    assert found.by_set["model"]["coco"] == dict.fromkeys(METRICS)
-    assert whole_but_meteor(found.by_set["model"]["evc"], scores.by_set["model"]["evc"])
-    assert found.warnings == (f"coco is absent: {programs.NO_JAVA}", f"METEOR is absent: {programs.NO_JAVA}")
+    result = score_all({"model": SETS["model"]}, TIMEOUT)
+    assert result.by_set["model"]["coco"] == dict.fromkeys(METRICS)
+    assert whole_but_meteor(result.by_set["model"]["evc"], scores.by_set["model"]["evc"])
+    assert result.warnings == (f"coco is absent: {programs.NO_JAVA}", f"METEOR is absent: {programs.NO_JAVA}")
     assert describe_protocols()["coco"]["java"] is None
 
 
