@@ -33,7 +33,7 @@ class Classifier:
         self._model = transformer.read_model("AutoModelForSequenceClassification", folder, _KEY, device)
         self._device, self._batch = device, section.classifier_batch_size
         config = self._model.config
-        self._exclusive = _exclusive(config)
+        self._exclusive = _labels_exclude_each_other(config)
         names = [str(config.id2label[i]) for i in range(config.num_labels)]
         self._shares = read_label_shares(section.classifier_labels, names, taxonomy)       # [L, C]
         self.recipe: dict[str, Any] = {
@@ -96,7 +96,7 @@ def read_label_shares(labels: str, names: Sequence[str], taxonomy: Taxonomy) -> 
     return label_shares
 
 
-def _exclusive(config: Any) -> bool:
+def _labels_exclude_each_other(config: Any) -> bool:
     """Whether the labels exclude each other, as the library's own text classification decides it."""
     if config.problem_type == "regression":
         raise SpectrumError(f"{_KEY}: its problem_type is regression; expected a classifier")

@@ -1,4 +1,4 @@
-"""How well attributes are found: mean average precision over attributes, as concept detectors are judged."""
+"""How well attributes are detected: mean average precision over attributes, as concept detectors are judged."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,17 +8,17 @@ def compute_mean_average_precision(scores: ArrayLike, targets: ArrayLike) -> flo
     """The mean over attributes of the average precision of the videos that their scores rank.
 
     `scores` [V, N] rank the videos of each of N attributes, `targets` [V, N] are true where a video has the
-    attribute. An attribute that no video has says nothing and is left out; None where that is every one.
+    attribute. An attribute that no video has is left out; None where no video has any.
     Videos of one score share the precision that they reach together, so their order decides nothing.
     """
     ranked, truth = np.asarray(scores, np.float64), np.asarray(targets, bool)
     present = truth.any(0)
     if not present.any():
         return None
-    return float(np.mean([_average_precision(ranked[:, n], truth[:, n]) for n in np.flatnonzero(present)]))
+    return float(np.mean([_compute_average_precision(ranked[:, n], truth[:, n]) for n in np.flatnonzero(present)]))
 
 
-def _average_precision(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+def _compute_average_precision(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
     order = np.argsort(-scores, kind="stable")
     ordered, hits = scores[order], np.cumsum(truth[order])
     last = np.flatnonzero(np.append(np.diff(ordered) != 0, True))       # of each run of equal scores

@@ -1,7 +1,7 @@
 """BLEU, METEOR, ROUGE-L and CIDEr of captions, by pycocoevalcap in a process that cannot hang the run.
 
     scores = score_all({"model": (captions, references)}, timeout=600)
-    scores.of["model"]["coco"]["CIDEr"]         # 0.777; None where absent, and scores.warnings says why
+    scores.by_set["model"]["coco"]["CIDEr"]         # 0.777; None where absent, and scores.warnings says why
 
 METEOR and the PTB tokenizer are Java programs: they hang, die or are not there. Then METEOR (or all of
 `coco`) is None, never 0, and the other scores stay. At the time limit the whole process group is ended, Java
@@ -39,14 +39,14 @@ _SHOWN = 5               # ids that an error names
 class Scores:
     """Scores by set, protocol and metric, as fractions (CIDEr 0.478, not 47.8), and what went wrong."""
 
-    of: dict[str, dict[str, dict[str, float | None]]]
+    by_set: dict[str, dict[str, dict[str, float | None]]]
     warnings: tuple[str, ...]
 
 
 def score(hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]], protocol: Protocol,
           timeout: float) -> dict[str, float | None]:
     """The metrics (`protocols.METRICS`) of one set under one protocol; see `score_all`."""
-    return score_all({"captions": (hypotheses, references)}, timeout, (protocol,)).of["captions"][protocol]
+    return score_all({"captions": (hypotheses, references)}, timeout, (protocol,)).by_set["captions"][protocol]
 
 
 def score_all(sets: Mapping[str, CaptionSet], timeout: float,
@@ -60,20 +60,20 @@ def score_all(sets: Mapping[str, CaptionSet], timeout: float,
     java = programs.java()
     job = {"java": None if java is None else str(java), "timeout": timeout,
            "tokenizer_limit": timeout * _TOKENIZER_SHARE, "protocols": list(protocols),
-           "sets": {name: _checked(name, *captions, warnings) for name, captions in sets.items()}}
+           "sets": {name: _prepare_set(name, *captions, warnings) for name, captions in sets.items()}}
     results, ended = _run(job, timeout)
 
-    of: dict[str, dict[str, dict[str, float | None]]] = {
+    by_set: dict[str, dict[str, dict[str, float | None]]] = {
         name: {protocol: dict.fromkeys(METRICS) for protocol in protocols} for name in sets}
     for result in results:
         if "warning" in result:
             warnings.append(result["warning"])
         else:
-            of[result["set"]][result["protocol"]].update(result["scores"])
+            by_set[result["set"]][result["protocol"]].update(result["scores"])
     if not ended:
-        _allow_only_meteor_late(of, results, timeout)
+        _allow_only_meteor_late(by_set, results, timeout)
         warnings.append(f"METEOR is absent: it did not end within {timeout:.0f} s (machine.scoring_timeout)")
-    return Scores(of, tuple(warnings))
+    return Scores(by_set, tuple(warnings))
 
 
 def describe_protocols() -> dict[str, dict[str, str | None]]:
@@ -85,8 +85,8 @@ def describe_protocols() -> dict[str, dict[str, str | None]]:
             for name, preparation in PREPARATION.items()}
 
 
-def _checked(name: str, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]],
-             warnings: list[str]) -> dict[str, Any]:
+def _prepare_set(name: str, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]],
+                 warnings: list[str]) -> dict[str, Any]:
     """The set as the scorers' process takes it: clean lines, the videos sorted by id."""
     for what, missing in (("captions", references.keys() - hypotheses.keys()),
                           ("references", hypotheses.keys() - references.keys())):
@@ -98,8 +98,8 @@ def _checked(name: str, hypotheses: Mapping[str, str], references: Mapping[str, 
     ids = sorted(hypotheses)
     kept = [[caption for caption in map(clean, references[id]) if has_words(caption)] for id in ids]
     if not all(kept):
-        bare = [id for id, own in zip(ids, kept, strict=True) if not own]
-        raise SpectrumError(f"{name}: {len(bare)} videos have no reference with words: {_list(bare)}; "
+        wordless = [id for id, own in zip(ids, kept, strict=True) if not own]
+        raise SpectrumError(f"{name}: {len(wordless)} videos have no reference with words: {_list(wordless)}; "
                             "give them references or leave them out")
     left_out = sum(len(references[id]) for id in ids) - sum(map(len, kept))
     if left_out:
@@ -144,10 +144,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _allow_only_meteor_late(of: Mapping[str, Mapping[str, Mapping[str, float | None]]],
+def _allow_only_meteor_late(by_set: Mapping[str, Mapping[str, Mapping[str, float | None]]],
                             results: Sequence[dict[str, Any]], timeout: float) -> None:
     absent = {result["warning"].split()[0] for result in results if "warning" in result}
-    for name, protocols in of.items():
+    for name, protocols in by_set.items():
         for protocol, scores in protocols.items():
             if protocol not in absent and scores["CIDEr"] is None:
                 raise SpectrumError(f"{name}, {protocol}: the scorers did not end within {timeout:.0f} s; "

@@ -1,9 +1,9 @@
-"""Emotion metrics of EmVidCap, and two that say what they hide.
+"""Emotion metrics of EmVidCap, and two that show what these hide.
 
 A video's reference emotions are all categories of all emotion words in all its references. In a generated
 caption every token counts for its first category (alphabetical), and every category once. A category is right
 where it is among the reference emotions, else wrong. Tokens are compared whole and exactly: preparing them
-(lower case, no punctuation) is the work of the caption protocol, and nothing here undoes a failure to do so.
+(lower case, no punctuation) is the work of the caption protocol.
 
 Acc_sw and Acc_c can be won by a constant word that most references carry. `balanced_accuracy` cannot: it
 weighs every category alike, and `tabulate_categories` shows them one by one.
@@ -37,7 +37,13 @@ class _Comparison:
 
 @dataclass(frozen=True)
 class EmotionScores:
-    """Fractions. `balanced_accuracy` is None where no reference holds an emotion word."""
+    """Fractions.
+
+    `acc_sw` (accuracy by emotion word): right categories among all that captions name, a caption without an emotion
+    counting as a wrong one. `acc_c` (accuracy by caption): captions with a right category, less for those that mix
+    right and wrong ones. `balanced_accuracy`: the recall of a category, averaged over the categories of the references;
+    None where no reference holds an emotion word.
+    """
 
     acc_sw: float
     acc_c: float
@@ -61,7 +67,8 @@ def score_emotions(hypotheses: Mapping[str, Tokens], references: Mapping[str, Se
     Raises SpectrumError where the ids of the two sides differ or there are none.
     """
     comparisons = _compare(hypotheses, references, taxonomy)
-    return EmotionScores(_acc_sw(comparisons), _acc_c(comparisons), _balanced_accuracy(comparisons))
+    return EmotionScores(_compute_acc_sw(comparisons), _compute_acc_c(comparisons),
+                         _compute_balanced_accuracy(comparisons))
 
 
 def tabulate_categories(hypotheses: Mapping[str, Tokens], references: Mapping[str, Sequence[Tokens]],
@@ -78,7 +85,7 @@ def tabulate_categories(hypotheses: Mapping[str, Tokens], references: Mapping[st
 
 
 def compute_bfs(bleu: Sequence[float | None], acc_sw: float, acc_c: float) -> float | None:
-    """BFS from BLEU-1 to BLEU-4 (fractions); None where one of them is absent."""
+    """BFS, of BLEU and both emotion accuracies, from BLEU-1 to BLEU-4 (fractions); None where one of them is absent."""
     if len(bleu) != 4:
         raise SpectrumError(f"BFS is made of BLEU-1 to BLEU-4, four numbers; there are {len(bleu)}")
     if any(score is None for score in bleu):
@@ -89,7 +96,7 @@ def compute_bfs(bleu: Sequence[float | None], acc_sw: float, acc_c: float) -> fl
 
 
 def compute_cfs(cider: float | None, acc_sw: float, acc_c: float) -> float | None:
-    """CFS from CIDEr (as a fraction: 0.478, not 47.8); None where it is absent."""
+    """CFS, of CIDEr and both emotion accuracies (CIDEr as a fraction: 0.478, not 47.8); None where it is absent."""
     return None if cider is None else 0.8 * cider + 0.1 * (acc_sw + acc_c)
 
 
@@ -103,13 +110,13 @@ def _compare(hypotheses: Mapping[str, Tokens], references: Mapping[str, Sequence
                         taxonomy.reference_categories(references[id])) for id in sorted(hypotheses)]
 
 
-def _acc_sw(comparisons: Sequence[_Comparison]) -> float:
+def _compute_acc_sw(comparisons: Sequence[_Comparison]) -> float:
     right, wrong = sum(each.right for each in comparisons), sum(each.wrong for each in comparisons)
     silent = sum(not each.predicted for each in comparisons)
     return right / (right + wrong + silent)
 
 
-def _acc_c(comparisons: Sequence[_Comparison]) -> float:
+def _compute_acc_c(comparisons: Sequence[_Comparison]) -> float:
     right = sum(each.right > 0 for each in comparisons)
     mixed = sum(each.right > 0 and each.wrong > 0 for each in comparisons)
     if mixed == right:
@@ -119,7 +126,7 @@ def _acc_c(comparisons: Sequence[_Comparison]) -> float:
     return math.exp(mixed / (mixed - right + _SOFTENING)) * right / len(comparisons)
 
 
-def _balanced_accuracy(comparisons: Sequence[_Comparison]) -> float | None:
+def _compute_balanced_accuracy(comparisons: Sequence[_Comparison]) -> float | None:
     shares = []
     for category in sorted(frozenset().union(*(each.reference for each in comparisons))):
         having = [each for each in comparisons if category in each.reference]

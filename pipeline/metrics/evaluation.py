@@ -64,8 +64,8 @@ def evaluate(split: CaptionedSplit, taxonomy: Taxonomy, seed: int, timeout: floa
            for number, human in enumerate(humans, start=1) if human.captions},
     }
     scores = score_all(sets, timeout)
-    blocks = {name: _block(name, captions, scores, taxonomy) for name, captions in sets.items()}
-    human = _mean([blocks[f"human_{number}"] for number in range(1, HUMAN_CHOICES + 1) if humans[0].captions])
+    blocks = {name: _make_block(name, captions, scores, taxonomy) for name, captions in sets.items()}
+    human = _average([blocks[f"human_{number}"] for number in range(1, HUMAN_CHOICES + 1) if humans[0].captions])
     counts = {"videos": len(humans[0].captions), "left_out": humans[0].left_out, "choices": HUMAN_CHOICES}
     warnings = list(scores.warnings)
     if not humans[0].captions:
@@ -87,25 +87,25 @@ def evaluate(split: CaptionedSplit, taxonomy: Taxonomy, seed: int, timeout: floa
     }
 
 
-def _block(name: str, captions: CaptionSet, scores: Scores, taxonomy: Taxonomy) -> Block:
-    of = scores.of[name]
+def _make_block(name: str, captions: CaptionSet, scores: Scores, taxonomy: Taxonomy) -> Block:
+    by_protocol = scores.by_set[name]
     emotion = score_emotions(*prepare_evc_set(*captions), taxonomy)
-    return {**of, "emotion": {
+    return {**by_protocol, "emotion": {
         "acc_sw": emotion.acc_sw,
         "acc_c": emotion.acc_c,
-        "bfs": compute_bfs([of["evc"][f"Bleu_{n}"] for n in range(1, 5)], emotion.acc_sw, emotion.acc_c),
-        "cfs": compute_cfs(of["evc"]["CIDEr"], emotion.acc_sw, emotion.acc_c),
+        "bfs": compute_bfs([by_protocol["evc"][f"Bleu_{n}"] for n in range(1, 5)], emotion.acc_sw, emotion.acc_c),
+        "cfs": compute_cfs(by_protocol["evc"]["CIDEr"], emotion.acc_sw, emotion.acc_c),
         "balanced_accuracy": emotion.balanced_accuracy,
     }}
 
 
-def _mean(blocks: Sequence[Block]) -> Block:
+def _average(blocks: Sequence[Block]) -> Block:
     """The mean of every score; None where there are no blocks or one of them lacks it."""
     names: dict[str, tuple[str, ...]] = {**dict.fromkeys(PROTOCOLS, METRICS), "emotion": EMOTION_METRICS}
-    return {part: {metric: _mean_score([block[part][metric] for block in blocks]) for metric in metrics}
+    return {part: {metric: _average_score([block[part][metric] for block in blocks]) for metric in metrics}
             for part, metrics in names.items()}
 
 
-def _mean_score(scores: Sequence[float | None]) -> float | None:
+def _average_score(scores: Sequence[float | None]) -> float | None:
     present = [score for score in scores if score is not None]
     return sum(present) / len(present) if present and len(present) == len(scores) else None

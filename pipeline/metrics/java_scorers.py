@@ -34,7 +34,7 @@ def tokenize(java: str, captions: Sequence[str], limit: float) -> list[str]:
                "-lowerCase", "-encoding", "utf-8"]
     # Files, not pipes: a pipe that a grandchild of a killed Java still holds would never end.
     with TemporaryFile() as given, TemporaryFile() as output, TemporaryFile() as errors:
-        given.write(_encoded("".join(caption + "\n" for caption in captions)))
+        given.write(_encode("".join(caption + "\n" for caption in captions)))
         given.seek(0)
         try:
             program = subprocess.Popen(command, stdin=given, stdout=output, stderr=errors)
@@ -48,7 +48,7 @@ def tokenize(java: str, captions: Sequence[str], limit: float) -> list[str]:
         output.seek(0)
         lines = output.read().decode("utf-8", "replace").split("\n")
         if status != 0:
-            raise JarFailed(f"the PTB tokenizer ended with status {status}: {_last_line(errors)}")
+            raise JarFailed(f"the PTB tokenizer ended with status {status}: {_read_last_line(errors)}")
     if len(lines) != len(captions) + 1 or lines[-1]:
         raise JarFailed(f"the PTB tokenizer gave {len(lines) - 1} lines for {len(captions)} captions")
     return [" ".join(token for token in line.split() if token not in punctuation) for line in lines[:-1]]
@@ -81,7 +81,7 @@ class Meteor:
 
     def score(self, captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
         """METEOR of prepared captions, one a video, with their references: of all together, not a mean."""
-        statistics = [self._ask(["SCORE", *map(_field, own), _field(caption)])
+        statistics = [self._ask(["SCORE", *map(_escape, own), _escape(caption)])
                       for caption, own in zip(captions, references, strict=True)]
         self._send(["EVAL", *statistics])
         for _ in captions:
@@ -99,33 +99,33 @@ class Meteor:
     def _send(self, fields: list[str]) -> None:
         assert self._program.stdin is not None
         try:
-            self._program.stdin.write(_encoded(" ||| ".join(fields) + "\n"))
+            self._program.stdin.write(_encode(" ||| ".join(fields) + "\n"))
             self._program.stdin.flush()
         except BrokenPipeError:
-            raise self._death() from None
+            raise self._explain_end() from None
 
     def _receive(self) -> str:
         assert self._program.stdout is not None
         line = self._program.stdout.readline()
         if not line:
-            raise self._death()
+            raise self._explain_end()
         return line.decode("utf-8", "replace").strip()
 
-    def _death(self) -> JarFailed:
+    def _explain_end(self) -> JarFailed:
         self._program.kill()
-        return JarFailed(f"METEOR ended with status {self._program.wait()}: {_last_line(self._errors)}")
+        return JarFailed(f"METEOR ended with status {self._program.wait()}: {_read_last_line(self._errors)}")
 
 
-def _field(caption: str) -> str:
+def _escape(caption: str) -> str:
     """`caption` without METEOR's own separator."""
     return " ".join(caption.replace("|||", " ").split())
 
 
-def _encoded(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "replace")  # a lone surrogate has no UTF-8 form
 
 
-def _last_line(file: IO[bytes]) -> str:
+def _read_last_line(file: IO[bytes]) -> str:
     file.seek(0)
     lines = file.read().decode("utf-8", "replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "no message")[:200]

@@ -16,7 +16,7 @@ def score_retrieval(similarity: npt.NDArray[np.floating],
     number.
     """
     if similarity.ndim != 2 or targets.shape != similarity.shape[:1] or not targets.size:
-        raise SpectrumError(f"retrieval: expected similarities [texts, videos] and one target a text; found "
+        raise SpectrumError(f"retrieval: expected similarities [texts, videos] and one target a text; they are "
                             f"{similarity.shape} and {targets.shape}")
     if targets.min() < 0 or targets.max() >= similarity.shape[1]:
         raise SpectrumError(f"retrieval: targets run from {targets.min()} to {targets.max()}, but there are "

@@ -44,8 +44,8 @@ class Results:
         self._file = file
         self._lock = threading.Lock()
 
-    def add_scores(self, of: Prepared, scores: dict[str, float]) -> None:
-        self._write({"set": of.name, "protocol": of.protocol, "scores": scores})
+    def add_scores(self, prepared: Prepared, scores: dict[str, float]) -> None:
+        self._write({"set": prepared.name, "protocol": prepared.protocol, "scores": scores})
 
     def add_warning(self, text: str) -> None:
         self._write({"warning": text})

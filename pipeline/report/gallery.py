@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.metrics.protocols import prepare_evc, prepare_evc_reference
 
 SHOWN = 24
-NOTHING_SAID = "(none)"
+NO_EMOTION = "(none)"
 
-# The sizes shown before a "more" fold.
+# How many of each are shown before a "more" fold.
 REFERENCES, CANDIDATES, EMOTIONS, ATTRIBUTES = 3, 3, 5, 14
 
 OUTCOMES = {
@@ -27,8 +28,6 @@ OUTCOMES = {
 
 # A token without the punctuation around it.
 _WORD = re.compile(r"[^\W_](?:\S*[^\W_])?")
-
-EmotionWords = Mapping[str, str | Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A video's card."""
+class VideoCard:
+    """All that the page shows of a video."""
 
     id: str
     split: str
@@ -64,54 +63,52 @@ class Shown:
     attributes: tuple[tuple[str, float, bool], ...]  # word, per cent, emotional
 
 
-class Lexicon:
-    """The emotion words, and what they say about captions, which are prepared as for the emotion metrics."""
-
-    def __init__(self, emotion_words: EmotionWords) -> None:
-        self._categories = {word: (value,) if isinstance(value, str) else tuple(sorted(value))
-                            for word, value in emotion_words.items()}
-
-    def said(self, caption: str) -> set[str]:
-        """Categories a generated caption says: of every emotion word the first, as the metrics count."""
-        return {self._categories[word][0] for word in prepare_evc(caption).split() if word in self._categories}
-
-    def meant(self, references: Sequence[str]) -> set[str]:
-        """Categories of a video: all of all emotion words in its references."""
-        return {category for text in references for word in prepare_evc_reference(text).split()
-                for category in self._categories.get(word, ())}
-
-    def outcome(self, caption: str, references: Sequence[str]) -> str:
-        if not references:
-            return "unknown"
-        said, meant = self.said(caption), self.meant(references)
-        if not said:
-            return "missed" if meant else "plain"
-        return "right" if said <= meant else "mixed" if said & meant else "wrong"
-
-    def mark(self, text: str, meant: set[str] | None = None) -> tuple[Piece, ...]:
-        """`text` cut at its emotion words; they are compared with `meant` where that is given."""
-        pieces, end = [], 0
-        for match in _WORD.finditer(text):
-            categories = self._categories.get(prepare_evc(match.group()))
-            if categories:
-                state = "" if meant is None else "right" if categories[0] in meant else "wrong"
-                pieces += [Piece(text[end:match.start()]), Piece(match.group(), categories[0], state)]
-                end = match.end()
-        return tuple(piece for piece in (*pieces, Piece(text[end:])) if piece.text)
+def predict_categories(caption: str, taxonomy: Taxonomy) -> frozenset[str]:
+    """The categories that a generated caption counts for in the emotion metrics."""
+    return taxonomy.predicted_categories(prepare_evc(caption))
 
 
-def outcomes(lexicon: Lexicon, predictions: Sequence[Mapping[str, Any]],
-             references: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    return {row["video_id"]: lexicon.outcome(row["caption"], references.get(row["video_id"], ()))
+def collect_reference_categories(references: Sequence[str], taxonomy: Taxonomy) -> frozenset[str]:
+    """The reference emotions of a video, as the emotion metrics have them."""
+    return taxonomy.reference_categories(map(prepare_evc_reference, references))
+
+
+def judge_caption(caption: str, references: Sequence[str], taxonomy: Taxonomy) -> str:
+    """Which of OUTCOMES a caption is."""
+    if not references:
+        return "unknown"
+    predicted = predict_categories(caption, taxonomy)
+    reference = collect_reference_categories(references, taxonomy)
+    if not predicted:
+        return "missed" if reference else "plain"
+    return "right" if predicted <= reference else "mixed" if predicted & reference else "wrong"
+
+
+def judge_captions(predictions: Sequence[Mapping[str, Any]], references: Mapping[str, Sequence[str]],
+                   taxonomy: Taxonomy) -> dict[str, str]:
+    """The outcome of every prediction, by video."""
+    return {row["video_id"]: judge_caption(row["caption"], references.get(row["video_id"], ()), taxonomy)
             for row in predictions}
 
 
-def choose(outcome_of: Mapping[str, str], seed: int) -> list[str]:
+def mark_emotion_words(text: str, taxonomy: Taxonomy, reference: frozenset[str] | None = None) -> tuple[Piece, ...]:
+    """`text` cut at its emotion words; they are compared with the `reference` emotions where these are given."""
+    pieces, end = [], 0
+    for match in _WORD.finditer(text):
+        category = taxonomy.first_category(prepare_evc(match.group()))
+        if category:
+            state = "" if reference is None else "right" if category in reference else "wrong"
+            pieces += [Piece(text[end:match.start()]), Piece(match.group(), category, state)]
+            end = match.end()
+    return tuple(piece for piece in (*pieces, Piece(text[end:])) if piece.text)
+
+
+def choose_videos(outcome_of: Mapping[str, str], seed: int) -> list[str]:
     """Ids of up to 24 videos, sorted: all outcomes in turn, each in an order that `seed` shuffles."""
     shuffle = random.Random(seed).shuffle
     queues = []
     for outcome in OUTCOMES:
-        queue = sorted(video for video, found in outcome_of.items() if found == outcome)
+        queue = sorted(video for video, own in outcome_of.items() if own == outcome)
         shuffle(queue)
         queues.append(queue)
     chosen: list[str] = []
@@ -120,52 +117,52 @@ def choose(outcome_of: Mapping[str, str], seed: int) -> list[str]:
     return sorted(chosen[:SHOWN])
 
 
-def show(row: Mapping[str, Any], lexicon: Lexicon, references: Sequence[str], split: str, outcome: str,
-         thumbnails: Callable[[str], Sequence[bytes]]) -> Shown:
-    """The card of one prediction."""
+def make_card(row: Mapping[str, Any], references: Sequence[str], split: str, taxonomy: Taxonomy,
+              thumbnails: Callable[[str], Sequence[bytes]]) -> VideoCard:
+    """The card of one prediction; `thumbnails` gives the JPEG frames of a video."""
     video, caption = row["video_id"], row["caption"]
-    meant = lexicon.meant(references) if references else None
+    reference = collect_reference_categories(references, taxonomy) if references else None
     emotions = sorted(row.get("emotions") or (), key=lambda e: (-e["probability"], e["category"]))
     attributes = sorted(row.get("attributes") or (), key=lambda a: (-a["probability"], a["word"]))
     score = row.get("score")
-    return Shown(
+    return VideoCard(
         id=video,
         split=split,
-        outcome=outcome,
+        outcome=judge_caption(caption, references, taxonomy),
         frames=tuple("data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
                      for jpeg in thumbnails(video)),
-        caption=Text(lexicon.mark(caption, meant), number(score)),
+        caption=Text(mark_emotion_words(caption, taxonomy, reference), format_score(score)),
         search=f"{video} {caption}".lower(),
         sort_score="" if score is None else f"{score:.6f}",
-        references=tuple(Text(lexicon.mark(text)) for text in references),
-        candidates=tuple(Text(lexicon.mark(candidate["text"]), number(candidate["score"]))
+        references=tuple(Text(mark_emotion_words(text, taxonomy)) for text in references),
+        candidates=tuple(Text(mark_emotion_words(candidate["text"], taxonomy), format_score(candidate["score"]))
                          for candidate in row.get("candidates") or ()),
-        beams=tuple(Text(lexicon.mark(beam["caption"], meant), number(beam["score"]))
+        beams=tuple(Text(mark_emotion_words(beam["caption"], taxonomy, reference), format_score(beam["score"]))
                     for beam in row.get("beams") or ()),
-        emotions=tuple((e["category"], 100 * e["probability"], e["category"] in (meant or ()))
+        emotions=tuple((e["category"], 100 * e["probability"], e["category"] in (reference or ()))
                        for e in emotions[:EMOTIONS]),
         attributes=tuple((a["word"], 100 * a["probability"], bool(a["emotional"]))
                          for a in attributes[:ATTRIBUTES]),
     )
 
 
-def number(score: float | None) -> str:
+def format_score(score: float | None) -> str:
     return "" if score is None else f"{score:.2f}".replace("-", "−")
 
 
-def matrix(lexicon: Lexicon, predictions: Sequence[Mapping[str, Any]],
-           references: Mapping[str, Sequence[str]]) -> tuple[Counter[tuple[str, str]], Counter[str]]:
-    """(videos by (reference emotion, what is said instead or itself), videos by reference emotion).
+def count_confusions(predictions: Sequence[Mapping[str, Any]], references: Mapping[str, Sequence[str]],
+                     taxonomy: Taxonomy) -> tuple[Counter[tuple[str, str]], Counter[str]]:
+    """(videos by reference emotion and predicted emotion, videos by reference emotion).
 
-    A video of several reference emotions counts for each. Saying another one of them is no confusion and
+    A video of several reference emotions counts for each. A prediction of another one of them is no confusion and
     counts for that one alone; a caption without an emotion counts under `(none)`.
     """
     counts: Counter[tuple[str, str]] = Counter()
     videos: Counter[str] = Counter()
     for row in predictions:
-        said = lexicon.said(row["caption"]) or {NOTHING_SAID}
-        meant = lexicon.meant(references.get(row["video_id"], ()))
-        for each in meant:
-            videos[each] += 1
-            counts.update((each, other) for other in said - (meant - {each}))
+        predicted = predict_categories(row["caption"], taxonomy) or {NO_EMOTION}
+        reference = collect_reference_categories(references.get(row["video_id"], ()), taxonomy)
+        for category in reference:
+            videos[category] += 1
+            counts.update((category, other) for other in predicted - (reference - {category}))
     return counts, videos

@@ -10,13 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TEAL, ORANGE, VIOLET, GREEN, GREY = "#2b8fa8", "#d9772b", "#8a6fd1", "#3a9a5b", "#848a94"
 MATRIX_SIZE = 10            # reference emotions: more would not be readable
@@ -47,7 +45,7 @@ _STYLE: Any = {
 }
 
 
-def training(history: Sequence[Mapping[str, Any]]) -> str:
+def draw_training(history: Sequence[Mapping[str, Any]]) -> str:
     """Losses, validation CIDEr and CFS by epoch; the epoch of the best CFS, whose weights are kept, is marked."""
     losses = [(label, colour, points)
               for key, label, colour in (("loss", "all", GREY), ("caption_loss", "caption", TEAL),
@@ -77,7 +75,7 @@ def training(history: Sequence[Mapping[str, Any]]) -> str:
         return _svg(figure, "training", "Training curves: losses, and validation CIDEr and CFS, by epoch")
 
 
-def reference_lines(measures: Sequence[str], rows: Sequence[tuple[str, Sequence[float | None]]]) -> str:
+def draw_reference_lines(measures: Sequence[str], rows: Sequence[tuple[str, Sequence[float | None]]]) -> str:
     """A dot a row's value (fractions) for every measure: the model beside its reference lines."""
     drawn = [(name, values) for name, values in rows if any(value is not None for value in values)]
     if not drawn:
@@ -105,8 +103,8 @@ def reference_lines(measures: Sequence[str], rows: Sequence[tuple[str, Sequence[
         return _svg(figure, "lines", "The model's scores beside the reference lines, times 100")
 
 
-def emotions(table: Sequence[Mapping[str, Any]]) -> str:
-    """Bars: the share of the videos of a reference emotion whose caption says it; diamonds: precision."""
+def draw_emotions(table: Sequence[Mapping[str, Any]]) -> str:
+    """Bars: the share of the videos of a reference emotion whose caption has it; diamonds: precision."""
     rows = sorted((row for row in table if row["videos"] or row["predicted"]),
                   key=lambda row: (-row["videos"], row["category"]))
     if not rows:
@@ -132,20 +130,22 @@ def emotions(table: Sequence[Mapping[str, Any]]) -> str:
         return _svg(figure, "emotions", "Recall and precision of every emotion category")
 
 
-def matrix(counts: Mapping[tuple[str, str], int], videos: Mapping[str, int], silent: str) -> str:
-    """Of the videos with a reference emotion (row), the share whose caption says it, says another, or none.
+def draw_confusions(counts: Mapping[tuple[str, str], int], videos: Mapping[str, int], silent: str) -> str:
+    """Of the videos with a reference emotion (row), the share whose caption has it, has another, or none.
 
-    `counts[reference, said]` and `videos[reference]` count videos; the column `silent`, no emotion said,
-    stands last. The emotions with the most videos are drawn, and the three others most often said.
+    `counts[reference, predicted]` and `videos[reference]` count videos; the column `silent`, no emotion predicted,
+    stands last. The emotions with the most videos are drawn, and the three others most often predicted.
     """
     rows = sorted(videos, key=lambda name: (-videos[name], name))[:MATRIX_SIZE]
-    said: Counter[str] = Counter()
+    others: Counter[str] = Counter()
     for (row, column), count in counts.items():
         if row in rows and column not in rows and column != silent:
-            said[column] += count
-    columns = [*rows, *sorted(said, key=lambda name: (-said[name], name))[:3], silent]
+            others[column] += count
+    columns = [*rows, *sorted(others, key=lambda name: (-others[name], name))[:3], silent]
     if len(rows) < 2:
         return ""
+    from matplotlib.patches import Rectangle
+
     with _figure(1.4 + 0.36 * len(columns), 1.3 + 0.3 * len(rows)) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
@@ -166,28 +166,13 @@ def matrix(counts: Mapping[tuple[str, str], int], videos: Mapping[str, int], sil
         return _svg(figure, "matrix", "Reference emotions (rows) against emotions said (columns), per cent")
 
 
-def timings(seconds: Mapping[str, float]) -> str:
-    """Seconds of every stage, in the order given."""
-    if not seconds:
-        return ""
-    with _figure(9.6, 0.6 + 0.3 * len(seconds)) as figure:
-        axes = figure.subplots()
-        bars = axes.barh(range(len(seconds)), list(seconds.values()), height=0.62, color=VIOLET, alpha=0.85)
-        axes.bar_label(bars, [_duration(value) for value in seconds.values()], padding=4, fontsize=8.5)
-        axes.set_yticks(range(len(seconds)), list(seconds))
-        axes.invert_yaxis()
-        axes.set_xlabel("seconds")
-        axes.margins(x=0.1)
-        axes.grid(axis="y", visible=False)
-        _bare(axes)
-        return _svg(figure, "timings", "Seconds of every stage")
-
-
 def _points(history: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
     return [(row["epoch"], row[key]) for row in history if row.get(key) is not None]
 
 
-def _epochs(axes: Axes, title: str, last: float) -> Axes:
+def _epochs(axes: "Axes", title: str, last: float) -> "Axes":
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(title)
     axes.set_xlabel("epoch")
     axes.set_xlim(0.5, last + 0.5)
@@ -200,27 +185,23 @@ def _marker(points: Sequence[object]) -> str:
     return "o" if len(points) < 4 else ""       # a line of one point would not be seen
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _bare(axes: Axes) -> None:
+def _bare(axes: "Axes") -> None:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator[Figure]:
+def _figure(width: float, height: float) -> "Iterator[Figure]":
     """A figure of its own, in inches; pyplot and its global list of figures stay out of it."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(_STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: Figure, name: str, description: str) -> str:
+def _svg(figure: "Figure", name: str, description: str) -> str:
     """The figure as one element: no prolog, date or size in points; its ids begin with `name`, for the
     ids of several drawings share one page."""
     buffer = io.StringIO()

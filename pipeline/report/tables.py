@@ -30,7 +30,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Card:
+class Headline:
     name: str
     value: str
     short: str          # one line, always shown
@@ -70,113 +70,133 @@ DRAWN = (
     Column("emotion", "cfs", "CFS", ""),
     Column("emotion", "balanced_accuracy", "Balanced accuracy", ""),
 )
+# Scores of the emotional priors on the validation videos, as emotion.json has them.
+PRIOR_COLUMNS = (
+    ("videos", "videos", "validation videos with an emotion in their references"),
+    ("hit1", "top 1", "share of videos whose likeliest category is in the references"),
+    ("hit3", "top 3", "share of videos with a reference category among the three likeliest"),
+    ("mean_ap", "mean AP", "mean average precision of the order of the categories, over videos"),
+    ("category_ap", "category AP", "mean average precision of the order of the videos, over categories"),
+    ("temperature", "temperature", "fitted on the training videos"),
+    ("log_loss", "log-loss", "before calibration"),
+    ("log_loss_calibrated", "log-loss, calibrated", "after calibration"),
+)
 
 
-def percent(value: float | None) -> str:
+def format_percent(value: float | None) -> str:
     return NONE if value is None else f"{100 * value:.1f}"
 
 
-def value_of(scores: Mapping[str, Any] | None, column: Column) -> float | None:
+def find_value(scores: Mapping[str, Any] | None, column: Column) -> float | None:
     value = ((scores or {}).get(column.group) or {}).get(column.key)
     return None if value is None else float(value)
 
 
-def sources(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """What stands beside what, by name, in the table's order; the human line last."""
+def collect_lines(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The scores of the model and of each line beside it, by name, in the table's order; the human line last."""
     lines = metrics.get("reference_lines") or {}
-    found = {"Model": metrics, "Baseline": metrics.get("baseline"),
-             "Constant word": lines.get("constant_word"), "Nearest caption": lines.get("nearest_caption"),
-             "Human": lines.get("human")}
-    return {name: scores for name, scores in found.items() if scores}
+    scores_of = {"Model": metrics, "Baseline": metrics.get("baseline"),
+                 "Constant word": lines.get("constant_word"), "Nearest caption": lines.get("nearest_caption"),
+                 "Human": lines.get("human")}
+    return {name: scores for name, scores in scores_of.items() if scores}
 
 
-def rows(metrics: Mapping[str, Any], columns: tuple[Column, ...]) -> list[Row]:
+def build_rows(metrics: Mapping[str, Any], columns: tuple[Column, ...]) -> list[Row]:
     """A row for the model and each line beside it; in every column the best that is not human is marked,
     with all that print the same."""
-    found = sources(metrics)
-    texts = {name: [percent(value_of(scores, column)) for column in columns]
-             for name, scores in found.items()}
+    scores_of = collect_lines(metrics)
+    texts = {name: [format_percent(find_value(scores, column)) for column in columns]
+             for name, scores in scores_of.items()}
     best = []
     for number, column in enumerate(columns):
-        values = [(value, texts[name][number]) for name, scores in found.items()
-                  if name != "Human" and (value := value_of(scores, column)) is not None]
+        values = [(value, texts[name][number]) for name, scores in scores_of.items()
+                  if name != "Human" and (value := find_value(scores, column)) is not None]
         best.append(max(values)[1] if len(values) > 1 else None)
     notes = {
         "Model": "this run",
         "Baseline": "the same without attributes and theme",
-        "Constant word": f"“{(found.get('Constant word') or {}).get('word', '?')}” said of every video",
+        "Constant word": f"“{(scores_of.get('Constant word') or {}).get('word', '?')}” said of every video",
         "Nearest caption": "the first candidate, as it is",
         "Human": "one reference, scored by the others",
     }
     return [Row(name, notes[name],
                 tuple(Cell(text, name != "Human" and text == best[n]) for n, text in enumerate(texts[name])),
                 name == "Human")
-            for name in found]
+            for name in scores_of]
 
 
-def drawn(metrics: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
-    """Names of the measures that anyone has a value for, and each source's values."""
-    found = sources(metrics)
+def select_drawn(metrics: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
+    """Names of the measures that anyone has a value for, and each line's values."""
+    scores_of = collect_lines(metrics)
     kept = [column for column in DRAWN
-            if any(value_of(scores, column) is not None for scores in found.values())]
+            if any(find_value(scores, column) is not None for scores in scores_of.values())]
     return ([column.name for column in kept],
-            [(name, [value_of(scores, column) for column in kept]) for name, scores in found.items()])
+            [(name, [find_value(scores, column) for column in kept]) for name, scores in scores_of.items()])
 
 
-def cards(metrics: Mapping[str, Any]) -> list[Card]:
-    def card(name: str, column: Column, short: str, meaning: str) -> Card:
+def build_headlines(metrics: Mapping[str, Any]) -> list[Headline]:
+    def build(name: str, column: Column, short: str, meaning: str) -> Headline:
         others = (("Nearest caption", "nearest"), ("Constant word", "constant"), ("Human", "human"))
-        beside = tuple(f"{label} {percent(value)}" for other, label in others
-                       if (value := value_of(found.get(other), column)) is not None)
-        return Card(name, percent(value_of(metrics, column)), short, meaning, beside)
+        beside = tuple(f"{label} {format_percent(value)}" for other, label in others
+                       if (value := find_value(scores_of.get(other), column)) is not None)
+        return Headline(name, format_percent(find_value(metrics, column)), short, meaning, beside)
 
-    found = sources(metrics)
+    scores_of = collect_lines(metrics)
     by_name = {column.name: column for column in DRAWN}
     retrieval = metrics.get("retrieval") or {}
     rank = retrieval.get("median_rank")
     return [
-        card("CIDEr", by_name["CIDEr (coco)"], "Does it say what people say?",
-             "Agreement with all reference captions of a video; telling words weigh more than common ones. "
-             "coco protocol, ×100; it can exceed 100."),
-        card("METEOR", by_name["METEOR (coco)"], "Are the words right, synonyms allowed?",
-             "Words matched with the closest reference; stems and synonyms count. coco protocol, ×100."),
-        card("Balanced accuracy", by_name["Balanced accuracy"], "Does it find every emotion, rare ones too?",
-             "For each emotion: the share of its videos whose caption says it; then the mean over the "
-             "emotions. A caption that always says the same word cannot win it."),
-        card("CFS", by_name["CFS"], "Content and emotion in one number",
-             "0.8 · CIDEr + 0.1 · (Acc sw + Acc c), ×100."),
-        Card("Retrieval R@1 / R@5", f"{percent(retrieval.get('r1'))} / {percent(retrieval.get('r5'))}",
-             "Does a caption find its video?",
-             "How often a caption's own video ranks first, or among the first five, by the similarity that "
-             "the encoder gives. The candidate captions come from the same similarity.",
-             () if rank is None else (f"median rank {rank:g}",)),
+        build("CIDEr", by_name["CIDEr (coco)"], "Does it say what people say?",
+              "Agreement with all reference captions of a video; telling words weigh more than common ones. "
+              "coco protocol, ×100; it can exceed 100."),
+        build("METEOR", by_name["METEOR (coco)"], "Are the words right, synonyms allowed?",
+              "Words matched with the closest reference; stems and synonyms count. coco protocol, ×100."),
+        build("Balanced accuracy", by_name["Balanced accuracy"], "Does it find every emotion, rare ones too?",
+              "For each emotion: the share of its videos whose caption says it; then the mean over the "
+              "emotions. A caption that always says the same word cannot win it."),
+        build("CFS", by_name["CFS"], "Content and emotion in one number",
+              "0.8 · CIDEr + 0.1 · (Acc sw + Acc c), ×100."),
+        Headline("Retrieval R@1 / R@5", " / ".join(format_percent(retrieval.get(key)) for key in ("r1", "r5")),
+                 "Does a caption find its video?",
+                 "How often a caption's own video ranks first, or among the first five, by the similarity that "
+                 "the encoder gives. The candidate captions come from the same similarity.",
+                 () if rank is None else (f"median rank {rank:g}",)),
     ]
 
 
-def diversity(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+def describe_diversity(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and values of how varied the captions are."""
     counts = metrics.get("diversity") or {}
-    told = {
+    names = {
         "distinct_captions": ("different captions", "{:,}"),
         "distinct_words": ("different words", "{:,}"),
         "words": ("words a caption", "{:.1f}"),
         "novel_captions": ("captions that are no training caption", "{:.1%}"),
     }
     return [(name, form.format(counts[key]))
-            for key, (name, form) in told.items() if counts.get(key) is not None]
+            for key, (name, form) in names.items() if counts.get(key) is not None]
 
 
-def gaming(metrics: Mapping[str, Any]) -> str:
+def explain_constant_word(metrics: Mapping[str, Any]) -> str:
     """What the constant word reaches in this run, in a sentence; "" without that line."""
-    constant = sources(metrics).get("Constant word")
+    constant = collect_lines(metrics).get("Constant word")
     accuracy, balanced = ALL[-5], ALL[-1]
-    theirs, ours = value_of(constant, accuracy), value_of(metrics, accuracy)
+    theirs, ours = find_value(constant, accuracy), find_value(metrics, accuracy)
     if constant is None or theirs is None or ours is None:
         return ""
     verdict = "above" if theirs > ours else "below" if theirs < ours else "level with"
-    text = (f"Here “{constant.get('word', '?')}”, said of every video, reaches Acc sw {percent(theirs)}, "
-            f"{verdict} the model's {percent(ours)}")
-    if value_of(constant, balanced) is None or value_of(metrics, balanced) is None:
+    text = (f"Here “{constant.get('word', '?')}”, said of every video, reaches Acc sw {format_percent(theirs)}, "
+            f"{verdict} the model's {format_percent(ours)}")
+    if find_value(constant, balanced) is None or find_value(metrics, balanced) is None:
         return text + "."
-    return (f"{text}; in balanced accuracy it gets {percent(value_of(constant, balanced))} "
-            f"and the model {percent(value_of(metrics, balanced))}.")
+    return (f"{text}; in balanced accuracy it gets {format_percent(find_value(constant, balanced))} "
+            f"and the model {format_percent(find_value(metrics, balanced))}.")
+
+
+def build_prior_rows(scores: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """A row an estimator of emotions: its name and the texts of PRIOR_COLUMNS."""
+    return [(name, [_format_number(values.get(key)) for key, _, _ in PRIOR_COLUMNS]) for name, values in scores.items()]
+
+
+def _format_number(value: float | None) -> str:
+    return NONE if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

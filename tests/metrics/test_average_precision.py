@@ -14,15 +14,15 @@ def test_one_attribute_by_hand() -> None:
 
 def test_the_mean_is_over_attributes_that_some_video_has() -> None:
     scores = [[0.9, 0.2, 0.5], [0.1, 0.8, 0.5]]
-    # First: found first. Second: found last of two. Third: no video has it.
+    # First: ranked first. Second: ranked last of two. Third: no video has it.
     assert compute_mean_average_precision(scores, [[1, 1, 0], [0, 0, 0]]) == pytest.approx((1 + 1 / 2) / 2)
 
 
 def test_equal_scores_do_not_depend_on_the_order_of_videos() -> None:
     targets = np.array([[1], [0], [0], [1]])
-    found = {compute_mean_average_precision(np.zeros((4, 1)), targets[order])
+    result = {compute_mean_average_precision(np.zeros((4, 1)), targets[order])
              for order in ([0, 1, 2, 3], [3, 2, 1, 0], [1, 2, 0, 3])}
-    assert found == {0.5}
+    assert result == {0.5}
 
 
 def test_chance_is_the_share_of_videos_and_perfection_is_one() -> None:

@@ -69,29 +69,29 @@ def scores(package_before: dict[Path, tuple[int, int]]) -> Scores:
 
 
 def test_every_metric_of_every_set_is_there(scores: Scores) -> None:
-    assert set(scores.of) == set(SETS)
-    for of in scores.of.values():
-        assert set(of) == {"coco", "evc"}
-        for metrics in of.values():
+    assert set(scores.by_set) == set(SETS)
+    for by_protocol in scores.by_set.values():
+        assert set(by_protocol) == {"coco", "evc"}
+        for metrics in by_protocol.values():
             assert set(metrics) == set(METRICS)
             assert all(value is not None and 0 <= value <= 10.0001 for value in metrics.values())
 
 
 def test_better_captions_score_higher(scores: Scores) -> None:
     for protocol in ("coco", "evc"):
-        model, perfect = scores.of["model"][protocol], scores.of["perfect"][protocol]
+        model, perfect = scores.by_set["model"][protocol], scores.by_set["perfect"][protocol]
         assert perfect["Bleu_4"] == pytest.approx(1) and perfect["ROUGE_L"] == pytest.approx(1)
         assert all((model[metric] or 0) < (perfect[metric] or 0) for metric in METRICS)
         assert all(value and value > 0 for value in model.values())
 
 
 def test_line_separators_shift_nothing(scores: Scores) -> None:
-    assert scores.of["line separators"] == scores.of["model"]
+    assert scores.by_set["line separators"] == scores.by_set["model"]
 
 
 def test_an_empty_caption_costs_its_own_video_alone(scores: Scores) -> None:
     for protocol in ("coco", "evc"):
-        whole, lacking = scores.of["perfect"][protocol], scores.of["perfect but one empty"][protocol]
+        whole, lacking = scores.by_set["perfect"][protocol], scores.by_set["perfect but one empty"][protocol]
         assert lacking["ROUGE_L"] == pytest.approx(3 / 4)
         assert lacking["Bleu_1"] != 0 and lacking["CIDEr"] != 0
         assert 0.6 * (whole["METEOR"] or 0) < (lacking["METEOR"] or 0) < (whole["METEOR"] or 0)
@@ -100,38 +100,38 @@ def test_an_empty_caption_costs_its_own_video_alone(scores: Scores) -> None:
 
 
 def test_empty_captions_alone_score_nothing(scores: Scores) -> None:
-    for metrics in scores.of["all empty"].values():
+    for metrics in scores.by_set["all empty"].values():
         assert all(value == pytest.approx(0, abs=1e-6) for value in metrics.values())
 
 
 def test_order_of_videos_does_not_matter(scores: Scores) -> None:
-    assert scores.of["another order"] == scores.of["model"]
+    assert scores.by_set["another order"] == scores.by_set["model"]
 
 
 def test_meteors_separator_in_a_caption(scores: Scores) -> None:
-    assert scores.of["bars"]["evc"] == scores.of["model"]["evc"]        # the bars are punctuation
-    assert 0 < (scores.of["bars"]["coco"]["METEOR"] or 0) <= (scores.of["model"]["coco"]["METEOR"] or 0)
+    assert scores.by_set["bars"]["evc"] == scores.by_set["model"]["evc"]        # the bars are punctuation
+    assert 0 < (scores.by_set["bars"]["coco"]["METEOR"] or 0) <= (scores.by_set["model"]["coco"]["METEOR"] or 0)
 
 
 def test_references_without_words_are_left_out_and_counted(scores: Scores) -> None:
-    assert scores.of["references without words"] == scores.of["model"]
+    assert scores.by_set["references without words"] == scores.by_set["model"]
     assert "references without words: 2 references have no words and were left out" in scores.warnings
 
 
 def test_a_single_videos_cider_is_zero_and_says_so(scores: Scores) -> None:
-    assert scores.of["one video"]["evc"]["CIDEr"] == 0
+    assert scores.by_set["one video"]["evc"]["CIDEr"] == 0
     assert "one video: CIDEr of a single video is 0 by construction" in scores.warnings
 
 
 def test_nothing_is_written_into_the_installed_package(
         scores: Scores, package_before: dict[Path, tuple[int, int]]) -> None:
-    assert scores.of and installed() == package_before
+    assert scores.by_set and installed() == package_before
 
 
 def test_processes_do_not_disturb_each_other(scores: Scores) -> None:
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda name: score_all({name: SETS[name]}, TIMEOUT), ["model", "perfect"]))
-    assert [one.of for one in found] == [{"model": scores.of["model"]}, {"perfect": scores.of["perfect"]}]
+        results = list(pool.map(lambda name: score_all({name: SETS[name]}, TIMEOUT), ["model", "perfect"]))
+    assert [result.by_set for result in results] == [{name: scores.by_set[name]} for name in ("model", "perfect")]
 
 
 def test_as_published_for_msvd(real_data: Path) -> None:
@@ -142,8 +142,8 @@ def test_as_published_for_msvd(real_data: Path) -> None:
     lines = (real_data / "metric_gold/msvd_test_predictions.txt").read_text().splitlines()
     captions = {f"vid{1301 + number}": line for number, line in enumerate(lines)}
     published = json.loads((real_data / "metric_gold/msvd_test_scores.json").read_text())["published"]
-    found = score(captions, references, "coco", TIMEOUT)
-    assert {metric: round(value or 0, 3) for metric, value in found.items()} == published
+    result = score(captions, references, "coco", TIMEOUT)
+    assert {metric: round(value or 0, 3) for metric, value in result.items()} == published
 
 
 @pytest.mark.parametrize(("captions", "references", "message"), [
@@ -201,10 +201,10 @@ def gone(pid: int) -> bool:
 def test_a_meteor_that_fails_is_none_and_loses_nothing_else(
         meteor: str, message: str, scores: Scores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_java(tmp_path, monkeypatch, meteor)
-    found = score_all({"model": SETS["model"]}, TIMEOUT)
-    for protocol, metrics in found.of["model"].items():
-        assert whole_but_meteor(metrics, scores.of["model"][protocol])
-    assert len(found.warnings) == 1 and found.warnings[0].startswith(message)
+    result = score_all({"model": SETS["model"]}, TIMEOUT)
+    for protocol, metrics in result.by_set["model"].items():
+        assert whole_but_meteor(metrics, scores.by_set["model"][protocol])
+    assert len(result.warnings) == 1 and result.warnings[0].startswith(message)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the process in /proc")
@@ -213,11 +213,11 @@ def test_a_meteor_that_hangs_is_ended_with_all_below_it(
     pid = tmp_path / "pid"
     fake_java(tmp_path, monkeypatch, f"sleep 600 & echo $! > '{pid}'; wait")
     started = time.monotonic()
-    found = score_all({"model": SETS["model"]}, timeout=10)
+    result = score_all({"model": SETS["model"]}, timeout=10)
     assert time.monotonic() - started < 20
-    for protocol, metrics in found.of["model"].items():
-        assert whole_but_meteor(metrics, scores.of["model"][protocol])
-    assert found.warnings == ("METEOR is absent: it did not end within 10 s (machine.scoring_timeout)",)
+    for protocol, metrics in result.by_set["model"].items():
+        assert whole_but_meteor(metrics, scores.by_set["model"][protocol])
+    assert result.warnings == ("METEOR is absent: it did not end within 10 s (machine.scoring_timeout)",)
     assert wait_for(lambda: gone(int(pid.read_text())), 5)
 
 
@@ -256,18 +256,18 @@ def test_the_scorers_end_with_the_process_that_started_them(
 def test_a_tokenizer_that_fails_leaves_evc(tokenizer: str, message: str, scores: Scores, tmp_path: Path,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
     fake_java(tmp_path, monkeypatch, "exit 3", tokenizer)
-    found = score_all({"model": SETS["model"]}, timeout=12)
-    assert found.of["model"]["coco"] == dict.fromkeys(METRICS)
-    assert whole_but_meteor(found.of["model"]["evc"], scores.of["model"]["evc"])
-    assert found.warnings[0].startswith(message)
+    result = score_all({"model": SETS["model"]}, timeout=12)
+    assert result.by_set["model"]["coco"] == dict.fromkeys(METRICS)
+    assert whole_but_meteor(result.by_set["model"]["evc"], scores.by_set["model"]["evc"])
+    assert result.warnings[0].startswith(message)
 
 
 def test_without_java(scores: Scores, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "java", lambda: None)
-    found = score_all({"model": SETS["model"]}, TIMEOUT)
-    assert found.of["model"]["coco"] == dict.fromkeys(METRICS)
-    assert whole_but_meteor(found.of["model"]["evc"], scores.of["model"]["evc"])
-    assert found.warnings == (f"coco is absent: {programs.NO_JAVA}", f"METEOR is absent: {programs.NO_JAVA}")
+    result = score_all({"model": SETS["model"]}, TIMEOUT)
+    assert result.by_set["model"]["coco"] == dict.fromkeys(METRICS)
+    assert whole_but_meteor(result.by_set["model"]["evc"], scores.by_set["model"]["evc"])
+    assert result.warnings == (f"coco is absent: {programs.NO_JAVA}", f"METEOR is absent: {programs.NO_JAVA}")
     assert describe_protocols()["coco"]["java"] is None
 
 

@@ -37,7 +37,7 @@ GLAD, SAD = ["a glad man", "a man"], ["a sad man"]
     (["a happy sad dog", "a dog"], [GLAD, GLAD], 1 / 3, 0),
     # nothing right
     (["a dog", "an angry dog"], [GLAD, GLAD], 0, 0),
-    # `worried` counts for annoyance when it is said, for annoyance and worry when it is in a reference
+    # `worried` counts for annoyance in a caption, for annoyance and worry in a reference
     (["a worried dog"], [["an anxious man"]], 0, 0),
     (["a worried dog"], [["a worried man"]], 1, 1),
     (["a concerned dog"], [["a worried man"]], 1, 1),

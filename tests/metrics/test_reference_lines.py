@@ -63,10 +63,10 @@ def test_constant_word_is_said_of_every_video() -> None:
 # The human line -------------------------------------------------------------------------------------------
 
 def test_human_leaves_one_caption_out() -> None:
-    found = lines.leave_one_out(REFERENCES, seed=3)
-    assert set(found.captions) == set(found.references) == {"v1", "v2", "v3"} and found.left_out == 1
-    for id, caption in found.captions.items():
-        assert sorted([caption, *found.references[id]]) == sorted(REFERENCES[id])
+    line = lines.leave_one_out(REFERENCES, seed=3)
+    assert set(line.captions) == set(line.references) == {"v1", "v2", "v3"} and line.left_out == 1
+    for id, caption in line.captions.items():
+        assert sorted([caption, *line.references[id]]) == sorted(REFERENCES[id])
     assert {id: len(own) for id, own in REFERENCES.items()} == {"v1": 3, "v2": 2, "v3": 3, "v4": 1}
 
 
@@ -80,35 +80,35 @@ def test_human_depends_on_seed_and_video_alone() -> None:
 
 
 def test_human_passes_over_references_without_words() -> None:
-    found = lines.leave_one_out({"a": ["...", "a man", "a dog"], "b": ["a cat", "!"]}, seed=0)
-    assert set(found.captions) == {"a"} and found.left_out == 1
-    assert "..." not in [found.captions["a"], *found.references["a"]]
+    line = lines.leave_one_out({"a": ["...", "a man", "a dog"], "b": ["a cat", "!"]}, seed=0)
+    assert set(line.captions) == {"a"} and line.left_out == 1
+    assert "..." not in [line.captions["a"], *line.references["a"]]
 
 
 # The whole evaluation -------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
+def evaluation() -> dict[str, Any]:
     return evaluate(CaptionedSplit(PREDICTIONS, REFERENCES, NEAREST, TRAINING, {"baseline": NEAREST}), EVC, seed=0,
                     timeout=120)
 
 
-def test_evaluation_holds_the_model_and_every_line(found: dict[str, Any]) -> None:
-    assert list(found) == ["coco", "evc", "emotion", "baseline", "diversity", "emotion_table", "reference_lines",
+def test_evaluation_holds_the_model_and_every_line(evaluation: dict[str, Any]) -> None:
+    assert list(evaluation) == ["coco", "evc", "emotion", "baseline", "diversity", "emotion_table", "reference_lines",
                            "videos", "protocols", "warnings"]
-    assert found["baseline"] == found["reference_lines"]["nearest_caption"]     # the same captions
-    assert list(found["reference_lines"]) == ["constant_word", "nearest_caption", "human"]
-    for block in (found, *found["reference_lines"].values()):
+    assert evaluation["baseline"] == evaluation["reference_lines"]["nearest_caption"]     # the same captions
+    assert list(evaluation["reference_lines"]) == ["constant_word", "nearest_caption", "human"]
+    for block in (evaluation, *evaluation["reference_lines"].values()):
         assert tuple(block["coco"]) == tuple(block["evc"]) == METRICS
         assert tuple(block["emotion"]) == EMOTION_METRICS
         assert all(isinstance(value, float) for part in ("coco", "evc", "emotion")
                    for value in block[part].values())
-    assert found["videos"] == 4 and found["warnings"] == []
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert evaluation["videos"] == 4 and evaluation["warnings"] == []
+    assert json.loads(json.dumps(evaluation, allow_nan=False)) == evaluation
 
 
-def test_evaluations_emotion_block(found: dict[str, Any]) -> None:
-    emotion, evc = found["emotion"], found["evc"]
+def test_evaluations_emotion_block(evaluation: dict[str, Any]) -> None:
+    emotion, evc = evaluation["emotion"], evaluation["evc"]
     assert emotion["acc_sw"] == emotion["acc_c"] == pytest.approx(2 / 4)    # joy, sadness | anger | silent
     assert emotion["balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)   # joy 1 of 2, sadness 1 of 1
     assert emotion["cfs"] == pytest.approx(0.8 * evc["CIDEr"] + 0.1)
@@ -116,8 +116,8 @@ def test_evaluations_emotion_block(found: dict[str, Any]) -> None:
     assert emotion["bfs"] == pytest.approx(0.8 * weighted + 0.1)
 
 
-def test_evaluations_lines(found: dict[str, Any]) -> None:
-    constant, nearest, human = found["reference_lines"].values()
+def test_evaluations_lines(evaluation: dict[str, Any]) -> None:
+    constant, nearest, human = evaluation["reference_lines"].values()
     assert constant["word"] == "happily"
     assert constant["emotion"]["acc_sw"] == pytest.approx(2 / 4)
     assert constant["emotion"]["balanced_accuracy"] == pytest.approx(1 / 2)
@@ -126,12 +126,12 @@ def test_evaluations_lines(found: dict[str, Any]) -> None:
     assert human["coco"]["CIDEr"] > 0 and 0 <= human["emotion"]["acc_sw"] <= 1
 
 
-def test_evaluation_without_java(found: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_without_java(evaluation: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "java", lambda: None)
     without = evaluate(CaptionedSplit(PREDICTIONS, REFERENCES, NEAREST, TRAINING), EVC, seed=0, timeout=120)
-    assert without["emotion"] == found["emotion"]
+    assert without["emotion"] == evaluation["emotion"]
     for block, whole in zip((without, *without["reference_lines"].values()),
-                            (found, *found["reference_lines"].values()), strict=True):
+                            (evaluation, *evaluation["reference_lines"].values()), strict=True):
         assert block["coco"] == dict.fromkeys(METRICS)
         assert block["evc"] == {**whole["evc"], "METEOR": None}
     assert len(without["warnings"]) == 2
@@ -140,9 +140,9 @@ def test_evaluation_without_java(found: dict[str, Any], monkeypatch: pytest.Monk
 def test_evaluation_where_nobody_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "java", lambda: None)
     single = {id: own[:1] for id, own in REFERENCES.items()}
-    found = evaluate(CaptionedSplit(PREDICTIONS, single, NEAREST, TRAINING), EVC, seed=0, timeout=120)
-    human = found["reference_lines"]["human"]
-    assert "human: every video has a single caption, so none can be left out" in found["warnings"]
+    evaluation = evaluate(CaptionedSplit(PREDICTIONS, single, NEAREST, TRAINING), EVC, seed=0, timeout=120)
+    human = evaluation["reference_lines"]["human"]
+    assert "human: every video has a single caption, so none can be left out" in evaluation["warnings"]
     assert human["evc"] == dict.fromkeys(METRICS) and human["emotion"] == dict.fromkeys(EMOTION_METRICS)
     assert (human["videos"], human["left_out"]) == (0, 4)
 

@@ -18,7 +18,9 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image, ImageDraw
 
+from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.report import gallery, page, plots, tables
+from pipeline.report.facts import StoreFacts
 from pipeline.report.page import ReportData, render
 
 ATTACK = "<script>alert(1)</script>"
@@ -29,6 +31,9 @@ EMOTIONS = {
     "disgusted": ("disgust",), "bored": ("boredom",), "hopeful": ("anticipation", "optimism"),
     "worried": ("apprehension", "fear"), "proud": ("pride",), "ashamed": ("remorse",),
 }
+TAXONOMY = Taxonomy("test", {
+    category: tuple(word for word, categories in EMOTIONS.items() if category in categories)
+    for category in sorted({name for categories in EMOTIONS.values() for name in categories})})
 PEOPLE = ["an old man", "a young woman", "two kids", "a fisherman", "the bride", "a goalkeeper", "a chef"]
 ACTIONS = ["opens a letter", "rides a horse along the beach", "waits for the last train", "tastes the soup",
            "waves at the crowd", "walks home in heavy rain", "looks out of the window of a small kitchen"]
@@ -62,14 +67,13 @@ def scored(level: float, emotion: tuple[float, ...]) -> dict[str, Any]:
 def full(videos: int = 60) -> ReportData:
     draw = random.Random(5)
     words = list(EMOTIONS)
-    lexicon = gallery.Lexicon(EMOTIONS)
     predictions: list[dict[str, Any]] = []
     references: dict[str, list[str]] = {}
     table: Counter[tuple[str, str]] = Counter()
     for number in range(videos):
         person, action, feeling = draw.choice(PEOPLE), draw.choice(ACTIONS), draw.choice(words)
-        said = feeling if number % 3 else draw.choice(words)
-        caption = f"{person} {said} {action}" if number % 5 else f"{person} {action}"
+        other = feeling if number % 3 else draw.choice(words)
+        caption = f"{person} {other} {action}" if number % 5 else f"{person} {action}"
         video = f"vid{number:04d}"
         references[video] = [f"{who} {feeling} {action}" for who in (person, "someone", "a person", "he")]
         predictions.append({
@@ -82,10 +86,11 @@ def full(videos: int = 60) -> ReportData:
             "candidates": [{"text": f"{draw.choice(PEOPLE)} {draw.choice(words)} {action}",
                             "score": 0.5 - k / 50} for k in range(20)],
         })
-        told, meant = lexicon.said(caption), lexicon.meant(references[video])
-        table.update((category, "videos") for category in meant)
-        table.update((category, "predicted") for category in told)
-        table.update((category, "hits") for category in told & meant)
+        predicted = gallery.predict_categories(caption, TAXONOMY)
+        reference = gallery.collect_reference_categories(references[video], TAXONOMY)
+        table.update((category, "videos") for category in reference)
+        table.update((category, "predicted") for category in predicted)
+        table.update((category, "hits") for category in predicted & reference)
     return ReportData(
         dataset="harbour-clips",
         metrics={
@@ -111,22 +116,24 @@ def full(videos: int = 60) -> ReportData:
         predictions=predictions,
         references=references,
         splits=dict.fromkeys(references, "test"),
-        emotion_words=EMOTIONS,
+        taxonomy=TAXONOMY,
         thumbnails=lambda video: [jpeg(4 * int(video[3:]) + frame) for frame in range(4)],
         history=[{"epoch": n, "loss": 9 / n + 2.5, "caption_loss": 6 / n + 2, "attribute_loss": 3 / n + 0.5,
                   "validation_cider": 0.7 - 0.5 / n - 0.001 * max(0, n - 20) ** 1.5,
                   "validation_cfs": 0.6 - 0.4 / n - 0.001 * max(0, n - 20) ** 1.5,
                   "learning_rate": 5e-4 / n, "seconds": 1.3} for n in range(1, 31)],
-        stages={name: {"seconds": {"decode": seconds / 3, "all": seconds}, "videos": videos,
-                       "versions": {"torch": "2.8.0", "numpy": "2.3.1"}}
-                for name, seconds in (("prepare", 14.2), ("encoder", 91.7), ("extract", 22.04),
-                                      ("index", 3.1), ("retrieve", 1.2), ("emotion", 2.4),
-                                      ("train", 71.5), ("evaluate", 16.0))},
+        facts={"train split": "400 videos, 2,400 captions", "captioner: epoch kept": "17"},
+        stores=[StoreFacts("own-clip", "appearance", 58, 464, 512, "float16", {"vid0058": "it has no picture"},
+                           {"vid0003": 0.625}),
+                StoreFacts("logmel", "audio", 59, 472, 64, "float16", {}, {})],
+        prior_scores={"lexicon": {"videos": 12, "hit1": 0.25, "hit3": 0.5, "mean_ap": None, "temperature": 7.6608}},
+        versions={"torch": "2.8.0", "numpy": "2.3.1"},
         params={"dataset": "harbour-clips", "seed": 3, "retrieval": {"used": 20},
                 "encoders": {"appearance": {"model": "ViT-B-32", "weights": "openai", "frames": 28}},
                 "captioner": {"modalities": ("appearance", "audio", "text"), "vtai": True, "cfb": True,
                               "aeb": True, "width": 512, "layers": 1}},
-        encoder={"model": "ViT-B-32", "weights": "openai", "sha256": "40d365", "size": (224, 224)},
+        encoder={"model": "ViT-B-32", "weights": "openai"},
+        recipe={"model": "ViT-B-32", "weights": "openai", "sha256": "40d365", "size": (224, 224)},
         seed=3,
     )
 
@@ -134,7 +141,7 @@ def full(videos: int = 60) -> ReportData:
 def bare() -> ReportData:
     """One's own clips, captioned without training or scores: as little as there can be."""
     return ReportData(
-        dataset="own", metrics={}, references={}, splits={"clip": "predict"}, emotion_words={},
+        dataset="own", metrics={}, references={}, splits={"clip": "predict"}, taxonomy=Taxonomy("none", {}),
         predictions=[{"video_id": "clip", "caption": "", "score": None, "beams": [], "emotions": [],
                       "attributes": [], "candidates": []}],
     )
@@ -154,10 +161,9 @@ def unscored() -> ReportData:
                  "emotion_table": [{"category": "joy", "videos": 0, "hits": 0, "predicted": 0}]},
         predictions=[{"video_id": "a", "caption": "a dog runs", "score": -1.0, "beams": [], "emotions": [],
                       "attributes": [], "candidates": []}],
-        references={"a": ["the dog runs"]}, splits={"a": "test"}, emotion_words=EMOTIONS,
+        references={"a": ["the dog runs"]}, splits={"a": "test"}, taxonomy=TAXONOMY,
         history=[{"epoch": 1, "loss": 3.0, "caption_loss": 3.0, "attribute_loss": None,
                   "validation_cider": None, "validation_cfs": None, "learning_rate": 1e-3, "seconds": 1.0}],
-        stages={"prepare": {"seconds": {"all": 90.0}}, "odd": {"seconds": {}}},
     )
 
 
@@ -228,34 +234,34 @@ def test_headline_numbers_and_table(html: str) -> None:
     assert "reaches Acc sw 75.1, above the model's 71.2" in text
     assert "in balanced accuracy it gets 2.9 and the model 43.1" in text
     assert "60 videos captioned (60 of test), 60 scored" in text
-    assert page.sentence(full().params) == (
+    assert page.describe_model(full().params) == (
         "A Transformer of 1 layer and width 512 that reads 28 frames a video through ViT-B-32, sound and "
         "20 retrieved captions, with VTAI, CFB and AEB.")
-    assert page.sentence(full().params) in text
+    assert page.describe_model(full().params) in text
     assert "different captions48" in text and "captions that are no training caption33.3%" in text
     assert "METEOR: no Java runtime" in text
     assert "untrained" not in text
 
 
-def test_gaming_sentence_says_only_what_is_known() -> None:
+def test_the_sentence_on_the_constant_word_says_only_what_is_known() -> None:
     lines = {"constant_word": {"word": "happily", "emotion": {"acc_sw": 0.5}}}
-    assert tables.gaming({"emotion": {"acc_sw": 0.5}, "reference_lines": lines}) == (
+    assert tables.explain_constant_word({"emotion": {"acc_sw": 0.5}, "reference_lines": lines}) == (
         "Here “happily”, said of every video, reaches Acc sw 50.0, level with the model's 50.0.")
-    assert tables.gaming({"emotion": {"acc_sw": 0.5}}) == ""
+    assert tables.explain_constant_word({"emotion": {"acc_sw": 0.5}}) == ""
 
 
 def test_best_that_is_not_human_is_marked_and_a_tie_marks_both() -> None:
     metrics = {"coco": {"CIDEr": 0.50004}, "baseline": {"coco": {"CIDEr": 0.50001}},
                "reference_lines": {"nearest_caption": {"coco": {"CIDEr": 0.4}},
                                    "human": {"coco": {"CIDEr": 0.9}}}}
-    rows = tables.rows(metrics, (tables.DRAWN[0],))
+    rows = tables.build_rows(metrics, (tables.DRAWN[0],))
     assert [(row.name, row.cells[0].text, row.cells[0].best) for row in rows] == [
         ("Model", "50.0", True), ("Baseline", "50.0", True), ("Nearest caption", "40.0", False),
         ("Human", "90.0", False)]
 
 
 def test_a_lone_score_is_not_called_the_best() -> None:
-    assert not tables.rows({"coco": {"CIDEr": 0.5}}, (tables.DRAWN[0],))[0].cells[0].best
+    assert not tables.build_rows({"coco": {"CIDEr": 0.5}}, (tables.DRAWN[0],))[0].cells[0].best
 
 
 def test_none_scores_are_dashes_and_untrained_weights_a_banner() -> None:
@@ -269,9 +275,9 @@ def test_none_scores_are_dashes_and_untrained_weights_a_banner() -> None:
 
 def test_a_run_without_references_says_so() -> None:
     text = Document(render(bare())).text
-    for told in ("1 video captioned (1 of predict)", "Nothing was scored", "no references", "(no words)",
+    for text_of_page in ("1 video captioned (1 of predict)", "Nothing was scored", "no references", "(no words)",
                  "no frames", "No training curve"):
-        assert told in text
+        assert text_of_page in text
 
 
 def test_a_run_without_videos_says_so() -> None:
@@ -290,9 +296,10 @@ def test_hostile_text_shows_as_text() -> None:
     table = [{"category": f"{ATTACK}$x$", "videos": 2, "hits": 1, "predicted": 1}]
     data = dataclasses.replace(
         base, dataset=ATTACK, predictions=[row], references={video: [ATTACK + " happily"]},
-        splits={video: ATTACK}, params={**base.params, "note": ATTACK}, encoder={"note": ATTACK},
-        thumbnails={},
-        stages={ATTACK: {"seconds": {"all": 1.0, ATTACK: 2.0}, "note": ATTACK, "versions": {ATTACK: ATTACK}}},
+        splits={video: ATTACK}, params={**base.params, "note": ATTACK},
+        encoder={"note": ATTACK}, recipe={"note": ATTACK}, thumbnails={},
+        facts={ATTACK: ATTACK}, prior_scores={ATTACK: {"hit1": 0.5}}, versions={ATTACK: ATTACK},
+        stores=[StoreFacts(ATTACK, ATTACK, 1, 1, 1, "float16", {ATTACK: ATTACK}, {ATTACK: 0.5})],
         metrics={**base.metrics, "emotion_table": table,
                  "protocols": {ATTACK: ATTACK}, "warnings": [ATTACK],
                  "reference_lines": {"constant_word": {**scored(0.1, (0.1,) * 5), "word": ATTACK}}})
@@ -314,9 +321,8 @@ def test_policy_allows_the_reports_own_script_alone(html: str) -> None:
 
 def test_gallery_shows_every_chosen_video_with_its_frames(html: str) -> None:
     data = full()
-    lexicon = gallery.Lexicon(EMOTIONS)
-    outcome_of = gallery.outcomes(lexicon, data.predictions, data.references)
-    chosen = gallery.choose(outcome_of, data.seed)
+    outcome_of = gallery.judge_captions(data.predictions, data.references, TAXONOMY)
+    chosen = gallery.choose_videos(outcome_of, data.seed)
     document = Document(html)
     cards = document.of("article", "video")
     assert len(chosen) == len(set(chosen)) == len(cards) == 24
@@ -334,11 +340,11 @@ def test_gallery_shows_every_chosen_video_with_its_frames(html: str) -> None:
 
 def test_the_choice_depends_on_the_seed_and_not_on_the_order() -> None:
     outcome_of = {f"v{n}": "right" if n % 2 else "wrong" for n in range(100)}
-    chosen = gallery.choose(outcome_of, 0)
-    assert chosen == gallery.choose(dict(reversed(outcome_of.items())), 0)
-    assert chosen != gallery.choose(outcome_of, 1)
+    chosen = gallery.choose_videos(outcome_of, 0)
+    assert chosen == gallery.choose_videos(dict(reversed(outcome_of.items())), 0)
+    assert chosen != gallery.choose_videos(outcome_of, 1)
     assert Counter(outcome_of[video] for video in chosen) == {"right": 12, "wrong": 12}
-    assert gallery.choose({"a": "unknown"}, 0) == ["a"]
+    assert gallery.choose_videos({"a": "unknown"}, 0) == ["a"]
 
 
 @pytest.mark.parametrize(("caption", "references", "outcome"), [
@@ -354,62 +360,72 @@ def test_the_choice_depends_on_the_seed_and_not_on_the_order() -> None:
     ("an afraid man", ["she is worried"], "right"),     # a reference's word counts for all of them
 ])
 def test_outcome(caption: str, references: list[str], outcome: str) -> None:
-    assert gallery.Lexicon(EMOTIONS).outcome(caption, references) == outcome
+    assert gallery.judge_caption(caption, references, TAXONOMY) == outcome
 
 
 def test_emotion_words_are_marked_and_the_text_is_kept() -> None:
     text = "A man, HAPPILY  (unhappily?) or very_sad: sad's 'calm'! É"
-    pieces = gallery.Lexicon({**EMOTIONS, "sads": "sadness"}).mark(text, {"joy", "sadness"})
+    taxonomy = Taxonomy("test", {**TAXONOMY.category_words, "sadness": ("sad", "sads")})
+    pieces = gallery.mark_emotion_words(text, taxonomy, frozenset({"joy", "sadness"}))
     assert "".join(piece.text for piece in pieces) == text
     assert [(piece.text, piece.emotion, piece.state) for piece in pieces if piece.emotion] == [
         ("HAPPILY", "joy", "right"), ("sad's", "sadness", "right"), ("calm", "serenity", "wrong")]
-    assert gallery.Lexicon(EMOTIONS).mark("happily")[0].state == ""
+    assert gallery.mark_emotion_words("happily", TAXONOMY)[0].state == ""
 
 
-def test_matrix_counts_videos_by_meant_and_said() -> None:
+def test_matrix_counts_videos_by_reference_and_prediction() -> None:
     predictions = [{"video_id": "a", "caption": "he is sad"}, {"video_id": "b", "caption": "he runs"},
                    {"video_id": "c", "caption": "he is sad"}, {"video_id": "d", "caption": "a worried man"}]
     references = {"a": ["a worried man"], "b": ["worried"], "d": ["worried"]}
-    counts, videos = gallery.matrix(gallery.Lexicon(EMOTIONS), predictions, references)
+    counts, videos = gallery.count_confusions(predictions, references, TAXONOMY)
     assert videos == {"apprehension": 3, "fear": 3}
     # "worried" is said as its first category; beside a reference's second one it is no confusion.
     assert counts == {("apprehension", "apprehension"): 1,
                       ("apprehension", "sadness"): 1, ("fear", "sadness"): 1,
-                      ("apprehension", gallery.NOTHING_SAID): 1, ("fear", gallery.NOTHING_SAID): 1}
+                      ("apprehension", gallery.NO_EMOTION): 1, ("fear", gallery.NO_EMOTION): 1}
 
 
 def test_plots_are_well_formed_and_without_a_date() -> None:
     data = full()
-    counts, videos = gallery.matrix(gallery.Lexicon(EMOTIONS), data.predictions, data.references)
-    drawings = [plots.training(data.history), plots.reference_lines(*tables.drawn(data.metrics)),
-                plots.emotions(data.metrics["emotion_table"]),
-                plots.matrix(counts, videos, gallery.NOTHING_SAID),
-                plots.timings({"prepare": 3.0, "a $tage & more": 119.7, "train": 7380.0})]
+    counts, videos = gallery.count_confusions(data.predictions, data.references, TAXONOMY)
+    drawings = [plots.draw_training(data.history), plots.draw_reference_lines(*tables.select_drawn(data.metrics)),
+                plots.draw_emotions(data.metrics["emotion_table"]),
+                plots.draw_confusions(counts, videos, gallery.NO_EMOTION),
+                plots.draw_emotions([{"category": "a $tate & more", "videos": 2, "hits": 1, "predicted": 1}])]
     for svg in drawings:
         tree = ElementTree.fromstring(svg.replace("xlink:href", "href"))
         assert tree.get("role") == "img" and tree.get("aria-label")
         assert "metadata" not in svg and "http" not in svg
-    assert all(f">{told}<" in drawings[-1] for told in ("3.0 s", "2 min 0 s", "2 h 3 min"))
-    assert "a $tage &amp; more" in drawings[-1]
+    assert "a $tate &amp; more" in drawings[-1]
     assert "in epoch 2" in drawings[0]
 
 
 def test_plots_without_data_are_empty() -> None:
-    assert plots.training([]) == plots.emotions([]) == plots.timings({}) == ""
-    assert plots.reference_lines([], []) == plots.reference_lines(["CIDEr"], [("Model", [None])]) == ""
-    assert plots.matrix({}, {}, "") == plots.matrix({("joy", "joy"): 3}, {"joy": 3}, "") == ""
+    assert plots.draw_training([]) == plots.draw_emotions([]) == ""
+    assert plots.draw_reference_lines([], []) == plots.draw_reference_lines(["CIDEr"], [("Model", [None])]) == ""
+    assert plots.draw_confusions({}, {}, "") == plots.draw_confusions({("joy", "joy"): 3}, {"joy": 3}, "") == ""
 
 
-def test_a_stage_of_other_versions_shows_both() -> None:
-    stages = {"a": {"versions": {"torch": "2.8"}}, "b": {"versions": {"torch": "2.7"}}}
-    assert "torch2.7, 2.8" in Document(render(dataclasses.replace(bare(), stages=stages))).text
+def test_facts_and_failures_are_named_and_no_times_are_shown(html: str) -> None:
+    text = re.sub(r"\s+", " ", Document(html).text)
+    assert "own-clip appearance 58 464 512 float16 1 1" in re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", cells(html))
+    assert "vid0058failed: it has no picture" in text and "vid0003decoded in part: 62.5 %" in text
+    assert "train split400 videos, 2,400 captions" in text and "captioner: epoch kept17" in text
+    assert "lexicon 12 0.250 0.500 – – 7.661 – –" in cells(html)
+    assert "torch2.8.0" in text
+    assert "seconds" not in text
+
+
+def cells(html: str) -> str:
+    """The texts of the tables, with a space between two cells."""
+    return re.sub(r"\s+", " ", Document(re.sub(r"</t[dh]>", r" \g<0>", html)).text)
 
 
 def test_model_sentence_names_what_is_off() -> None:
     captioner = {"modalities": ["appearance"], "vtai": False, "cfb": False, "aeb": False,
                  "width": 64, "layers": 2}
-    told = page.sentence({**full().params, "captioner": captioner})
-    assert told == ("A Transformer of 2 layers and width 64 that reads 28 frames a video through ViT-B-32, "
+    description = page.describe_model({**full().params, "captioner": captioner})
+    assert description == ("A Transformer of 2 layers and width 64 that reads 28 frames a video through ViT-B-32, "
                     "without attributes or theme.")
 
 
@@ -432,9 +448,8 @@ def test_page_opens_in_a_browser(html: str, tmp_path: Path) -> None:
     dom = subprocess.run([browser, *flags, "--dump-dom", target.as_uri()], check=True, timeout=60,
                          capture_output=True, text=True).stdout
     seen = Document(dom.removeprefix("<!DOCTYPE html>"))
-    lexicon = gallery.Lexicon(EMOTIONS)
     data = full()
-    for video in gallery.choose(gallery.outcomes(lexicon, data.predictions, data.references), data.seed):
+    for video in gallery.choose_videos(gallery.judge_captions(data.predictions, data.references, TAXONOMY), data.seed):
         caption = next(row["caption"] for row in data.predictions if row["video_id"] == video)
         assert caption in seen.text
     # The script ran: the policy let it, it showed the controls and counted the videos.

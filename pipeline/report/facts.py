@@ -1,0 +1,76 @@
+"""What the stages made, as their files have it: feature stores, caption index, encoder and captioner.
+
+Only what a file holds is read, no times and no rates, so that the same files give the same page.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.common.errors import SpectrumError
+
+_PACKAGES = ("av", "h5py", "numpy", "open_clip_torch", "torch")
+
+
+@dataclass(frozen=True)
+class StoreFacts:
+    """A feature store: its rows of `dim` numbers of type `dtype`, and the videos that it lacks in part or whole."""
+
+    name: str
+    modality: str
+    videos: int
+    rows: int
+    dim: int
+    dtype: str
+    failures: Mapping[str, str]     # reason by video
+    partial: Mapping[str, float]    # share that could be decoded, by video
+
+
+def read_store(folder: Path) -> tuple[StoreFacts, dict[str, Any]]:
+    """The facts of a feature store, and its recipe. Raises SpectrumError where the store is not complete."""
+    from pipeline.store import FeatureStore
+
+    store = FeatureStore.open(folder)
+    facts = StoreFacts(folder.name, store.modality, len(store), int(store.index["rows"]), store.dim, store.dtype.name,
+                       store.failures, store.partial)
+    return facts, store.recipe
+
+
+def read_curves(path: Path) -> list[dict[str, float]]:
+    """A row an epoch, every column a number. Raises SpectrumError naming the file where it is not so."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        if not all("epoch" in row for row in rows):
+            raise ValueError("it has no column epoch")
+        return rows
+    except FileNotFoundError:
+        raise SpectrumError(f"{path}: no such file; run the stage that makes it, or `dvc repro`") from None
+    except OSError as error:
+        raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); mend the path or its permissions") from None
+    except (csv.Error, TypeError, ValueError) as error:
+        raise SpectrumError(f"{path}: not a table of numbers ({error}); make it again with `dvc repro`") from None
+
+
+def describe_data(counts: Mapping[str, Mapping[str, int]], index: Mapping[str, Any]) -> dict[str, str]:
+    """Sizes of the splits and of the caption index (index.json), by their names on the page."""
+    splits = {f"{split} split": f"{sizes['videos']:,} videos, {sizes['captions']:,} captions"
+              for split, sizes in counts.items()}
+    return {**splits, "caption index": f"{index['captions']:,} distinct captions, {index['dim']} numbers each"}
+
+
+def describe_captioner(description: Mapping[str, Any]) -> dict[str, str]:
+    """The trained model, from captioner.json, by names on the page."""
+    facts = {"seed": str(description["seed"]), "epoch kept": str(description["best"]["epoch"]),
+             "vocabulary": f"{len(description['vocabulary']):,} entries"}
+    if description.get("parameters") is not None:
+        facts["parameters"] = f"{description['parameters']:,}"
+    return {f"captioner: {name}": value for name, value in facts.items()}
+
+
+def list_versions() -> dict[str, str]:
+    """Versions of the packages that decide the results, as they are installed where the page is made."""
+    return {package: version(package) for package in _PACKAGES}

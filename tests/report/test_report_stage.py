@@ -1,0 +1,134 @@
+"""The report stage on files as the other stages leave them: the same page twice, and a sentence for what is wrong."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from media_factory import clip
+from project import ROOT
+
+from pipeline.common.errors import SpectrumError
+from pipeline.datasets.manifest import Caption, Manifest, Video
+from pipeline.params import load
+from pipeline.params.paths import Paths
+from pipeline.store import write_index
+from stages import report
+
+PARAMS = load([], ROOT / "params.yaml")
+FILES = ("data/sample/videos.jsonl", "features/sample/sample-clip/store.json", "features/sample/logmel/store.json",
+         "features/sample/motion/store.json", "indexes/sample/sample-clip/index.json",
+         "models/sample/encoder/encoder.json", "models/sample/captioner/captioner.json",
+         "models/sample/captioner/curves.csv", "reports/sample/metrics.json", "reports/sample/predictions.jsonl",
+         "reports/sample/emotion.json")
+
+
+def put(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    clip(folder / "a.mp4", 10)
+    paths = [folder / path for path in FILES]
+    videos = (Video("a", "a.mp4", "test"), Video("b", "gone.mp4", "test"), Video("c", "c.mp4", "train"))
+    captions = tuple(Caption(video.id, f"a happy man {video.id}") for video in videos)
+    Manifest(videos, captions, captions[2:]).write(paths[0].parent)
+    for path, modality in zip(paths[1:4], ("appearance", "audio", "motion"), strict=True):
+        path.parent.mkdir(parents=True)
+        failures = [{"id": "c", "reason": "no picture in it"}] if modality == "appearance" else []
+        write_index(path.parent, modality, {"kind": "none"}, 4, {}, 2, failures)
+    put(paths[4], {"captions": 2394, "dim": 128, "recipe_id": "x"})
+    put(paths[5], {"model": "spectrum-sample", "weights": "train"})
+    put(paths[6], {"seed": 0, "best": {"epoch": 17, "seconds": 2.5}, "vocabulary": ["a", "man"], "parameters": 1732359})
+    paths[7].write_text("epoch,loss,validation_cfs,seconds\n1,9.0,0.2,1.5\n2,8.0,0.3,1.5\n")
+    paths[8].parent.mkdir(parents=True)
+    put(paths[8], {"videos": 2, "emotion_table": [{"category": "joy", "videos": 2, "hits": 1, "predicted": 1}]})
+    paths[9].write_text("".join(json.dumps({"video_id": video, "caption": "a happy man"}) + "\n" for video in "ab"))
+    put(paths[10], {"lexicon": {"videos": 2, "hit1": 0.5, "temperature": None}})
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(made, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def make_page() -> str:
+    report.run(PARAMS, Paths.of(PARAMS))
+    return Path("reports/sample/index.html").read_text()
+
+
+def test_the_same_files_give_the_same_page_whatever_the_stages_took(project: Path) -> None:
+    page = make_page()
+    put(project / "reports/sample/stages/prepare.json", {"seconds": {"all": 99.5}})
+    assert make_page() == page
+    assert "failed: no picture in it" in page and "2,394 distinct captions" in page and "1,732,359" in page
+    assert "<dt>captioner: epoch kept</dt><dd>17</dd>" in page
+    # four frames of the clip that is there, a caption for the one that is gone
+    assert page.count("data:image/jpeg") == 4 and page.count("no frames") == 1
+
+
+def test_parameters_of_the_machine_are_not_on_the_page(project: Path) -> None:
+    params = load(["cluster.retries=7"], ROOT / "params.yaml")
+    page = make_page()
+    report.run(params, Paths.of(params))
+    assert Path("reports/sample/index.html").read_text() == page
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_a_sentence(project: Path, name: str) -> None:
+    (project / name).unlink()
+    with pytest.raises(SpectrumError, match=f"{name}: no such file"):
+        make_page()
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    (name, content) for name in FILES for content in ("", "[" * 3, "[1]", '{"a": 1}', "3", '"text"', "\x00", "null")
+    if not name.endswith("curves.csv") and (Path(name).name, content) not in {
+        ("encoder.json", '{"a": 1}'), ("metrics.json", '{"a": 1}'), ("predictions.jsonl", "")}])      # which are fine
+def test_a_file_of_anything_else_is_a_sentence(project: Path, name: str, content: str) -> None:
+    (project / name).write_text(content)
+    with pytest.raises(SpectrumError, match=Path(name).name.partition(".")[0]):
+        make_page()
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("predictions.jsonl", '{"video_id": "z", "caption": "a"}', "line 1: video 'z' is not in the data set"),
+    ("predictions.jsonl", '{"video_id": "a", "caption": 3}', "line 1: caption: Input should be a valid string"),
+    ("predictions.jsonl", '{"video_id": "a", "caption": "", "beams": [{"caption": ""}]}', "beams.0.score: Field"),
+    ("metrics.json", '{"coco": {"CIDEr": "high"}}', "coco.CIDEr: Input should be a valid number"),
+])
+def test_a_wrong_entry_is_named(project: Path, name: str, content: str, message: str) -> None:
+    (project / "reports/sample" / name).write_text(content)
+    with pytest.raises(SpectrumError, match=message):
+        make_page()
+
+
+@pytest.mark.parametrize(("content", "message"), [("epoch,loss\n1,high\n", "could not convert"),
+                                                  ("loss\n1\n", "no column epoch"), ("epoch,loss\n1\n", "not a table")])
+def test_curves_that_are_none(project: Path, content: str, message: str) -> None:
+    (project / "models/sample/captioner/curves.csv").write_text(content)
+    with pytest.raises(SpectrumError, match=rf"curves\.csv: .*{message}"):
+        make_page()
+
+
+@pytest.mark.parametrize(("module", "heavy"), [
+    ("stages.report", ("torch", "h5py", "matplotlib", "av", "rich.table")),
+    ("stages.emotion", ("torch", "h5py", "transformers", "av", "faiss")),
+    ("pipeline.emotion.probabilities", ("torch", "h5py", "av", "pipeline.media")),
+    ("pipeline.emotion.taxonomy", ("torch", "h5py", "pydantic")),
+    ("pipeline.emotion.emotion_file", ("torch", "h5py", "av", "pipeline.media")),
+    ("pipeline.report.reading", ("torch", "transformers", "h5py", "matplotlib")),
+])
+def test_a_module_imports_only_what_it_needs(module: str, heavy: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
