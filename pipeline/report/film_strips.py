@@ -1,7 +1,6 @@
 """A few frames of each shown video, as JPEG."""
 
 import io
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.media.decoder import MediaError, VideoDecoder
@@ -26,8 +25,3 @@ def make_strip(decoder: VideoDecoder, path: Path) -> list[bytes]:
     except MediaError:
         return []
     return pictures
-
-
-def strip_maker(decoder: VideoDecoder, path_of: Mapping[str, Path]) -> Callable[[str], list[bytes]]:
-    """`make_strip` by video id."""
-    return lambda video: make_strip(decoder, path_of[video])

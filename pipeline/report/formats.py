@@ -12,7 +12,7 @@ Scores = Mapping[str, float | None]
 Value = TypeVar("Value")
 
 
-class Block(BaseModel):
+class ScoreBlock(BaseModel):
     coco: Scores = {}
     evc: Scores = {}
     emotion: Scores = {}
@@ -26,9 +26,9 @@ class CategoryCounts(BaseModel):
     predicted: int
 
 
-class Metrics(Block):
-    baseline: Block | None = None
-    reference_lines: Mapping[str, Block] = {}
+class MetricsFile(ScoreBlock):
+    baseline: ScoreBlock | None = None
+    reference_lines: Mapping[str, ScoreBlock] = {}
     retrieval: Scores = {}
     diversity: Mapping[str, float] = {}
     emotion_table: Sequence[CategoryCounts] = ()
@@ -37,41 +37,41 @@ class Metrics(Block):
     warnings: Sequence[str] = ()
 
 
-class Beam(BaseModel):
+class BeamEntry(BaseModel):
     caption: str
     score: float
 
 
-class Candidate(BaseModel):
+class CandidateEntry(BaseModel):
     text: str
     score: float
 
 
-class Emotion(BaseModel):
+class EmotionEntry(BaseModel):
     category: str
     probability: float
 
 
-class Attribute(BaseModel):
+class AttributeEntry(BaseModel):
     word: str
     probability: float
     emotional: bool
 
 
-class Prediction(BaseModel):
+class PredictionRow(BaseModel):
     video_id: str
     caption: str
     score: float | None = None
-    beams: Sequence[Beam] = ()
-    candidates: Sequence[Candidate] = ()
-    emotions: Sequence[Emotion] = ()
-    attributes: Sequence[Attribute] = ()
+    beams: Sequence[BeamEntry] = ()
+    candidates: Sequence[CandidateEntry] = ()
+    emotions: Sequence[EmotionEntry] = ()
+    attributes: Sequence[AttributeEntry] = ()
 
 
-PriorScores = Mapping[str, Scores]     # emotion.json
+PriorScoreTable = Mapping[str, Scores]     # emotion.json
 
 
-class CaptionIndex(BaseModel):
+class IndexFile(BaseModel):
     captions: int
     dim: int
 
@@ -80,7 +80,7 @@ class KeptEpoch(BaseModel):
     epoch: int
 
 
-class Captioner(BaseModel):
+class CaptionerFile(BaseModel):
     seed: int
     best: KeptEpoch
     vocabulary: Sequence[str]

@@ -11,8 +11,8 @@ from pipeline.media.decoder import VideoDecoder
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from pipeline.report import facts
-from pipeline.report.film_strips import strip_maker
-from pipeline.report.formats import Captioner, CaptionIndex, Metrics, Prediction, PriorScores, check_format
+from pipeline.report.film_strips import make_strip
+from pipeline.report.formats import CaptionerFile, IndexFile, MetricsFile, PredictionRow, PriorScoreTable, check_format
 from pipeline.report.page import ReportData
 
 _NOT_SHOWN = {"device", "machine", "cluster"}     # parameters of the machine, which change no result
@@ -21,22 +21,23 @@ _NOT_SHOWN = {"device", "machine", "cluster"}     # parameters of the machine, w
 def read_report_data(params: Params, paths: Paths, decoder: VideoDecoder) -> ReportData:
     """Raises SpectrumError naming the file where one is missing or damaged. Frames are decoded when the page asks."""
     manifest = Manifest.load(paths.data)
+    path_of = {video.id: Path(video.path) for video in manifest.videos}
     (appearance, recipe), *others = (facts.read_store(folder)
                                      for folder in (paths.appearance, paths.audio, paths.motion))
-    index = _read(paths.index / "index.json", CaptionIndex)
-    captioner = _read(paths.captioner / "captioner.json", Captioner)
+    index = _read(paths.index / "index.json", IndexFile)
+    captioner = _read(paths.captioner / "captioner.json", CaptionerFile)
     return ReportData(
         dataset=params.dataset,
-        metrics=_read(paths.reports / "metrics.json", Metrics),
+        metrics=_read(paths.reports / "metrics.json", MetricsFile),
         predictions=_read_predictions(paths.reports / "predictions.jsonl", manifest),
         references=manifest.captions_of,
         splits=manifest.split_of,
         taxonomy=Taxonomy.load(params.emotion.words),
-        thumbnails=strip_maker(decoder, {video.id: Path(video.path) for video in manifest.videos}),
+        thumbnails=lambda video: make_strip(decoder, path_of[video]),
         history=facts.read_curves(paths.captioner / "curves.csv"),
         facts={**facts.describe_data(manifest.counts(), index), **facts.describe_captioner(captioner)},
         stores=[appearance, *(store for store, _ in others)],
-        prior_scores=_read(paths.reports / "emotion.json", PriorScores),
+        prior_scores=_read(paths.reports / "emotion.json", PriorScoreTable),
         versions=facts.list_versions(),
         params=params.model_dump(mode="json", exclude=_NOT_SHOWN),
         encoder=_read(paths.encoder / "encoder.json", dict[str, Any]),
@@ -52,7 +53,7 @@ def _read(path: Path, expected: Any) -> Any:
 def _read_predictions(path: Path, manifest: Manifest) -> list[dict[str, Any]]:
     rows = []
     for number, row in read_jsonl(path):
-        check_format(path.with_name(f"{path.name}, line {number}"), row, Prediction)
+        check_format(path.with_name(f"{path.name}, line {number}"), row, PredictionRow)
         if row["video_id"] not in manifest.split_of:
             raise SpectrumError(f"{path}, line {number}: video {row['video_id']!r} is not in the data set; "
                                 "make it again with `dvc repro`")
