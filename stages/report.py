@@ -12,13 +12,12 @@ from stages.command import Summary, stage
 
 
 def run(params: Params, paths: Paths) -> Summary:
-    # Here, so that --help and a refused parameter need not wait for them.
     from pipeline.common.files import write_text
     from pipeline.media.decoder import VideoDecoder
     from pipeline.report.page import render
     from pipeline.report.reading import read_report_data
 
-    with VideoDecoder(params.extraction.timeout, params.extraction.backend) as decoder:
+    with VideoDecoder(params.machine.decoding_timeout, params.extraction.decoder) as decoder:
         page = render(read_report_data(params, paths, decoder))
     write_text(paths.reports / "index.html", page)
     return {"bytes": len(page.encode())}

@@ -11,6 +11,7 @@ import torch
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.inputs import Inputs, Modality, pack, word_keys
 from pipeline.captioner.splits import Split
+from pipeline.common.errors import SpectrumError
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.emotion_file import Emotions
 from pipeline.params.paths import Paths
@@ -46,7 +47,11 @@ class CachedDataset:
         index = open_index(paths.index, model_id(appearance.recipe))
         candidates = Candidates.read(paths.candidates)
         candidates.check_index(index)
-        return cls(appearance, FeatureStore.open(paths.audio), motion, index, candidates, Emotions.read(paths.emotion))
+        emotions = Emotions.read(paths.emotion)
+        if emotions.candidates_digest != candidates.digest:
+            raise SpectrumError(f"{paths.emotion}: estimated from other candidates than {paths.candidates}; "
+                                "run python -m stages.emotion")
+        return cls(appearance, FeatureStore.open(paths.audio), motion, index, candidates, emotions)
 
     @property
     def recipes(self) -> dict[str, str]:

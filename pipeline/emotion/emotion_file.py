@@ -16,7 +16,7 @@ from pipeline.emotion.taxonomy import NAMES, Taxonomy
 
 _ARRAYS = {"rows": Layout("int64", rank=1), **dict.fromkeys(
     ("caption_words", "caption_categories", "words", "categories"), Layout("float32", rank=2))}
-_ATTRIBUTES = ("taxonomy", "recipe_id", "temperatures")
+_ATTRIBUTES = ("taxonomy", "recipe_id", "temperatures", "candidates")
 _ABOVE_ONE = 1e-4       # by so much rounding may bring a mean of probabilities above 1
 
 
@@ -25,12 +25,14 @@ class Emotions:
     """Emotions of every candidate caption once, and of every video.
 
     rows [n]: rows of the caption index; caption_words [n, W], caption_categories [n, C]: their probabilities;
-    ids, words [V, W], categories [V, C]: the videos' priors. recipe_id: of estimators, temperatures, encoder;
+    ids, words [V, W], categories [V, C]: the videos' priors. candidates_digest: of the candidates that they were
+    estimated from. recipe_id: of estimators, temperatures, encoder;
     temperatures: by estimator, those of calibration, none where it is off.
     """
 
     taxonomy: str
     recipe_id: str
+    candidates_digest: str
     temperatures: Mapping[str, float]
     rows: NDArray[np.int64]
     caption_words: Floats
@@ -42,7 +44,7 @@ class Emotions:
     def write(self, path: Path) -> None:
         """Publishes the file whole or not at all; the same emotions give the same bytes."""
         write_arrays(path, {"ids": self.ids, **{name: getattr(self, name) for name in _ARRAYS}},
-                     {"taxonomy": self.taxonomy, "recipe_id": self.recipe_id,
+                     {"taxonomy": self.taxonomy, "recipe_id": self.recipe_id, "candidates": self.candidates_digest,
                       "temperatures": json.dumps(dict(self.temperatures), sort_keys=True)})
 
     @classmethod
@@ -50,6 +52,7 @@ class Emotions:
         """Raises SpectrumError, naming the file, where it is missing, damaged or holds anything but such emotions."""
         arrays, attributes = read_arrays(path, {"ids": TEXTS, **_ARRAYS}, _ATTRIBUTES)
         emotions = cls(taxonomy=attributes["taxonomy"], recipe_id=attributes["recipe_id"],
+                       candidates_digest=attributes["candidates"],
                        temperatures=_parse_temperatures(path, attributes["temperatures"]), **arrays)
         problem = _find_problem(emotions)
         if problem:

@@ -24,6 +24,9 @@ class Candidates(Protocol):
     def rows(self) -> NDArray[np.int64]: ...            # [V, N], rows of the corpus
 
     @property
+    def digest(self) -> str: ...                        # stands for all of it
+
+    @property
     def scores(self) -> NDArray[np.float32]: ...        # [V, N], cosines
 
 
@@ -90,7 +93,8 @@ def estimate_video_emotions(estimators: Estimators, candidates: Candidates, used
 
     categories = derive_categories(words, taxonomy)
     emotions = Emotions(
-        taxonomy=taxonomy.name, recipe_id=chosen.recipe_id(used), temperatures=chosen.temperatures,
+        taxonomy=taxonomy.name, recipe_id=chosen.recipe_id(used), candidates_digest=candidates.digest,
+        temperatures=chosen.temperatures,
         rows=rows, caption_words=words, caption_categories=categories, ids=candidates.ids,
         words=retrieved.priors(words, slice(None)), categories=retrieved.priors(categories, slice(None)))
     return VideoEmotions(emotions, temperatures, validation_priors(before), validation_priors(after),

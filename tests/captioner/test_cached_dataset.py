@@ -50,10 +50,11 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     store(paths.audio, "audio", {"a": 1, "b": 0}, 2, failed=("c", "d"))
     model = index.model_id(RECIPE)
     index.build_index(CAPTIONS, np.eye(3, 4, dtype=np.float32), model, paths.index)
-    Candidates(IDS, np.array([[1, 2], [0, 2], [0, 1], [0, 1]]), np.zeros((4, 2), np.float32), model).write(
-        paths.candidates)
+    candidates = Candidates(IDS, np.array([[1, 2], [0, 2], [0, 1], [0, 1]]), np.zeros((4, 2), np.float32), model,
+                            index.open_index(paths.index, model).digest)
+    candidates.write(paths.candidates)
     words, categories = len(TAXONOMY.words), len(TAXONOMY.categories)
-    Emotions(taxonomy=TAXONOMY.name, recipe_id="emotion", temperatures={}, rows=np.arange(3),
+    Emotions(taxonomy=TAXONOMY.name, recipe_id="emotion", candidates_digest=candidates.digest, temperatures={}, rows=np.arange(3),
              caption_words=np.zeros((3, words), np.float32),
              caption_categories=np.zeros((3, categories), np.float32), ids=IDS,
              words=np.zeros((4, words), np.float32),
@@ -66,7 +67,7 @@ MODALITIES = ("appearance", "audio", "motion", "text")
 
 def test_a_data_set_without_motion(paths: Paths) -> None:
     dataset = CachedDataset.open(paths)
-    assert set(dataset.recipes) == {"appearance", "audio", "candidates", "emotion"}
+    assert set(dataset.recipes) == {"appearance", "audio", "index", "candidates", "emotion"}
     videos = dataset.present(IDS)
     assert videos == ["a", "b", "c"]
     inputs = dataset.inputs(videos, MODALITIES, 2)

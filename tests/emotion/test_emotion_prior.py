@@ -172,7 +172,7 @@ def test_the_usual_word_of_a_category_is_the_likely_one_and_a_double_word_needs_
 def emotions() -> Emotions:
     rng = np.random.default_rng(0)
     c, w = len(TAXONOMY.categories), len(TAXONOMY.words)
-    return Emotions("evc-179", "abc", {"lexicon": 8.0}, np.array([3, 8]), rng.random((2, w), np.float32),
+    return Emotions("evc-179", "abc", "candidates", {"lexicon": 8.0}, np.array([3, 8]), rng.random((2, w), np.float32),
                     rng.random((2, c), np.float32), ("a", "é"), rng.random((2, w), np.float32),
                     rng.random((2, c), np.float32))
 

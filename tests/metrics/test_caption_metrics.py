@@ -272,7 +272,7 @@ def test_without_java(scores: Scores, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_too_short_a_time_for_the_other_scorers_is_an_error() -> None:
-    with pytest.raises(SpectrumError, match=r"raise metrics\.timeout"):
+    with pytest.raises(SpectrumError, match=r"raise machine\.scoring_timeout"):
         score_all({"model": SETS["model"]}, timeout=0.05)
 
 

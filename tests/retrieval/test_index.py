@@ -98,7 +98,7 @@ def test_counts_that_differ_and_unknown_schemas_are_refused(built: Path) -> None
 
 
 def test_candidates_come_back_and_missing_ones_are_named(tmp_path: Path) -> None:
-    made = Candidates(("a", "b"), np.array([[1, 2], [3, 4]]), np.ones((2, 2), np.float32), "abc")
+    made = Candidates(("a", "b"), np.array([[1, 2], [3, 4]]), np.ones((2, 2), np.float32), "abc", "of the index")
     made.write(tmp_path / "c.h5")
     read = Candidates.read(tmp_path / "c.h5")
     assert read.select(["b"]).rows.tolist() == [[3, 4]]
@@ -114,3 +114,23 @@ def test_candidates_come_back_and_missing_ones_are_named(tmp_path: Path) -> None
 def test_the_model_id_is_the_models_alone() -> None:
     assert index.model_id(RECIPE) == index.model_id({**RECIPE, "decoder": "another"})
     assert index.model_id(RECIPE) != index.model_id({**RECIPE, "weights": "x"})
+
+
+def test_candidates_of_another_index_are_refused(built: Path, tmp_path: Path) -> None:
+    opened = index.open_index(built, "abc")
+    rows = np.array([[1, 2]])
+    Candidates(("a",), rows, np.ones((1, 2), np.float32), "abc", opened.digest).check_index(opened)
+    index.build_index(corpus(41)[1:], RNG.standard_normal((40, 16)).astype(np.float32), "abc", tmp_path / "other")
+    other = index.open_index(tmp_path / "other", "abc")
+    assert other.digest != opened.digest
+    with pytest.raises(SpectrumError, match=r"rows of caption index .* but the index that is there is"):
+        Candidates(("a",), rows, np.ones((1, 2), np.float32), "abc", opened.digest).check_index(other)
+    with pytest.raises(SpectrumError, match=r"run python -m stages\.retrieve"):
+        Candidates(("a",), rows + 39, np.ones((1, 2), np.float32), "abc", opened.digest).check_index(opened)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"schema": 2, "recipe_id": 3}', "[" * 100_000, '{"schema": 2}'])
+def test_a_description_that_is_something_else_is_a_sentence(built: Path, content: str) -> None:
+    (built / "index.json").write_text(content)
+    with pytest.raises(SpectrumError, match=r"index\.json"):
+        index.open_index(built, "abc")
