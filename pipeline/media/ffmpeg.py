@@ -37,7 +37,7 @@ _REFUSED = "Error while decoding stream"        # the program before 6 prints th
 _ODD = "Odd rotation angle"
 _REASON_LENGTH = 200    # characters of an error
 # Colour as the other back end has it: by fields where pictures are interlaced, spread exactly on more than 8 bits.
-_COLOURS = {"interl": -1}
+_COLOURS = {"w": "iw", "h": "ih", "eval": "frame", "interl": -1}
 _DEEP_COLOURS = {**_COLOURS, "flags": "bilinear+accurate_rnd+full_chroma_int", "in_h_chr_pos": 0, "in_v_chr_pos": -513}
 
 

@@ -19,7 +19,7 @@ def upright(picture: NDArray[np.uint8], matrix: bytes | None) -> NDArray[np.uint
     These are the eight ways to turn and mirror. Raises Unreadable where the matrix turns by another angle.
     """
     if matrix is None:
-        return picture
+        return np.ascontiguousarray(picture)
     entries = struct.unpack("=9i", matrix[:36])
     turn = _clockwise(entries)
     if turn == 90:

@@ -116,9 +116,10 @@ def scan_sound(path: str) -> Track:
 def opened(path: str) -> Iterator[InputContainer]:
     """The file as a container; whatever FFmpeg reports while it is open becomes an Unreadable."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Unreadable("it is no ordinary file")
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (a pipe or device would hang)
+            raise Unreadable("it is no ordinary file")
+        with open(path, "rb"):  # noqa: PTH123  (later, FFmpeg's own failures look like a missing permission)
+            pass
     except OSError as error:
         raise Unreadable(_describe_os_error(error)) from None
     try:
@@ -149,8 +150,6 @@ def check_size(width: int, height: int) -> None:
 def _describe_os_error(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
-    if isinstance(error, IsADirectoryError):
-        return "it is no ordinary file"
     if isinstance(error, PermissionError):
         return "it may not be read (permission denied)"
     return f"it cannot be read ({error.strerror})"
