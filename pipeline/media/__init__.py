@@ -7,12 +7,14 @@ file that crashes or hangs a codec costs one video. It imports av and numpy alon
     for time, picture in frames("clip.mp4", Uniform(8), "pyav", tally): ...       # seconds, uint8 RGB [H, W, 3]
     print(tally.share, tally.reason)
 
-probing.py reads the packets: which frame begins when, where one can start to decode, whether the file is whole.
+probing.py reads the packets into a Track (track.py): which frame begins when, where one can start to decode, whether
+the file is whole.
 Two back ends decode by that plan, pyav.py and ffmpeg.py; what holds for both is here. What counts are the times of
 the packets, not the header: variable frame rate, missing durations and B-frames need no special case. Files are
 untrusted: only the file itself is read, whatever it says inside.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
@@ -20,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.media import ffmpeg, pyav
-from pipeline.media.probing import Empty, Probe, Tally, Track, Unreadable, probe, scan_pictures, scan_sound
+from pipeline.media.probing import Probe, probe, scan_pictures, scan_sound
 from pipeline.media.sampling import Sampling, Uniform
+from pipeline.media.track import Empty, FrameClock, Tally, Track, Unreadable
 
 __all__ = ["BACKENDS", "Backend", "Probe", "Tally", "Unreadable", "frames", "probe", "recipe", "sound"]
 
@@ -29,13 +32,14 @@ Backend = Literal["pyav", "ffmpeg"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 _DECODERS: dict[Backend, Any] = {"pyav": pyav, "ffmpeg": ffmpeg}
 _SLACK = 0.5        # seconds, or …
-_SLACK_SHARE = 0.02     # … of the track, that sound may fall short of its packets' times: encoders pad, cuts leave gaps
+_SLACK_SHARE = 0.02     # … of the track, that sound may fall short of its packets' times: encoders pad
+_JITTER = 0.005     # seconds that a part's time stamp may differ from the end of the part before: containers round
 
 
 def recipe(backend: Backend) -> dict[str, str]:
     """What decodes, by name and version. Raises SpectrumError where there is no ffmpeg program."""
-    found: dict[str, str] = _DECODERS[backend].recipe()
-    return found
+    libraries: dict[str, str] = _DECODERS[backend].recipe()
+    return libraries
 
 
 def frames(path: str, sampling: Sampling, backend: Backend,
@@ -43,18 +47,19 @@ def frames(path: str, sampling: Sampling, backend: Backend,
     """The frames shown at the sampling's times, each with the time it is shown from: (seconds, RGB [H, W, 3]).
 
     The frame shown at t is the last one that begins at or before t; a clip of fewer frames repeats some. Of a
-    file that was cut off the times are laid over what is there; a frame that is lost leaves the one before it
-    shown. `tally` tells how much is there and why not more. Raises Unreadable where no frame can be decoded.
+    file that was cut, at either end, the times are laid over what is there; a frame that is lost leaves the one
+    before it shown. `tally` is given how much is there and why not more. Raises Unreadable where no frame can be
+    decoded.
     """
     track = scan_pictures(path)
-    tally.lost(track.share, track.reason)
+    tally.reduce(track.share, track.reason)
     times = sampling.times(track.start, track.end)
     order = sorted(range(len(times)), key=times.__getitem__)
     shown = _DECODERS[backend].frames(path, track, [times[i] for i in order], tally)
     waiting: dict[int, tuple[float, NDArray[np.uint8]]] = {}    # shown already, but a row before them is not
     turn = 0
-    for place, item in zip(order, shown, strict=True):
-        waiting[place] = item
+    for row, item in zip(order, shown, strict=True):
+        waiting[row] = item
         while turn in waiting:
             yield waiting.pop(turn)
             turn += 1
@@ -64,31 +69,37 @@ def sound(path: str, n: int, window: float, rate: int, backend: Backend,
           tally: Tally) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """`n` windows of mono sound, `window` seconds each: (time of its centre, float32 [window * rate]).
 
-    They are centred on uniform times of the sound track and filled with zeros beyond its ends. A file without
-    sound gives nothing at all: silence and no sound are not the same. Raises Unreadable as `frames` does.
+    They are centred on uniform times of the sound track. Every sample stands at the time that its stamp says:
+    a hole in the track, or what lies beyond its ends, is zeros. A file without sound gives nothing at all:
+    silence and no sound are not the same. Raises Unreadable as `frames` does.
     """
     try:
         track = scan_sound(path)
     except Empty:
         return
-    tally.lost(track.share, track.reason)
+    tally.reduce(track.share, track.reason)
     times = Uniform(n).times(track.start, track.end)
     windows = np.zeros((n, round(window * rate)), np.float32)
     begins = [round((time - track.start) * rate) - windows.shape[1] // 2 for time in times]
-    position = 0                                        # of the next sample, from the track's start
-    for samples in _DECODERS[backend].sound(path, track, rate, tally):
+    clock = FrameClock(track)
+    position, count = 0, 0                              # of the next sample, from the track's start; samples so far
+    for stamp, samples in _DECODERS[backend].sound(path, track, rate, tally):
+        if not math.isnan(stamp):
+            stamped = round((clock.unfolded(stamp) - track.start) * rate)
+            position = stamped if abs(stamped - position) > _JITTER * rate else position
         _spread(samples, position, windows, begins)
         position += len(samples)
-    _check_length(track, position / rate, tally)
+        count += len(samples)
+    _check_length(track, count / rate, tally)
     yield from zip(times, windows, strict=True)
 
 
 def _check_length(track: Track, decoded: float, tally: Tally) -> None:
     if not decoded:
         raise Unreadable(tally.reason or "it has no sound that can be decoded")
-    length = track.end - track.start
+    length = track.filled
     if length - decoded > max(_SLACK, _SLACK_SHARE * length) and decoded / length < tally.share:
-        tally.lost(decoded / length / tally.share, f"its sound decodes for {decoded:.2f} s of {length:.2f} s")
+        tally.reduce(decoded / length / tally.share, f"its sound decodes for {decoded:.2f} s of {length:.2f} s")
 
 
 def _spread(samples: NDArray[np.float32], position: int, windows: NDArray[np.float32], begins: list[int]) -> None:

@@ -1,15 +1,15 @@
-"""What a file holds, by its packets and without decoding: streams, frame times, entry points, what is missing.
+"""Opening files and reading their packets without decoding: streams, frame times, entry points, what is missing.
 
-Both back ends decode by what is found here.
+Both back ends decode by the `Track` that is found here.
 """
 
 import math
 import os
 import stat
-from bisect import bisect_right
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av
@@ -18,9 +18,11 @@ from av.container import InputContainer
 from av.stream import Disposition
 from numpy.typing import NDArray
 
+from pipeline.media.orientation import swaps_sides
+from pipeline.media.track import CLOCK_RESTART, Empty, Track, Unreadable
+
 MAX_SIDE = 16_384               # pixels
 MAX_PIXELS = 100_000_000
-SAME = 1e-6             # seconds: a frame that begins at the very time asked for is the one, rounding or not
 
 # Containers that hold pictures and sound themselves. Playlists (hls, dash, concat …) and picture sequences
 # are left out: they name other files.
@@ -29,93 +31,10 @@ FORMATS = ("aac,asf,avi,dv,flac,flv,gif,ivf,m4v,matroska,mov,mp3,mp4,mpeg,mpegts
 PROTOCOLS = "file"
 _OPTIONS = {"protocol_whitelist": PROTOCOLS, "format_whitelist": FORMATS, "max_pixels": str(MAX_PIXELS)}
 _DECLARE_DURATION = {"mov", "matroska", "avi"}      # others estimate it from the bit rate
-_SEEKABLE = {"mov", "matroska"}                     # their index is exact; others guess a place in the file
-_COUNT = {"avi", "h264", "hevc", "m4v", "mpegvideo"}    # they tell when a frame is read, not when it is shown
+_SEEKABLE = {"mov", "matroska"}                     # their index is exact; others guess a position in the file
+_COUNT = {"avi", "h264", "hevc", "m4v", "mpegvideo"}    # they have the time of reading, not that of showing
 _NEVER_HOLLOW = {"h264", "hevc", "mpeg4", "vp8", "vp9", "av1", "aac", "mp3"}   # codecs without a run of zeros
 _HOLLOW = bytes(64)
-_SILENT = 0.5           # seconds
-
-
-class Unreadable(Exception):
-    """A video that cannot be read; the message is the reason, without the file's name."""
-
-
-class Empty(Unreadable):
-    """There is no such stream, or one is declared and nothing of it is there."""
-
-
-class Tally:
-    """How much of what a file promises could be decoded, and the first reason why not more."""
-
-    def __init__(self) -> None:
-        self.share, self.reason = 1.0, ""
-
-    def lost(self, share: float, reason: str) -> None:
-        """Of what was there so far only `share` is left."""
-        if share < 1.0:
-            self.share *= max(share, 0.0)
-            self.reason = self.reason or reason
-
-
-@dataclass(frozen=True)
-class Run:
-    """Frames that are decoded without a jump between them."""
-
-    key: int | None         # ticks of the keyframe to jump to, None: go on reading
-    ticks: list[int]        # of the frames that are wanted, ascending
-
-
-@dataclass(frozen=True)
-class Track:
-    """One stream of a file, by its packets. Times are seconds on the file's own clock; ticks are `base` seconds."""
-
-    index: int
-    format: str         # of the container, as FFmpeg calls it
-    base: float
-    start: float        # when the first frame is shown
-    last: float         # when the last frame is shown
-    end: float          # when it ceases to be
-    share: float        # that is there of what the header promises; less than 1 where the file was cut off
-    reason: str
-    seekable: bool
-    distinct: bool      # no two frames begin at once: a frame is known by its time
-    counted: bool       # the n-th frame that is decoded is shown at the n-th time, whatever time it says itself
-    ticks: NDArray[np.int64]        # [P] when each packet's frame is shown, ascending
-    order: NDArray[np.int64]        # [P] the same packets' places in the file, counted in this stream
-    keys: NDArray[np.int64]         # [K, 2] of each keyframe, by ticks: ticks, place in the file
-
-    def shown(self, times: list[float]) -> list[int]:
-        """Where in `ticks` the frame is that is shown at each time: the last that begins at or before it."""
-        begins = self.ticks * self.base
-        return [max(bisect_right(begins, time + SAME) - 1, 0) for time in times]
-
-    def begins(self, number: int, told: float) -> float:
-        """When the `number`-th decoded frame begins that says `told` of itself (not a number: nothing)."""
-        if self.counted or math.isnan(told):
-            return float(self.ticks[min(number, len(self.ticks) - 1)]) * self.base
-        return told
-
-    def end_at(self, reached: float, tally: Tally) -> None:
-        """Decoding ended with the frame that begins at `reached`: that may be silently short of the packets."""
-        if self.last - reached > _SILENT and tally.share == self.share:
-            tally.lost((reached - self.start) / (self.last - self.start),
-                       f"decoding ends at {reached:.2f} s, its packets go on to {self.last:.2f} s")
-
-    def runs(self, places: list[int]) -> Iterator["Run"]:
-        """`places` in `ticks`, ascending, in runs: to jump to a keyframe pays where one lies between two frames."""
-        run = Run(None, [])
-        read = 0                        # how many packets of the file lie before what comes next
-        for place in places:
-            tick = int(self.ticks[place])
-            key = int(np.searchsorted(self.keys[:, 0], tick, "right")) - 1 if self.seekable else -1
-            if key >= 0 and self.keys[key, 1] > read:
-                if run.ticks:
-                    yield run
-                run = Run(int(self.keys[key, 0]), [])
-            run.ticks.append(tick)
-            read = int(self.order[place]) + 1
-        if run.ticks:
-            yield run
 
 
 @dataclass(frozen=True)
@@ -130,6 +49,18 @@ class Probe:
     has_sound: bool
 
 
+@dataclass
+class _Packets:
+    """What the packets of one stream say, in the order of the file; times are ticks."""
+
+    rows: list[tuple[int, int, bool, int]]      # shown at, duration, keyframe, segment of the clock
+    earliest: float                             # seconds, of all streams
+    latest: float
+    error: str                                  # what stopped the reading
+    primed: int                                 # samples to leave out at the beginning
+    padded: int                                 # samples to leave out at the end
+
+
 def probe(path: str) -> Probe:
     """What the file holds. Raises Unreadable."""
     track = scan_pictures(path)
@@ -139,13 +70,21 @@ def probe(path: str) -> Probe:
         for packet in container.demux(stream):
             try:
                 for frame in packet.decode():
-                    turned = frame.rotation % 180 != 0
-                    width, height = (frame.height, frame.width) if turned else (frame.width, frame.height)
+                    size = (frame.width, frame.height)
+                    width, height = reversed(size) if swaps_sides(display_matrix(frame)) else size
                     return Probe(track.end - track.start, width, height, frame.rotation,
                                  float(stream.average_rate or 0), bool(container.streams.audio))
-            except av.FFmpegError:      # a damaged frame: the next one tells as much
+            except av.FFmpegError:      # a damaged frame: the next one will do
                 continue
     raise Unreadable("it has no frame that can be decoded")
+
+
+def display_matrix(frame: Any) -> bytes | None:
+    """What a decoded frame says of turning and mirroring; None where it says nothing."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            return bytes(data)
+    return None
 
 
 def scan_pictures(path: str) -> Track:
@@ -158,7 +97,11 @@ def scan_pictures(path: str) -> Track:
         best = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default),
                                                 stream.codec_context.width * stream.codec_context.height))
         check_size(best.codec_context.width, best.codec_context.height)
-        return _scanned(container, best)
+        deep = any(part.bits > 8 for part in best.format.components) if best.format else False
+        counted = bool(_COUNT & set(container.format.name.split(",")))
+        track = replace(_scan(container, best, counted), deep=deep)
+    leading = len(track.keys) and int(track.keys[0, 0]) > int(track.ticks[0])
+    return _without_beginning(path, track) if leading or not len(track.keys) else track
 
 
 def scan_sound(path: str) -> Track:
@@ -166,31 +109,35 @@ def scan_sound(path: str) -> Track:
     with opened(path) as container:
         if not container.streams.audio:
             raise Empty("it has no sound")
-        return _scanned(container, container.streams.best("audio") or container.streams.audio[0])
+        return _scan(container, container.streams.best("audio") or container.streams.audio[0], counted=False)
 
 
 @contextmanager
 def opened(path: str) -> Iterator[InputContainer]:
-    """The file as a container; whatever FFmpeg says while it is open becomes an Unreadable."""
+    """The file as a container; whatever FFmpeg reports while it is open becomes an Unreadable."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (a pipe or device would hang)
             raise Unreadable("it is no ordinary file")
+        with open(path, "rb"):  # noqa: PTH123  (later, FFmpeg's own failures look like a missing permission)
+            pass
+    except OSError as error:
+        raise Unreadable(_describe_os_error(error)) from None
+    try:
         with av.open(f"file:{path}", mode="r", options=_OPTIONS, metadata_errors="replace") as container:
             yield container
-    except FileNotFoundError:
-        raise Unreadable("no such file") from None
-    except PermissionError:
-        raise Unreadable("it may not be read (permission denied)") from None
     except av.FFmpegError as error:
-        raise Unreadable(told(error)) from None
+        raise Unreadable(describe_error(error)) from None
 
 
-def told(error: av.FFmpegError) -> str:
+def describe_error(error: av.FFmpegError) -> str:
     """An error of FFmpeg in words."""
-    place = "while decoding" if "avcodec" in str(error.filename or error) else "while opening or reading it"
+    moment = "while decoding" if "avcodec" in str(error.filename or error) else "while opening or reading it"
     if isinstance(error, av.InvalidDataError):
-        return f"no video file of a known format, or damaged ({place}: {error.strerror})"
-    return f"FFmpeg refuses it {place}: {error.strerror}"
+        return f"no video file of a known format, or damaged ({moment}: {error.strerror})"
+    if isinstance(error, av.error.ArgumentError):
+        return ("no container of moving pictures: expected one such as mp4, mkv, webm, avi or MPEG-TS, "
+                f"no still picture and no playlist ({moment}: {error.strerror})")
+    return f"FFmpeg refuses it {moment}: {error.strerror}"
 
 
 def check_size(width: int, height: int) -> None:
@@ -200,50 +147,133 @@ def check_size(width: int, height: int) -> None:
                          f"side and {MAX_PIXELS // 1_000_000} million in all")
 
 
-def _scanned(container: InputContainer, stream: Any) -> Track:
+def _describe_os_error(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, PermissionError):
+        return "it may not be read (permission denied)"
+    return f"it cannot be read ({error.strerror})"
+
+
+def _scan(container: InputContainer, stream: Any, counted: bool) -> Track:
     """The packets of a stream, as far as they can be read: what stops the reading cuts the file off."""
-    earliest, latest = math.inf, -math.inf      # of all streams
-    rows: list[tuple[int, int, bool]] = []      # ticks, duration, keyframe
-    error = ""
+    packets = _read_packets(container, stream, counted)
+    if not packets.rows:
+        raise Empty(packets.error or "its stream has no packets")
+    share, reason = _there(container, packets.earliest, packets.latest)
+    table = np.array(packets.rows, np.int64)            # [P, 4]
+    base = float(stream.time_base)
+    offsets = _offsets(table)                           # [S] ticks
+    table[:, 0] += offsets[table[:, 3]]
+    order = np.argsort(table[:, 0], kind="stable")      # [P]
+    ticks = table[order, 0]
+    keys = np.stack([ticks, order], 1)[table[order, 2] > 0]         # [K, 2]
+    rate = getattr(stream.codec_context, "sample_rate", 0) or 1
+    start = float(ticks[0]) * base + packets.primed / rate
+    end = max(float((table[:, 0] + table[:, 1]).max()) * base - packets.padded / rate, start)
     kinds = set(container.format.name.split(","))
-    counted = bool(_COUNT & kinds)
+    return Track(
+        index=stream.index, format=container.format.name.partition(",")[0], base=base, start=start,
+        last=float(ticks[-1]) * base, end=end, filled=min(float(table[:, 1].sum()) * base or end - start, end - start),
+        share=share, reason=reason or packets.error, seekable=bool(_SEEKABLE & kinds),
+        distinct=bool(np.all(np.diff(ticks) > 0)), counted=counted, deep=False,
+        offsets=tuple(float(offset) * base for offset in offsets), ticks=ticks, order=order, keys=keys)
+
+
+def _read_packets(container: InputContainer, stream: Any, counted: bool) -> _Packets:
+    found = _Packets([], math.inf, -math.inf, "", 0, 0)
+    segment, read_at = 0, -math.inf
     try:
         for packet in container.demux():
             pts = packet.dts if counted or packet.pts is None else packet.pts
             if pts is None or packet.size == 0 or not packet.time_base or packet.is_discard or _hollow(packet):
                 continue
             begins, lasts = float(pts * packet.time_base), float((packet.duration or 0) * packet.time_base)
-            earliest, latest = min(earliest, begins), max(latest, begins + lasts)
-            if packet.stream_index == stream.index:
-                rows.append((pts, packet.duration or 0, packet.is_keyframe))
+            found.earliest, found.latest = min(found.earliest, begins), max(found.latest, begins + lasts)
+            if packet.stream_index != stream.index:
+                continue
+            if packet.dts is not None:
+                now = float(packet.dts * packet.time_base)
+                segment += now < read_at - CLOCK_RESTART
+                read_at = now
+            if packet.has_sidedata("skip_samples"):
+                first, last = struct.unpack("<II", bytes(packet.get_sidedata("skip_samples"))[:8])
+                found.primed += first if len(found.rows) < 1 else 0
+                found.padded = last
+            found.rows.append((pts, packet.duration or 0, packet.is_keyframe, segment))
     except av.FFmpegError as broken:
-        error = told(broken)
-    if not rows:
-        raise Empty(error or "its stream has no packets")
-    share, reason = _there(container, latest - min(earliest, 0.0))
-    table = np.array(rows, np.int64)                    # [P, 3]
-    order = np.argsort(table[:, 0], kind="stable")      # [P]
-    ticks, base = table[order, 0], float(stream.time_base)
-    keys = np.stack([ticks, order], 1)[table[order, 2] > 0]         # [K, 2]
-    end = float((table[:, 0] + table[:, 1]).max()) * base
-    return Track(
-        index=stream.index, format=container.format.name.partition(",")[0], base=base, start=float(ticks[0]) * base,
-        last=float(ticks[-1]) * base, end=end, share=share, reason=reason or error, seekable=bool(_SEEKABLE & kinds),
-        distinct=bool(np.all(np.diff(ticks) > 0)), counted=counted, ticks=ticks, order=order, keys=keys)
+        found.error = describe_error(broken)
+    return found
+
+
+def _offsets(table: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What makes each segment of the clock begin where the one before it ended: ticks to add, [S]."""
+    offsets = np.zeros(int(table[-1, 3]) + 1, np.int64)
+    for segment in range(1, len(offsets)):
+        before, own = table[table[:, 3] == segment - 1], table[table[:, 3] == segment]
+        offsets[segment] = (before[:, 0] + before[:, 1]).max() + offsets[segment - 1] - own[:, 0].min()
+    return offsets
+
+
+def _without_beginning(path: str, track: Track) -> Track:
+    """The track from its first frame that decodes: a recording may begin in the middle of a group of pictures.
+
+    What its first packets show refers to pictures that are not in the file; which of them decode all the same
+    depends on the codec, so the first ones are decoded.
+    """
+    first = _first_frame(path, track)
+    if first is None:
+        return track                            # nothing decodes: the back end says why
+    if track.counted:
+        kept = np.arange(len(track.ticks)) >= first
+    else:
+        kept = track.ticks >= first
+    if kept.all() or not kept.any():
+        return track
+    ticks = track.ticks[kept]
+    start = float(ticks[0]) * track.base
+    keys = track.keys[track.keys[:, 0] >= ticks[0]]
+    missing = start - track.start
+    reason = f"it begins in the middle of a group of pictures: its first {missing:.2f} s do not decode"
+    return replace(
+        track, start=start, share=track.share * (track.end - start) / (track.end - track.start),
+        reason=track.reason or reason, ticks=ticks, order=track.order[kept], keys=keys,
+        distinct=bool(np.all(np.diff(ticks) > 0)))
+
+
+def _first_frame(path: str, track: Track) -> int | None:
+    """The time of the first frame that decodes, in ticks; where frames are counted, how many before it never come."""
+    with opened(path) as container:
+        stream: Any = container.streams[track.index]
+        stream.thread_type = "NONE"
+        number, key = 0, None
+        for packet in container.demux(stream):
+            if packet.is_keyframe and key is None:
+                key = number
+            number += packet.size > 0 and not packet.is_discard
+            try:
+                for frame in packet.decode():
+                    stamp = frame.pts if frame.pts is not None else frame.dts
+                    return (key or 0) if track.counted else stamp
+            except av.FFmpegError:
+                continue
+    return None
 
 
 def _hollow(packet: Any) -> bool:
-    """Whether a packet was never written: a download that stopped leaves zeros in the place it had reserved."""
+    """Whether a packet was never written: a download that stopped leaves zeros in the room it had reserved."""
     return (packet.size >= len(_HOLLOW) and packet.stream.codec_context.name in _NEVER_HOLLOW
             and bytes(memoryview(packet)[:len(_HOLLOW)]) == _HOLLOW)
 
 
-def _there(container: InputContainer, found: float) -> tuple[float, str]:
+def _there(container: InputContainer, earliest: float, latest: float) -> tuple[float, str]:
     """The header's promise against what is there: FFmpeg takes a file cut in half for a shorter one."""
     kinds = set(container.format.name.split(","))
     if container.duration is None or not _DECLARE_DURATION & kinds:
         return 1.0, ""
-    promised = container.duration / av.time_base
+    promised, found = container.duration / av.time_base, latest - earliest
+    if "matroska" in kinds and 0 < earliest < promised:     # here the promise is when it ends, not how long it is
+        promised -= earliest
     if "avi" in kinds:      # here FFmpeg corrects the duration by the file's size, but not the frame count
         promised = max([promised, *(float(stream.frames / stream.average_rate)
                                     for stream in container.streams.video if stream.average_rate)])

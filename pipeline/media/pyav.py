@@ -8,16 +8,22 @@ decodes everything from the file's beginning and goes on with the frame that was
 import math
 from collections import Counter, deque
 from collections.abc import Iterator
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any
 
 import av
 import numpy as np
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
+from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
-from pipeline.media.probing import SAME, Run, Tally, Track, Unreadable, check_size, opened, told
+from pipeline.media.orientation import upright
+from pipeline.media.probing import check_size, describe_error, display_matrix, opened
+from pipeline.media.track import SAME, FrameClock, Run, Tally, Track, Unreadable
+
+# Colour is coarser than light in most files. On more than 8 bits the quick way to spread it is off by several levels.
+_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 class _Missed(Exception):
@@ -36,7 +42,7 @@ def frames(path: str, track: Track, times: list[float],
     """The frame shown at each of the ascending times."""
     done = 0
     try:
-        for item in sparing(path, track, times) if track.distinct and not track.counted else ():
+        for item in sparing(path, track, times) if track.predictable else ():
             yield item
             done += 1
     except _Missed:
@@ -45,36 +51,55 @@ def frames(path: str, track: Track, times: list[float],
         yield from thorough(path, track, times[done:], tally)
 
 
-def sound(path: str, track: Track, rate: int, tally: Tally) -> Iterator[NDArray[np.float32]]:
-    """The whole track as mono samples, part by part: [S]."""
+def sound(path: str, track: Track, rate: int, tally: Tally) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    """The whole track as mono samples, part by part: (when it begins by its time stamp, [S]).
+
+    The time is not a number where a part has no stamp: it follows the one before.
+    """
     with opened(path) as container:
-        stream: Any = container.streams[track.index]
-        resampler = AudioResampler(format="flt", layout="mono", rate=rate)
-        decoded = _Decoded(container, stream)
-        for frame in chain(decoded, [None]):
-            for part in resampler.resample(frame):
-                yield part.to_ndarray()[0]
-        decoded.tell(tally)
+        decoded = _Decoded(container, container.streams[track.index], track)
+        resampler, form = AudioResampler(format="flt", layout="mono", rate=rate), None
+        for frame in decoded:
+            if form not in (None, _form(frame)):        # another number of channels, another rate
+                yield from _parts(resampler, None)
+                resampler = AudioResampler(format="flt", layout="mono", rate=rate)
+            form = _form(frame)
+            yield from _parts(resampler, frame)
+        yield from _parts(resampler, None)
+        decoded.report(tally)
+
+
+def _form(frame: Any) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _parts(resampler: AudioResampler, frame: Any) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    for part in resampler.resample(frame):
+        if part is not None:
+            stamp = math.nan if part.pts is None or part.time_base is None else float(part.pts * part.time_base)
+            yield stamp, part.to_ndarray()[0]
 
 
 def sparing(path: str, track: Track, times: list[float]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """The same with as little decoding as possible. Raises _Missed where a frame is not what its packet promised."""
-    places = track.shown(times)
-    counts = Counter(places)                    # of the times that show the same frame
+    counts = Counter(track.shown(times))        # of the times that show the same frame
     with opened(path) as container:
         stream: Any = container.streams[track.index]
         stream.thread_type = "NONE"             # one core a decoder process
-        place = iter(sorted(counts))
+        number = iter(sorted(counts))
         for run in track.runs(sorted(counts)):
             for frame in _run(container, stream, run):
-                item = frame.pts * track.base, _rgb(frame)
-                yield from repeat(item, counts[next(place)])
+                item = frame.pts * track.base, _rgb(frame, track.deep)
+                yield from repeat(item, counts[next(number)])
 
 
 def _run(container: InputContainer, stream: Any, run: Run) -> Iterator[Any]:
     """The frames of a run, in its order. Raises _Missed."""
     if run.key is not None:
-        container.seek(run.key, stream=stream)
+        try:
+            container.seek(run.key, stream=stream)
+        except av.FFmpegError:      # an index that is not there or wrong
+            raise _Missed from None
     needed, left = set(run.ticks), deque(run.ticks)
     at_entry = run.key is not None
     for packet in container.demux(stream):
@@ -112,38 +137,43 @@ def thorough(path: str, track: Track, times: list[float],
     with opened(path) as container:
         stream: Any = container.streams[track.index]
         stream.thread_type = "NONE"
-        decoded = _Decoded(container, stream)
+        decoded = _Decoded(container, stream, track)
+        clock = FrameClock(track)
         shown: tuple[float, Any] | None = None
         picture: NDArray[np.uint8] | None = None        # of `shown`, where it was asked for
         taken = 0
-        for number, frame in enumerate(decoded):
+        for frame in decoded:
             pts = frame.pts if frame.pts is not None else frame.dts
-            begins = track.begins(number, math.nan if pts is None else pts * track.base)
+            begins = clock.begins(math.nan if pts is None else pts * track.base)
             while shown is not None and taken < len(times) and times[taken] < begins - SAME:
-                picture = _rgb(shown[1]) if picture is None else picture
+                picture = _rgb(shown[1], track.deep) if picture is None else picture
                 yield shown[0], picture
                 taken += 1
             if taken == len(times) and not decoded.lost:
                 break
             shown, picture = (begins, frame), None
-        decoded.tell(tally)
+        decoded.report(tally)
         if shown and taken < len(times):
-            track.end_at(shown[0], tally)
+            track.check_end(shown[0], tally)
         if shown is None:
             raise Unreadable(tally.reason or "it has no frame that can be decoded")
         while taken < len(times):
-            picture = _rgb(shown[1]) if picture is None else picture
+            picture = _rgb(shown[1], track.deep) if picture is None else picture
             yield shown[0], picture
             taken += 1
 
 
 class _Decoded:
-    """All frames of a stream that decode, past those that do not; what is lost is counted."""
+    """All frames of a stream that decode, past those that do not; what is lost is counted.
 
-    def __init__(self, container: InputContainer, stream: Any) -> None:
+    Packets of times before the track begins are not counted: their share is lost already.
+    """
+
+    def __init__(self, container: InputContainer, stream: Any, track: Track) -> None:
         self.lost = 0
         self._packets, self._reason = 0, ""
         self._container, self._stream = container, stream
+        self._first = track.ticks[0] if len(track.offsets) == 1 and not track.counted else -math.inf
 
     def __iter__(self) -> Iterator[Any]:
         packets = self._container.demux(self._stream)
@@ -152,21 +182,24 @@ class _Decoded:
                 packet = next(packets)
             except StopIteration:
                 return
-            except av.FFmpegError:      # the packets end here; the scan has told it
+            except av.FFmpegError:      # the packets end here; the scan has counted that
                 return
-            self._packets += packet.size > 0
+            counts = packet.pts is None or packet.pts >= self._first
+            self._packets += packet.size > 0 and counts
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
-                self._lose(told(error))
+                if counts:
+                    self._lose(describe_error(error))
                 continue
             for frame in frames:
                 if frame.is_corrupt:
                     self._lose("damaged frames")
                 yield frame
 
-    def tell(self, tally: Tally) -> None:
-        tally.lost(1 - self.lost / max(self._packets, 1),
+    def report(self, tally: Tally) -> None:
+        """Once all is decoded: what was lost."""
+        tally.reduce(1 - self.lost / max(self._packets, 1),
                      f"{self.lost} of {self._packets} packets do not decode whole: {self._reason}")
 
     def _lose(self, reason: str) -> None:
@@ -174,8 +207,9 @@ class _Decoded:
         self._reason = self._reason or reason
 
 
-def _rgb(frame: Any) -> NDArray[np.uint8]:
-    """A decoded frame as RGB, turned as its metadata says: [H, W, 3]."""
+def _rgb(frame: Any, deep: bool) -> NDArray[np.uint8]:
+    """A decoded frame as RGB, turned and mirrored as it asks for: [H, W, 3]."""
     check_size(frame.width, frame.height)
-    picture = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
+    picture = frame.reformat(format="rgb24", interpolation=_EXACT).to_ndarray() if deep else \
+        frame.to_ndarray(format="rgb24")
+    return upright(picture, display_matrix(frame))

@@ -1,6 +1,6 @@
 """The decoder process: a JSON line a job on stdin; on stdout a header's length, a JSON header, raw bytes.
 
-The first message says that it is ready: its libraries are loaded.
+The first message means that it is ready: its libraries are loaded.
 
 It leads a process group of its own, to which the ffmpeg program belongs too, so that both can be ended together.
 """
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from pipeline import media
 from pipeline.media import sampling
-from pipeline.media.probing import Tally, Unreadable
+from pipeline.media.track import Tally, Unreadable
 
 HEADER = struct.Struct("<I")
 _MAX_MEMORY = 8 << 30           # bytes of address space of a decoder process

@@ -1,0 +1,172 @@
+"""Files that were once read wrong: the right frames, times, share and sound, with both back ends."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from media_factory import clip
+from media_factory import ffmpeg as program
+from media_reading import frames, shown, sound
+
+from pipeline.media import BACKENDS, Backend, Tally, Unreadable, probe, probing, pyav
+from pipeline.media.sampling import Uniform
+
+FILES = Path(__file__).parent / "reported"
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    found: Backend = request.param
+    return found
+
+
+def all_frames(path: Path) -> list[tuple[float | None, int, int]]:
+    """(Time stamp, height, width) of every frame that comes when the file is decoded in order."""
+    with av.open(str(path)) as container:
+        return [(frame.time, frame.height, frame.width) for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_what_comes_before_the_first_key_frame_is_missing(suffix: str, backend: Backend) -> None:
+    path, tally = FILES / f"begins_mid_gop.{suffix}", Tally()
+    times = [time for time, _ in frames(path, 150, backend, tally)]
+    decoded = [time for time, _, _ in all_frames(path)]
+    assert len(decoded) == 150
+    assert times == pytest.approx(decoded, abs=1e-4)
+    assert tally.share == pytest.approx(1 - 1.24 / 7.24, abs=0.04 / 7.24)
+    assert "begins in the middle of a group of pictures: its first 1.24 s" in tally.reason
+
+
+def test_frames_of_a_seek_that_fails_are_decoded_from_the_start(tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    path = clip(tmp_path / "a.mkv", 60)
+
+    class Unseekable:
+        def __init__(self, container: av.container.InputContainer) -> None:
+            self._container = container
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._container, name)
+
+        def seek(self, *_: object, **__: object) -> None:
+            raise av.error.PermissionError(1, "Operation not permitted", str(path))
+
+    opened = probing.opened
+
+    class Opened:
+        def __init__(self, path: str) -> None:
+            self._opened = opened(path)
+
+        def __enter__(self) -> Unseekable:
+            return Unseekable(self._opened.__enter__())
+
+        def __exit__(self, *error: object) -> bool | None:
+            return self._opened.__exit__(*error)        # type: ignore[arg-type]
+
+    monkeypatch.setattr(pyav, "opened", Opened)
+    assert shown(path, 3, "pyav") == [10, 30, 50]
+
+
+def test_a_failure_while_reading_is_no_missing_permission(tmp_path: Path) -> None:
+    path = clip(tmp_path / "a.mkv", 3)
+    with pytest.raises(Unreadable, match="FFmpeg refuses it"), probing.opened(str(path)):
+        raise av.error.PermissionError(1, "Operation not permitted", str(path))
+
+
+@pytest.mark.parametrize("name", ["mirrored_base", "mirrored_hflip", "mirrored_rot90_hflip"])
+def test_mirrored_clips_stand_as_ffmpeg_shows_them(name: str, backend: Backend) -> None:
+    path = FILES / f"{name}.mp4"
+    found = probe(str(path))
+    raw = program("-i", path, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    wanted = np.frombuffer(raw, np.uint8).reshape(found.height, found.width, 3)
+    assert np.abs(frames(path, 40, backend)[0][1].astype(int) - wanted).mean() < 1
+
+
+@pytest.mark.parametrize("flips", [[], ["-display_hflip"], ["-display_vflip"]])
+@pytest.mark.parametrize("turn", ["0", "90", "180", "270"])
+def test_the_eight_orientations(tmp_path: Path, turn: str, flips: list[str], backend: Backend) -> None:
+    path = tmp_path / "turned.mp4"
+    program("-display_rotation", turn, *flips, "-i", clip(tmp_path / "a.mp4", 2), "-c", "copy", path)
+    found = probe(str(path))
+    raw = program("-i", path, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    wanted = np.frombuffer(raw, np.uint8).reshape(found.height, found.width, 3)
+    assert np.abs(frames(path, 2, backend)[0][1].astype(int) - wanted).mean() < 3
+
+
+def test_an_angle_that_is_no_quarter_turn_is_refused(tmp_path: Path, backend: Backend) -> None:
+    path = tmp_path / "turned.mp4"
+    program("-display_rotation", "30", "-i", clip(tmp_path / "a.mp4", 2), "-c", "copy", path)
+    with pytest.raises(Unreadable, match="no quarter turn"):
+        frames(path, 2, backend)
+
+
+@pytest.mark.parametrize("name", ["cut_with_start_offset.mkv", "cut_without_offset.mkv"])
+def test_an_offset_of_the_clock_hides_no_cut(name: str, backend: Backend) -> None:
+    tally = Tally()
+    frames(FILES / name, 4, backend, tally)
+    assert tally.share == pytest.approx(0.5, abs=0.025)
+    assert "promises 4.00 s, 2.00 s are there" in tally.reason
+
+
+def test_a_clock_that_starts_again_goes_on(backend: Backend) -> None:
+    """Two seconds twice: the frames of both halves, at times that go on."""
+    assert [time for time, _ in frames(FILES / "clock_restarts.ts", 40, backend)] == pytest.approx(
+        [1.6 + i / 10 for i in range(40)])
+
+
+def test_a_size_that_changes_midway(backend: Backend) -> None:
+    path = FILES / "size_changes.ts"
+    found = [image.shape[:2] for _, image in frames(path, Uniform(8), backend)]
+    assert found == [(120, 160)] * 4 + [(180, 320)] * 4
+    pairs = zip(frames(path, 8, "pyav"), frames(path, 8, backend), strict=True)
+    assert all(time == other and np.abs(left.astype(int) - right).mean() < 1 for (time, left), (other, right) in pairs)
+
+
+def test_channels_that_change_midway(backend: Backend) -> None:
+    windows = sound(FILES / "sound_changes_channels.ts", 8, 0.25, backend)
+    assert all(np.abs(window).max() > 0.09 for _, window in windows)
+    assert all(peak(window) == pytest.approx(peak(windows[0][1]), abs=8) or i >= 4 for i, (_, window)
+               in enumerate(windows))
+
+
+def test_a_hole_in_the_sound_is_a_hole(backend: Backend) -> None:
+    """300 Hz, silence from 3.60 s to 5.40 s, then 3000 Hz."""
+    windows = sound(FILES / "sound_with_gap.mkv", 12, 0.1, backend)
+    for time, window in windows:
+        if 3.66 < time < 5.32:
+            assert not window.any()
+        elif not 3.5 < time < 5.5:
+            assert peak(window) == pytest.approx(300 if time < 3.6 else 3000, abs=10)
+            assert np.abs(window).max() > 0.1
+    [(_, whole)] = sound(FILES / "sound_with_gap.mkv", 1, 5.8, backend)
+    audible = np.flatnonzero(np.abs(whole) > 0.01)
+    widest = np.argmax(np.diff(audible))
+    start = 1.579 + (7.405 - 1.579) / 2 - 2.9
+    assert start + audible[widest] / 16_000 == pytest.approx(3.605, abs=0.01)
+    assert start + audible[widest + 1] / 16_000 == pytest.approx(5.4, abs=0.01)
+
+
+def peak(window: np.ndarray) -> float:
+    """The strongest frequency in Hz."""
+    return float(np.argmax(np.abs(np.fft.rfft(window * np.hanning(len(window))))) * 16_000 / len(window))
+
+
+@pytest.mark.parametrize("kind", ["interlaced", "10 bit"])
+def test_colours_of_both_back_ends_are_the_same(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.mp4"
+    program("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=1", "-c:v", "libx264", *{
+        "interlaced": ["-vf", "tinterlace=interleave_top,fieldorder=tff", "-flags", "+ildct+ilme", "-x264-params",
+                       "tff=1", "-pix_fmt", "yuv420p"], "10 bit": ["-pix_fmt", "yuv420p10le"]}[kind], path)
+    for (time, left), (other, right) in zip(frames(path, 4, "pyav"), frames(path, 4, "ffmpeg"), strict=True):
+        assert time == other
+        assert np.abs(left.astype(int) - right).mean() <= 1
+
+
+def test_ten_bits_become_the_colours_of_bt601(tmp_path: Path, backend: Backend) -> None:
+    """Against the formula: flat areas alone, where nothing depends on how colour is spread."""
+    path = tmp_path / "a.mp4"
+    program("-f", "lavfi", "-i", "color=0x3366cc:s=64x48:r=10:d=1", "-vf", "format=yuv420p10le", "-c:v", "libx264",
+            "-qp", "1", path)
+    [(_, image)] = frames(path, 1, backend)
+    assert np.abs(image.astype(int) - (0x33, 0x66, 0xCC)).max() <= 2
