@@ -10,7 +10,7 @@ import torch
 from captioner_world import TAXONOMY
 from project import ROOT
 
-from pipeline.captioner.cached_dataset import CachedDataset, candidate_rows
+from pipeline.captioner.cached_dataset import CachedDataset
 from pipeline.captioner.generation.captions import Caption, Hypothesis
 from pipeline.captioner.inputs import word_key
 from pipeline.common.errors import SpectrumError
@@ -54,8 +54,8 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
                             index.open_index(paths.index, model).digest)
     candidates.write(paths.candidates)
     words, categories = len(TAXONOMY.words), len(TAXONOMY.categories)
-    Emotions(taxonomy=TAXONOMY.name, recipe_id="emotion", candidates_digest=candidates.digest, temperatures={}, rows=np.arange(3),
-             caption_words=np.zeros((3, words), np.float32),
+    Emotions(taxonomy=TAXONOMY.name, recipe_id="emotion", candidates_digest=candidates.digest, temperatures={},
+             rows=np.arange(3), caption_words=np.zeros((3, words), np.float32),
              caption_categories=np.zeros((3, categories), np.float32), ids=IDS,
              words=np.zeros((4, words), np.float32),
              categories=np.full((4, categories), 0.5, np.float32)).write(paths.emotion)
@@ -104,8 +104,16 @@ def test_what_a_source_lacks_is_an_error(paths: Paths) -> None:
     dataset = CachedDataset.open(paths)
     with pytest.raises(SpectrumError, match="z"):
         dataset.inputs(["z"], MODALITIES, 2)
-    with pytest.raises(SpectrumError, match="past the caption index"):
-        candidate_rows(replace(dataset.index, embeddings=dataset.index.embeddings[:1]), np.array([[0, 1]]))
+
+
+def test_what_was_derived_from_something_else_is_refused(paths: Paths) -> None:
+    candidates = Candidates.read(paths.candidates)
+    replace(candidates, scores=candidates.scores + 0.5).write(paths.candidates)
+    with pytest.raises(SpectrumError, match="estimated from other candidates"):
+        CachedDataset.open(paths)
+    index.build_index(CAPTIONS[::-1], np.eye(3, 4, dtype=np.float32), candidates.recipe_id, paths.index)
+    with pytest.raises(SpectrumError, match="rows of caption index"):
+        CachedDataset.open(paths)
 
 
 def test_the_candidates_choose_among_the_beams(paths: Paths) -> None:
