@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from pipeline.common.terminal import printable
+
 
 class SpectrumError(Exception):
     """Bad input, a missing program or a refused mix: one sentence that names the file or id, what was
@@ -23,4 +25,6 @@ def readable_errors() -> Iterator[None]:
 
 
 def print_error(error: SpectrumError) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False, style="red")
+    """In red on stderr. Control characters of file names in the message are shown as escapes."""
+    Console(stderr=True, soft_wrap=True).print(f"error: {printable(str(error))}", markup=False, highlight=False,
+                                               style="red")
