@@ -27,7 +27,7 @@ from pipeline.common.files import write_json, write_text
 from pipeline.common.progress import Bar
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.encoders.imported import text_encoder
+from pipeline.encoders.text_encoder import text_encoder
 from pipeline.metrics.evaluation import evaluate
 from pipeline.params import DEFAULT, Params, load
 from pipeline.params.paths import Paths

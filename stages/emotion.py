@@ -21,7 +21,7 @@ from pipeline.emotion.backends import Backends
 from pipeline.emotion.prior import Emotions, hit_rates, prior
 from pipeline.emotion.probabilities import Floats
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.encoders.imported import text_encoder
+from pipeline.encoders.text_encoder import text_encoder
 from pipeline.metrics.emotions import reference_categories
 from pipeline.params import Params
 from pipeline.params.paths import Paths

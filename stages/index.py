@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.common.device import torch_device
 from pipeline.common.progress import Bar
 from pipeline.datasets.manifest import Manifest
-from pipeline.encoders.imported import text_encoder
+from pipeline.encoders.text_encoder import text_encoder
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index

@@ -20,7 +20,7 @@ from pipeline.media.sampling import Uniform
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from pipeline.report.page import ReportData, render
-from pipeline.store import FeatureStore
+from pipeline.store.feature_store import FeatureStore
 from stages.command import Summary, stage
 
 STRIP = 4       # frames of a video that the page shows

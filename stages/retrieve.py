@@ -13,12 +13,12 @@ import numpy as np
 from pipeline.common.device import torch_device
 from pipeline.common.files import write_json
 from pipeline.datasets.manifest import Manifest
-from pipeline.encoders.imported import text_encoder
+from pipeline.encoders.text_encoder import text_encoder
 from pipeline.metrics.retrieval_scores import retrieval_scores
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
-from pipeline.store import FeatureStore
+from pipeline.store.feature_store import FeatureStore
 from stages.command import Summary, stage
 
 

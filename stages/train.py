@@ -25,7 +25,7 @@ from pipeline.common.files import atomic_write
 from pipeline.common.progress import Bar
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.encoders.imported import text_encoder
+from pipeline.encoders.text_encoder import text_encoder
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from stages.command import Summary, stage_of_parts

@@ -14,7 +14,8 @@ from pipeline.common.errors import SpectrumError
 from pipeline.emotion.prior import Emotions
 from pipeline.params.paths import Paths
 from pipeline.retrieval.index import Candidates, CaptionIndex, model_id, open_index
-from pipeline.store import INDEX, FeatureStore
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.store_file import STORE_FILE
 
 # What a video lacks when its rows of a modality are missing, as `left_out` names it.
 _LACKS = {"audio": "sound", "motion": "motion"}
@@ -39,7 +40,7 @@ class Sources:
     @classmethod
     def open(cls, paths: Paths) -> "Sources":
         appearance = FeatureStore.open(paths.appearance)
-        motion = FeatureStore.open(paths.motion) if (paths.motion / INDEX).is_file() else None
+        motion = FeatureStore.open(paths.motion) if (paths.motion / STORE_FILE).is_file() else None
         return cls(appearance, FeatureStore.open(paths.audio), motion,
                    open_index(paths.index, model_id(appearance.recipe)),
                    Candidates.read(paths.candidates), Emotions.read(paths.emotion))

@@ -16,9 +16,9 @@ from pipeline.common.files import fingerprint
 from pipeline.emotion import probabilities
 from pipeline.emotion.backends import Backends
 from pipeline.emotion.prior import prior
-from pipeline.encoders.appearance import Appearance
+from pipeline.encoders.appearance import OpenClipEncoder
 from pipeline.encoders.base import Encoder
-from pipeline.extraction import encode_one, recipe
+from pipeline.extraction.run import encode_one, recipe
 from pipeline.params import Params
 from pipeline.retrieval.index import CaptionIndex
 
@@ -28,7 +28,7 @@ class OwnClips:
     """All that turns a file into a caption. Refuses encoders of other recipes than the captioner was trained on."""
 
     checkpoint: Checkpoint
-    appearance: Appearance
+    appearance: OpenClipEncoder
     audio: Encoder
     motion: Encoder
     captions: CaptionIndex
@@ -52,7 +52,7 @@ class OwnClips:
     def caption(self, path: Path) -> tuple[beam.Caption, list[tuple[str, float]]]:
         """The caption of a file, and its candidates with their similarities. Raises SpectrumError naming the file."""
         read = self.checkpoint.model.shape.dims
-        rows_of = {name: encode_one(path, encoder, self.params.extraction)[0]      # [T, D]; T = 0 without sound
+        rows_of = {name: encode_one(path, encoder, self.params.extraction, self.params.machine)[0]     # [T, D]
                    for name, encoder in self._encoders.items() if name in read}
         query = rows_of["appearance"].astype(np.float32).mean(0, keepdims=True)
         stored, used = (min(count, len(self.captions.texts))

@@ -20,7 +20,7 @@ from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, fingerprint, read_json, sha256, write_json
 from pipeline.common.text import words
 from pipeline.datasets.manifest import Caption
-from pipeline.store import FeatureStore
+from pipeline.store.feature_store import FeatureStore
 
 SCHEMA = 1
 _TEXT = h5py.string_dtype()
