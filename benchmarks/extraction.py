@@ -38,24 +38,24 @@ from benchmarks.clips import evenly
 from benchmarks.memory import forget_peak, peak_mb
 from benchmarks.store import loading
 from benchmarks.timing import machine
-from pipeline import extraction
 from pipeline.common import programs
 from pipeline.common.device import cpu_cores
 from pipeline.common.files import write_json
-from pipeline.encoders import appearance
+from pipeline.encoders import appearance, open_clip_model
 from pipeline.encoders.torchvision_compat import install
 from pipeline.extraction.batching import Batches
 from pipeline.extraction.reading import End, Job, Readers
+from pipeline.extraction.run import extract
 from pipeline.media.decoder import DecodeStream, Item, Outcome, VideoDecoder
-from pipeline.params import AppearanceEncoder, Cluster, Extraction
-from pipeline.store import FeatureStore
+from pipeline.params import AppearanceEncoder, Cluster, Extraction, Machine
+from pipeline.store.feature_store import FeatureStore
 
 install()
 
 import open_clip  # noqa: E402
 from PIL import Image  # noqa: E402
 
-SECTION = AppearanceEncoder(name="ViT-B-32", model="ViT-B-32", weights="random", frames=28)
+SECTION = AppearanceEncoder(name="ViT-B-32", model="ViT-B-32", weights="random", num_frames=28)
 FAITHFUL = 16           # videos, at most, whose rows are compared with open_clip's
 _MEMORY = "import sys\nfrom benchmarks.extraction import peak\nprint(peak(*sys.argv[1:]))\n"
 
@@ -74,7 +74,7 @@ def peak(video: str, encoder: str, store: str) -> float:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    extraction.extract([("video", video)], lambda: loaded, Path(store), Extraction(decoders=1), Cluster())
+    extract([("video", video)], lambda: loaded, Path(store), Extraction(), Machine(decoder_processes=1), Cluster())
     done.set()
     watcher.join()
     return peak_mb() + decoder[0]
@@ -88,36 +88,36 @@ def named(files: list[Path], count: int) -> list[tuple[str, Path]]:
 class Halves:
     """Extraction and each of its halves alone, over the same videos, by the same threads and processes."""
 
-    def __init__(self, videos: list[tuple[str, Path]], encoder: appearance.Appearance, section: Extraction) -> None:
-        self.videos, self.encoder, self.section = videos, encoder, section
+    def __init__(self, videos: list[tuple[str, Path]], encoder: appearance.OpenClipEncoder, machine: Machine) -> None:
+        self.videos, self.encoder, self.machine = videos, encoder, machine
         self.shapes: dict[Path, list[tuple[int, ...]]] = {path: [] for _, path in videos}
         self.parts: dict[str, float] = {}
         self.frames = 0
 
-    def look(self) -> None:
+    def warm_up(self) -> None:
         """Notes which frames there are, and warms up."""
-        with VideoDecoder(self.section.timeout, self.section.backend) as decoder:
+        with VideoDecoder(self.machine.decoding_timeout) as decoder:
             for path, shapes in self.shapes.items():
                 shapes += [frame.shape for _, frame in self.encoder.read(decoder, path)]
         self.frames = sum(len(self.shapes[path]) for _, path in self.videos)
         self._encode(_FromMemory(self.encoder, {path: shapes[:2] for path, shapes in self.shapes.items()}))
 
     def decoding(self) -> None:
-        with Readers(_Discarding(self.encoder), self.section) as readers:
-            found = sum(not isinstance(event, End) for event in readers.read(self._jobs()))
-        assert found == self.frames
+        with Readers(_Discarding(self.encoder), Extraction(), self.machine) as readers:
+            frames = sum(not isinstance(event, End) for event in readers.read(self._jobs()))
+        assert frames == self.frames
 
     def encoding(self) -> None:
         self._encode(_FromMemory(self.encoder, self.shapes))
 
     def both(self, store: Path) -> None:
-        summary = extraction.extract(self.videos, lambda: self.encoder, store, self.section, Cluster())
+        summary = extract(self.videos, lambda: self.encoder, store, Extraction(), self.machine, Cluster())
         assert summary["frames"] == self.frames
         self.parts = summary["seconds"]
 
     def _encode(self, source: "_FromMemory") -> None:
         batches = Batches(self.encoder)
-        with Readers(source, self.section) as readers:
+        with Readers(source, Extraction(), self.machine) as readers:
             for event in readers.read(self._jobs()):
                 if not isinstance(event, End):
                     batches.add(event.stream, event.prepared)
@@ -130,7 +130,7 @@ class Halves:
 class _Discarding:
     """Decodes what the encoder asks for; of each frame one number is kept."""
 
-    def __init__(self, encoder: appearance.Appearance) -> None:
+    def __init__(self, encoder: appearance.OpenClipEncoder) -> None:
         self.read = encoder.read
 
     def prepare(self, item: Any) -> Any:
@@ -140,7 +140,7 @@ class _Discarding:
 class _FromMemory:
     """Frames of given shapes in place of decoded ones."""
 
-    def __init__(self, encoder: appearance.Appearance, shapes: dict[Path, list[tuple[int, ...]]]) -> None:
+    def __init__(self, encoder: appearance.OpenClipEncoder, shapes: dict[Path, list[tuple[int, ...]]]) -> None:
         self.prepare = encoder.prepare
         random = np.random.default_rng(0)
         self._frames = {shape: random.integers(0, 256, shape, np.uint8) for shape in sorted(
@@ -158,16 +158,16 @@ class _FromMemory:
 
 def halves(of: Halves, stores: Path, rounds: int) -> dict[str, Any]:
     """Seconds of decoding alone, of encoding alone and of both, in turn; the medians of the ratios."""
-    of.look()
+    of.warm_up()
     seconds: dict[str, list[float]] = {"decoding": [], "encoding": [], "end_to_end": []}
     for number in range(rounds):
         runs: dict[str, Callable[[], None]] = {
             "decoding": of.decoding, "encoding": of.encoding,
             "end_to_end": lambda number=number: of.both(stores / str(number))}  # type: ignore[misc]
         for name, run in runs.items():
-            began = time.perf_counter()
+            started = time.perf_counter()
             run()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(time.perf_counter() - started)
     each = list(zip(*seconds.values(), strict=True))
     return {
         "end_to_end_over_slower_half": statistics.median(max(first, second) / both for first, second, both in each),
@@ -178,13 +178,13 @@ def halves(of: Halves, stores: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def fidelity(videos: list[tuple[str, Path]], encoder: appearance.Appearance, store: FeatureStore,
-             section: Extraction) -> float:
+def fidelity(videos: list[tuple[str, Path]], encoder: appearance.OpenClipEncoder, store: FeatureStore,
+             decoding: Machine) -> float:
     """The least cosine of a stored row to open_clip's on the same frame."""
     size = open_clip.get_model_preprocess_cfg(encoder.model)
     transform = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**size), is_train=False)
     least = 1.0
-    with VideoDecoder(section.timeout, section.backend) as decoder, torch.inference_mode():
+    with VideoDecoder(decoding.decoding_timeout) as decoder, torch.inference_mode():
         for video_id, path in videos:
             frames = [transform(Image.fromarray(frame)) for _, frame in encoder.read(decoder, path)]
             wanted = encoder.model.encode_image(torch.stack(frames).to(encoder.device)).cpu()
@@ -210,17 +210,17 @@ def main(clips: Annotated[Path, typer.Argument(help="a folder of videos")],
          rounds: Annotated[int, typer.Option(min=1, help="how often everything is timed")] = 2,
          decoders: Annotated[int, typer.Option(min=0, help="as machine.decoder_processes")] = 0) -> None:
     """Measure extraction; figures go to reports/bench/extraction.json."""
-    section = Extraction(decoders=decoders)
+    processes = Machine(decoder_processes=decoders)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        appearance.prepare(SECTION, folder / "encoder", seed=0)
+        open_clip_model.prepare(SECTION, folder / "encoder", seed=0)
         encoder = appearance.load(SECTION, folder / "encoder", "cuda" if torch.cuda.is_available() else "cpu")
         taken = named(evenly(clips, videos), videos)
-        found = halves(Halves(taken, encoder, section), folder / "stores", rounds)
+        found = halves(Halves(taken, encoder, processes), folder / "stores", rounds)
         store = FeatureStore.open(folder / "stores" / "0")
         one_each = list({path: (video_id, path) for video_id, path in taken}.values())
         some = one_each[::-(-len(one_each) // FAITHFUL)]
-        found |= {"fidelity_min_cosine": fidelity(some, encoder, store, section), "fidelity_videos": len(some)}
+        found |= {"fidelity_min_cosine": fidelity(some, encoder, store, processes), "fidelity_videos": len(some)}
         (folder / "loading").mkdir()
         found |= memory(folder, folder / "encoder") | loading(folder / "loading")
     found = {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}

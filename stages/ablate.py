@@ -45,8 +45,6 @@ def rows_of(chosen: str) -> list[Row]:
 
 
 def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) -> None:
-    from pipeline.encoders.text_encoder import text_encoder
-
     from pipeline.ablation.comparison import compare
     from pipeline.ablation.run import AblationData, RowListeners, TestVideos, train_rows
     from pipeline.ablation.table import markdown
@@ -58,6 +56,7 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) 
     from pipeline.common.progress import Bar
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.taxonomy import Taxonomy
+    from pipeline.encoders.text_encoder import text_encoder
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
 
     manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)

@@ -13,13 +13,12 @@ from stages.command import Summary, stage
 
 
 def run(params: Params, paths: Paths) -> Summary:
-    from pipeline.encoders.text_encoder import text_encoder
-
     from pipeline.common.device import torch_device
     from pipeline.common.files import write_json
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.estimators import Estimators
     from pipeline.emotion.video_emotions import estimate_video_emotions
+    from pipeline.encoders.text_encoder import text_encoder
     from pipeline.metrics.emotion_prior import label_videos, score_estimators
     from pipeline.retrieval.candidates import Candidates
     from pipeline.retrieval.index import open_index

@@ -8,22 +8,11 @@ were trained here.
 """
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from pipeline import params as parameters
-from pipeline.common.errors import SpectrumError
-from pipeline.common.progress import Bar
-from pipeline.datasets.manifest import Manifest
-from pipeline.encoders import imported
+from pipeline.datasets.encoder_inputs import read_training_videos
+from pipeline.encoders import imported, open_clip_model
 from pipeline.encoders import pretrained_tags as tags
-from pipeline.media.decoder import VideoDecoder
-from pipeline.media.sampling import Uniform
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from stages.command import Summary, stage
@@ -32,51 +21,35 @@ from stages.command import Summary, stage
 def run(params: Params, paths: Paths) -> Summary:
     section = params.encoders.appearance
     if section.weights == "imported":
-        return _told(imported.prepare(section, paths.encoder))
+        return _summary(imported.prepare(section, paths.encoder))
     tags.check(section)     # before torch and open_clip are imported, which takes seconds
-    from pipeline.common.device import torch_device
-    from pipeline.encoders import appearance
-    from pipeline.encoders import contrastive_training as contrastive
-
     if section.weights != "train":
-        return _told(appearance.prepare(section, paths.encoder, params.seed))
-    manifest = Manifest.load(paths.data)
-    videos = [video for video in manifest.videos if video.split == "train"]
-    model, tokenizer, size = appearance.create(section.model, params.seed)
+        return _summary(open_clip_model.prepare(section, paths.encoder, params.seed))
+    return _train(params, paths)
+
+
+def _train(params: Params, paths: Paths) -> Summary:
+    from pipeline.common.device import torch_device
+    from pipeline.encoders import contrastive_training as contrastive
+    from pipeline.encoders.training_frames import decode_frames
+
+    section, videos = params.encoders.appearance, read_training_videos(paths.data)
+    model, tokenizer, size = open_clip_model.create(section.model, params.seed)
     started = time.monotonic()
-    frames, partial = pictures([Path(video.path) for video in videos], section.frames, size, params.extraction)
+    frames, partial = decode_frames([video.path for video in videos], section.num_frames, size,
+                                    params.extraction, params.machine)
     decoded = time.monotonic()
-    losses = contrastive.train(model, frames, [manifest.captions_of[video.id] for video in videos], tokenizer,
+    losses = contrastive.train(model, frames, [video.captions for video in videos], tokenizer,
                                params.encoder, params.seed, torch_device(params.machine.device))
-    appearance.save_trained(section.model, model, paths.encoder,
-                            {"dataset": params.dataset, "seed": params.seed, **params.encoder.model_dump()})
+    open_clip_model.save_trained(section.model, model, paths.encoder,
+                                 {"dataset": params.dataset, "seed": params.seed, **params.encoder.model_dump()})
     return {"model": section.model, "weights": "train", "videos": len(videos), "partial": partial,
             "loss": round(losses[-1], 4),
             "seconds": {"decode": round(decoded - started, 2), "train": round(time.monotonic() - decoded, 2)}}
 
 
-def _told(facts: dict[str, Any]) -> Summary:
-    return {key: facts[key] for key in ("model", "weights", "untrained")}
-
-
-def pictures(videos: Sequence[Path], frames: int, size: int,
-             section: parameters.Extraction) -> tuple[NDArray[np.uint8], int]:
-    """`frames` of every video, squeezed to the model's size [V, F, S, S, 3], and how many videos are not whole.
-
-    A video that fails, or of which less than extraction.min_decoded_share decodes, ends the training.
-    """
-    found, partial = np.empty((len(videos), frames, size, size, 3), np.uint8), 0
-    with VideoDecoder(section.timeout, section.backend) as decoder, Bar("decode", len(videos), "videos") as bar:
-        for row, video in zip(found, videos, strict=True):
-            reading = decoder.frames(video, Uniform(frames))
-            for place, (_, frame) in zip(row, reading, strict=True):
-                place[:] = np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BICUBIC))
-            if reading.share < section.least_share:
-                raise SpectrumError(f"{video}: only {reading.share:.2f} of it can be decoded: {reading.reason}; "
-                                    "replace it or leave it out of the training split")
-            partial += reading.share < 1
-            bar.advance()
-    return found, partial
+def _summary(metadata: dict[str, Any]) -> Summary:
+    return {key: metadata[key] for key in ("model", "weights", "untrained")}
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ BATCH = 2048     # captions between two steps of the bar
 
 def run(params: Params, paths: Paths) -> Summary:
     import numpy as np
-    from pipeline.encoders.text_encoder import text_encoder
 
     from pipeline.common.device import torch_device
     from pipeline.common.progress import Bar
     from pipeline.datasets.manifest import Manifest
+    from pipeline.encoders.text_encoder import text_encoder
     from pipeline.retrieval.index import build_index, distinct_captions, model_id
 
     manifest = Manifest.load(paths.data)

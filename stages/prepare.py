@@ -1,13 +1,14 @@
 """Prepare the data set: its videos, captions and splits, checked, as a manifest.
 
-    python -m stages.prepare                                   # the sample: renders its clips, too
+    python -m stages.prepare
     python -m stages.prepare dataset=mine data.kind=folder data.videos=clips data.captions=captions.csv
 
-Makes data/<dataset>/{videos,captions,corpus}.jsonl, and for the sample data/<dataset>/clips. Published data sets
+Makes data/<dataset>/{videos,captions,corpus}.jsonl and encoder-inputs.json. Published data sets
 (docs/datasets.md) are read as their owners publish them: python -m pipeline.params presets/msvd.yaml
 """
 
-from pipeline.datasets import emvidcap, folder, msrvtt, msvd, sample
+from pipeline.datasets import emvidcap, folder, msrvtt, msvd
+from pipeline.datasets.encoder_inputs import write_encoder_inputs
 from pipeline.datasets.manifest import Manifest
 from pipeline.datasets.published import Findings
 from pipeline.params import Params
@@ -16,18 +17,17 @@ from stages.command import Summary, stage
 
 
 def run(params: Params, paths: Paths) -> Summary:
-    manifest, findings = _read(params, paths)
+    manifest, findings = _read(params)
     manifest.write(paths.data)
+    write_encoder_inputs(paths.data, manifest, params.encoders.appearance)
     found = findings.as_json()
     print("\n".join(_told(params.dataset, manifest, found)))
     return {"splits": manifest.counts(), "corpus": len(manifest.corpus), "captions": manifest.caption_counts(),
             "findings": found}
 
 
-def _read(params: Params, paths: Paths) -> tuple[Manifest, Findings]:
+def _read(params: Params) -> tuple[Manifest, Findings]:
     match params.data.kind:
-        case "sample":
-            return sample.build(params.sample, params.seed, paths.data), Findings()
         case "folder":
             return folder.build(params.data, params.seed), Findings()
         case "msvd":

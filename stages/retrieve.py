@@ -15,11 +15,11 @@ from stages.command import Summary, stage
 
 def run(params: Params, paths: Paths) -> Summary:
     import numpy as np
-    from pipeline.encoders.text_encoder import text_encoder
 
     from pipeline.common.device import torch_device
     from pipeline.common.files import write_json
     from pipeline.datasets.manifest import Manifest
+    from pipeline.encoders.text_encoder import text_encoder
     from pipeline.metrics.retrieval_scores import score_retrieval
     from pipeline.retrieval.candidates import retrieve_candidates, video_queries
     from pipeline.retrieval.index import model_id, open_index

@@ -19,8 +19,6 @@ PARTS = ("captioner", "baseline")
 
 
 def run(params: Params, paths: Paths, part: str) -> Summary:
-    from pipeline.encoders.text_encoder import text_encoder
-
     from pipeline.ablation.rows import BASELINE
     from pipeline.captioner import card, checkpoint
     from pipeline.captioner.cached_dataset import CachedDataset
@@ -33,6 +31,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     from pipeline.common.progress import Bar
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.taxonomy import Taxonomy
+    from pipeline.encoders.text_encoder import text_encoder
 
     manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
     device = torch_device(params.machine.device)

@@ -11,6 +11,7 @@ import torch
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.inputs import Inputs, Modality, pack, word_keys
 from pipeline.captioner.splits import Split
+from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.emotion_file import Emotions
@@ -18,7 +19,7 @@ from pipeline.params.paths import Paths
 from pipeline.retrieval.candidates import Candidates
 from pipeline.retrieval.index import CaptionIndex, model_id, open_index
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.store_file import INDEX
+from pipeline.store.store_file import STORE_FILE
 
 # What a video lacks when its rows of a modality are missing, as `left_out` names it.
 _LACKS = {"audio": "sound", "motion": "motion"}
@@ -43,14 +44,14 @@ class CachedDataset:
     @classmethod
     def open(cls, paths: Paths) -> "CachedDataset":
         appearance = FeatureStore.open(paths.appearance)
-        motion = FeatureStore.open(paths.motion) if (paths.motion / INDEX).is_file() else None
+        motion = FeatureStore.open(paths.motion) if (paths.motion / STORE_FILE).is_file() else None
         index = open_index(paths.index, model_id(appearance.recipe))
         candidates = Candidates.read(paths.candidates)
         candidates.check_index(index)
         emotions = Emotions.read(paths.emotion)
         if emotions.candidates_digest != candidates.digest:
             raise SpectrumError(f"{paths.emotion}: estimated from other candidates than {paths.candidates}; "
-                                "run python -m stages.emotion")
+                                f"{rerun('emotion')}")
         return cls(appearance, FeatureStore.open(paths.audio), motion, index, candidates, emotions)
 
     @property

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.common.terminal import printable
+
 
 class SpectrumError(Exception):
     """Bad input, a missing program or a refused mix: one sentence that names the file or id, what was
@@ -44,6 +46,8 @@ def readable_errors() -> Iterator[None]:
 
 
 def print_error(error: SpectrumError) -> None:
+    """In red on stderr. Control characters of file names in the message are shown as escapes."""
     from rich.console import Console
 
-    Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False, style="red")
+    Console(stderr=True, soft_wrap=True).print(f"error: {printable(str(error))}", markup=False, highlight=False,
+                                               style="red")

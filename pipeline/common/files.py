@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from pipeline.common.commands import MAKE, REMAKE
 from pipeline.common.errors import SpectrumError
 
 
@@ -63,7 +64,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(_read_text(path, "utf-8"))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise SpectrumError(f"{path}: not readable as JSON ({error}); make it again with `dvc repro`") from None
+        raise SpectrumError(f"{path}: not readable as JSON ({error}); {REMAKE}") from None
 
 
 def _read_text(path: Path, encoding: str) -> str:
@@ -73,7 +74,7 @@ def _read_text(path: Path, encoding: str) -> str:
             raise SpectrumError(f"{path}: expected a file, but it is a folder, a pipe or a device; move it away")
         return path.read_text(encoding=encoding)
     except FileNotFoundError:
-        raise SpectrumError(f"{path}: no such file; run the stage that makes it, or `dvc repro`") from None
+        raise SpectrumError(f"{path}: no such file; {MAKE}") from None
     except UnicodeDecodeError as error:
         raise SpectrumError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except OSError as error:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.commands import MAKE
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write
 
@@ -106,7 +107,7 @@ def _measure(path: Path) -> int:
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise SpectrumError(f"{path}: no such file; run the stage that makes it, or `dvc repro`") from None
+        raise SpectrumError(f"{path}: no such file; {MAKE}") from None
     except OSError as error:
         raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); mend the path or its permissions") from None
     if not stat.S_ISREG(status.st_mode):

@@ -16,6 +16,7 @@ from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_json
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.encoders import transformers_model as transformer
+from pipeline.encoders.precision import autocast
 from pipeline.encoders.weights import CONFIG, TOKENIZER, WEIGHTS, folder_of, tensors_sha256
 from pipeline.params import Emotion
 
@@ -58,7 +59,7 @@ class Classifier:
             positions = by_length[first:first + self._batch]
             tokens = self._tokenizer([texts[position] for position in positions], padding=True, truncation=True,
                                      max_length=self._longest(), return_tensors="pt").to(self._device)
-            with torch.inference_mode(), transformer.precision(self._device):
+            with torch.inference_mode(), autocast(self._device):
                 logits = self._model(**tokens).logits.float()                   # [b, L]
             probabilities[positions] = (logits.softmax(-1) if self._exclusive else logits.sigmoid()).cpu().numpy()
         return probabilities

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.hdf5 import TEXTS, Layout, describe_damage, read_arrays, write_arrays
 from pipeline.emotion.probabilities import Floats
@@ -71,7 +72,7 @@ class Emotions:
         missing = [video for video in ids if video not in position_of]
         if missing:
             raise SpectrumError(f"no emotional prior for video {missing[0]!r} ({len(missing)} such); "
-                                "run python -m stages.emotion")
+                                f"{rerun('emotion')}")
         positions = [position_of[video] for video in ids]
         return self.categories[positions], self.words[positions]
 

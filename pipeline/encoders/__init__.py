@@ -1,1 +1,1 @@
-"""Encoders: what turns frames, sound and texts into rows of a feature store. base.py says what one is."""
+"""Encoders: what turns frames, sound and texts into rows of a feature store. base.py defines the protocol."""

@@ -2,7 +2,7 @@
 
     encoder = load(section, device)
 
-The statistics need no model: they tell loudness, timbre and how both move. With `kind: transformers`
+The statistics need no model: they describe loudness, timbre and how both move. With `kind: transformers`
 section.model is a CLAP or an AST, by hub id or folder.
 """
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pipeline.common.errors import SpectrumError
 from pipeline.encoders import transformers_model as transformer
 from pipeline.encoders.base import Encoder, Future, Recipe, completed, imported_encoder_error
-from pipeline.encoders.null import Nothing
-from pipeline.encoders.transformers_model import Family, Loaded
+from pipeline.encoders.null import NullEncoder
+from pipeline.encoders.transformers_model import LoadedModel, ModelFamily
 from pipeline.media.decoder import DecodeStream, VideoDecoder, decoder_recipe
 from pipeline.params import AudioEncoder
 
@@ -35,9 +35,9 @@ _KEY = "encoders.audio.model"
 def _clap(model: Any, mel: "torch.Tensor") -> "torch.Tensor":
     """mel: [B, 1, T, bands], or [B, 4, T, bands] for a model that fuses.
 
-    A model that fuses has to be told which windows are longer than it hears, and its library tells it so of one in
-    each batch, drawn by chance, even where none is. Of a window on its own it says it always, and so do we: a row
-    depends on its window alone.
+    A model that fuses is given a flag for windows that are longer than its input. Its library sets the flag of one
+    window in each batch, drawn by chance, even where none is longer, and always where a window is alone. Here it is
+    always set: a row depends on its window alone.
     """
     import torch
 
@@ -52,23 +52,23 @@ def _ast(model: Any, mel: "torch.Tensor") -> "torch.Tensor":
 
 
 _FAMILIES = {
-    "clap": Family("ClapModel", "get_audio_features", lambda c: int(c.projection_dim), _clap),
-    "audio-spectrogram-transformer": Family("ASTModel", "pooler_output", lambda c: int(c.hidden_size), _ast),
+    "clap": ModelFamily("ClapModel", "get_audio_features", lambda c: int(c.projection_dim), _clap),
+    "audio-spectrogram-transformer": ModelFamily("ASTModel", "pooler_output", lambda c: int(c.hidden_size), _ast),
 }
 
 
 def load(section: AudioEncoder, device: str) -> Encoder:
-    """Raises SpectrumError where a model cannot be had or hears less than a window."""
+    """Raises SpectrumError where a model cannot be had or takes less than a window."""
     if section.kind == "none":
-        return Nothing(section.name, "audio")
+        return NullEncoder(section.name, "audio")
     if section.kind == "imported":
         raise imported_encoder_error("audio")
     if section.kind == "logmel":
-        return LogMel(section)
-    return Sound(section, transformer.load(section.model, _KEY, _FAMILIES, "AutoFeatureExtractor", device))
+        return LogMelEncoder(section)
+    return AudioModelEncoder(section, transformer.load(section.model, _KEY, _FAMILIES, "AutoFeatureExtractor", device))
 
 
-class LogMel:
+class LogMelEncoder:
     """A row a window of sound: mean and standard deviation over time of 64 log-mel bands, [128]."""
 
     modality = "audio"
@@ -104,20 +104,20 @@ class LogMel:
         return completed(batch.copy())
 
 
-class Sound:
+class AudioModelEncoder:
     """A row a window of sound, as the model's library pools it."""
 
     modality = "audio"
 
-    def __init__(self, section: AudioEncoder, loaded: Loaded) -> None:
+    def __init__(self, section: AudioEncoder, loaded: LoadedModel) -> None:
         self.name, self.batch_size, self.dim = section.name, section.batch_size, loaded.dim
         self._loaded = loaded
         self._windows, self._seconds = section.num_windows, section.window_seconds
         self._rate = int(loaded.preprocess.sampling_rate)
-        heard = _heard(loaded.preprocess)
-        if section.window_seconds > heard:      # the library would cut it, CLAP's at a place drawn by chance
-            raise SpectrumError(f"encoders.audio.window_seconds: {section.window_seconds:g}, but {section.model} hears "
-                                f"{heard:g} s at a time; lower it, and raise encoders.audio.num_windows to hear more")
+        longest = _input_seconds(loaded.preprocess)
+        if section.window_seconds > longest:    # the library would cut it, CLAP's at a random position
+            raise SpectrumError(f"encoders.audio.window_seconds: {section.window_seconds:g}, but {section.model} takes "
+                                f"{longest:g} s at a time; lower it, and raise encoders.audio.num_windows instead")
         self.recipe: Recipe = {
             **loaded.recipe, "rate": self._rate, "decoder": decoder_recipe(), "dtype": "float16",
             "sampling": {"times": "uniform", "windows": self._windows, "window_seconds": self._seconds},
@@ -127,7 +127,7 @@ class Sound:
         return decoder.sound(path, self._windows, self._seconds, self._rate)
 
     def prepare(self, item: NDArray[Any]) -> NDArray[np.float32]:
-        """Samples [S] in -1 … 1 → what the model hears, [T, bands] or [1 or 4, T, bands], by its feature extractor."""
+        """Samples [S] in -1 … 1 → the model's input, [T, bands] or [1 or 4, T, bands], by its feature extractor."""
         prepared = self._loaded.preprocess(item, sampling_rate=self._rate, return_tensors="np")
         return np.asarray(prepared[self._loaded.preprocess.model_input_names[0]][0], np.float32)
 
@@ -135,7 +135,7 @@ class Sound:
         return self._loaded.submit(batch)
 
 
-def _heard(extractor: Any) -> float:
+def _input_seconds(extractor: Any) -> float:
     """Seconds that the feature extractor takes without cutting: CLAP's by samples, AST's by frames of 10 ms."""
     if hasattr(extractor, "nb_max_samples"):
         return float(extractor.nb_max_samples / extractor.sampling_rate)

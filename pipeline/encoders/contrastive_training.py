@@ -1,8 +1,8 @@
-"""Trains an open_clip model on the frames and captions of a small training split, from nothing.
+"""Trains an open_clip model on the frames and captions of a small training split, from random weights.
 
 Every step sees some videos, a random frame and a random caption of each. A frame's captions are all those
 of its video, and any other of the same wording: both directions of InfoNCE share the mass among them. A batch
-is made of groups of videos with similar captions, which only their details tell apart. Beside InfoNCE a head, thrown
+is made of groups of videos with similar captions, which differ only in details. Beside InfoNCE a head, thrown
 away afterwards, names the words of a video's captions from its picture.
 """
 
@@ -64,8 +64,8 @@ def train(
                 chosen = torch.randint(frames.shape[1], (len(videos),), generator=random)
                 images = _augment(pictures[videos, chosen], mirrors[videos], random).to(device)
                 texts, matches = bank.draw(videos, random)
-                seen = model.encode_image(_normalise(images, model), normalize=True)    # [B, D]
-                loss = _contrast(model, seen, texts, matches) + head(seen, videos)
+                encoded = model.encode_image(_normalise(images, model), normalize=True)    # [B, D]
+                loss = _contrast(model, encoded, texts, matches) + head(encoded, videos)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -102,7 +102,7 @@ class _Captions:
 class _WordHead(nn.Module):
     """Names, from a picture, the words of its video's captions; thrown away after training.
 
-    InfoNCE is content with whatever tells the few videos of a batch apart; this asks for all of it (caption
+    InfoNCE needs only what separates the few videos of a batch; this head needs all words (caption
     words as classes: Huang et al. 2024, SuperClass). The loss is the cross entropy summed over the words.
     """
 

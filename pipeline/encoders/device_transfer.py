@@ -2,11 +2,11 @@
 
     transfers = Transfers("cuda")
     future = transfers.submit(batch, lambda pictures: model.encode_image(pictures))
-    ...                             # the GPU works; another batch may begin
+    ...                             # the GPU works; another batch may be submitted
     rows = future.result()
 
 Each direction has a stream of its own and memory that is pinned, so that the copies of one batch run while another is
-computed, and the process waits for nothing but rows that it asks for. On a CPU all is done when `begin` returns.
+computed, and the process waits for rows only when it asks for them. On a CPU all is done when `submit` returns.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Transfers:
     def __init__(self, device: str) -> None:
         self._device = torch.device(device)
         if self._device.type == "cuda":
-            self._there, self._back = (torch.cuda.Stream(self._device) for _ in range(2))  # type: ignore[no-untyped-call]
+            self._upload, self._download = (torch.cuda.Stream(self._device) for _ in range(2))  # type: ignore[no-untyped-call]
 
     def submit(self, batch: NDArray[Any], compute: Callable[[torch.Tensor], torch.Tensor]) -> Future:
         """Rows [B, dim] that `compute` makes of the batch on its device, as float32. `batch` may be overwritten."""
@@ -30,22 +30,22 @@ class Transfers:
             return completed(compute(torch.from_numpy(batch)).float().numpy())
         computing = torch.cuda.current_stream(self._device)
         pinned = torch.from_numpy(batch).pin_memory()
-        with torch.cuda.stream(self._there):
+        with torch.cuda.stream(self._upload):
             moved = pinned.to(self._device, non_blocking=True)
-        computing.wait_stream(self._there)
-        moved.record_stream(computing)      # its memory is the other stream's, and is kept until this one is through
+        computing.wait_stream(self._upload)
+        moved.record_stream(computing)      # its memory is the other stream's, and is kept until this one has finished
         rows = compute(moved).float()
-        self._back.wait_stream(computing)
-        with torch.cuda.stream(self._back):
-            found = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
-            found.copy_(rows, non_blocking=True)
-        rows.record_stream(self._back)
+        self._download.wait_stream(computing)
+        with torch.cuda.stream(self._download):
+            host = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
+            host.copy_(rows, non_blocking=True)
+        rows.record_stream(self._download)
         # Blocking: a thread that waits sleeps. Otherwise it would spin on a core that the decoders could use.
-        there = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-        there.record(self._back)
+        finished = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        finished.record(self._download)
 
-        def wait() -> NDArray[Any]:
-            there.synchronize()
-            return found.numpy()
+        def result() -> NDArray[Any]:
+            finished.synchronize()
+            return host.numpy()
 
-        return Future(wait, there.query)
+        return Future(result, finished.query)

@@ -21,45 +21,45 @@ import torch  # noqa: E402
 from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
 from PIL import Image  # noqa: E402
 from torchvision.transforms import CenterCrop, Normalize, Resize  # noqa: E402
-from torchvision.transforms.v2 import functional as pictures  # noqa: E402
+from torchvision.transforms.v2 import functional as transforms  # noqa: E402
 
 
-class Pictures:
+class ImageTransform:
     """`parameters` are those of open_clip's transform: size, mode, interpolation, mean, std."""
 
     def __init__(self, parameters: dict[str, Any], device: str) -> None:
         self._device = torch.device(device)
-        *self._shaping, _, _, normalise = image_transform_v2(PreprocessCfg(**parameters), is_train=False).transforms
+        *self._steps, _, _, normalise = image_transform_v2(PreprocessCfg(**parameters), is_train=False).transforms
         assert isinstance(normalise, Normalize)
         self._mean, self._std = (torch.tensor(values, device=device)[:, None, None]
                                  for values in (normalise.mean, normalise.std))          # [3, 1, 1]
-        self._tensors = all(isinstance(step, Resize | CenterCrop) for step in self._shaping)
+        self._tensors = all(isinstance(step, Resize | CenterCrop) for step in self._steps)
         self._local = threading.local()
 
     @torch.inference_mode()
-    def fitted(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """RGB [H, W, 3] → [3, S, S]."""
+    def resize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """RGB [H, W, 3] → [3, S, S], resized and cropped."""
         if not self._tensors:       # a few models pad to keep the ratio: open_clip does that with PIL alone
             image = Image.fromarray(frame)
-            for step in self._shaping:
+            for step in self._steps:
                 image = step(image)
             return np.asarray(image).transpose(2, 0, 1)
         with self._stream():
-            picture = self._moved(frame).permute(2, 0, 1)
-            for step in self._shaping:
+            picture = self._to_device(frame).permute(2, 0, 1)
+            for step in self._steps:
                 if isinstance(step, Resize):
                     size = [step.size] if isinstance(step.size, int) else list(step.size)
-                    picture = pictures.resize(picture, size, step.interpolation, antialias=True)
+                    picture = transforms.resize(picture, size, step.interpolation, antialias=True)
                 else:
-                    picture = pictures.center_crop(picture, list(step.size))
-            fitted: NDArray[np.uint8] = picture.cpu().numpy()
-        return fitted
+                    picture = transforms.center_crop(picture, list(step.size))
+            resized: NDArray[np.uint8] = picture.cpu().numpy()
+        return resized
 
-    def normalised(self, batch: torch.Tensor) -> torch.Tensor:
+    def normalise(self, batch: torch.Tensor) -> torch.Tensor:
         """uint8 [B, 3, S, S] on the model's device → the same as the model takes it."""
         return batch.float().div_(255).sub_(self._mean).div_(self._std)
 
-    def _moved(self, array: NDArray[np.uint8]) -> torch.Tensor:
+    def _to_device(self, array: NDArray[np.uint8]) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         if self._device.type == "cuda":     # from pinned memory the copy does not hold up other streams
             tensor = tensor.pin_memory().to(self._device, non_blocking=True)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from pipeline.encoders import transformers_model as transformer
 from pipeline.encoders.base import Encoder, Future, Recipe, imported_encoder_error
-from pipeline.encoders.null import Nothing
-from pipeline.encoders.transformers_model import Family, Loaded
+from pipeline.encoders.null import NullEncoder
+from pipeline.encoders.transformers_model import LoadedModel, ModelFamily
 from pipeline.media.decoder import DecodeStream, Item, Outcome, VideoDecoder, decoder_recipe
 from pipeline.media.sampling import Windows
 from pipeline.params import MotionEncoder
@@ -44,27 +44,28 @@ def _xclip(model: Any, pixels: "torch.Tensor") -> "torch.Tensor":
 
 
 _FAMILIES = {
-    "videomae": Family("VideoMAEModel", "tokens as its classifier pools them", lambda c: int(c.hidden_size), _videomae),
-    "timesformer": Family("TimesformerModel", "class token", lambda c: int(c.hidden_size), _timesformer),
-    "xclip": Family("XCLIPModel", "get_video_features", lambda c: int(c.projection_dim), _xclip),
+    "videomae": ModelFamily("VideoMAEModel", "tokens as its classifier pools them", lambda c: int(c.hidden_size),
+                            _videomae),
+    "timesformer": ModelFamily("TimesformerModel", "class token", lambda c: int(c.hidden_size), _timesformer),
+    "xclip": ModelFamily("XCLIPModel", "get_video_features", lambda c: int(c.projection_dim), _xclip),
 }
 
 
 def load(section: MotionEncoder, device: str) -> Encoder:
     """Raises SpectrumError where the model cannot be had."""
     if section.kind == "none":
-        return Nothing(section.name, "motion")
+        return NullEncoder(section.name, "motion")
     if section.kind == "imported":
         raise imported_encoder_error("motion")
-    return Motion(section, transformer.load(section.model, _KEY, _FAMILIES, "AutoImageProcessor", device))
+    return MotionModelEncoder(section, transformer.load(section.model, _KEY, _FAMILIES, "AutoImageProcessor", device))
 
 
-class Motion:
+class MotionModelEncoder:
     """A row a window of frames, as the model's library pools it."""
 
     modality = "motion"
 
-    def __init__(self, section: MotionEncoder, loaded: Loaded) -> None:
+    def __init__(self, section: MotionEncoder, loaded: LoadedModel) -> None:
         self.name, self.batch_size, self.dim = section.name, section.batch_size, loaded.dim
         self._loaded = loaded
         config = loaded.model.config

@@ -10,7 +10,7 @@ from pipeline.encoders.base import Future, Recipe, completed
 from pipeline.media.decoder import DecodeStream, VideoDecoder
 
 
-class Nothing:
+class NullEncoder:
     """The encoder of `kind: none`: no video has a row."""
 
     dim = 1

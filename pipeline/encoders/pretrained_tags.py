@@ -1,6 +1,6 @@
-"""Whether weights that open_clip would download can be had, asked before open_clip is imported.
+"""Whether weights that open_clip would download can be had, checked before open_clip is imported.
 
-open_clip and what it imports take seconds, and a machine without a network should tell so at once. Its table of
+open_clip and what it imports take seconds, and a machine without a network should report that soon. Its table of
 pretrained tags lies in a module that needs none of that.
 """
 
@@ -17,7 +17,7 @@ OWN = ("hf-hub:", "local-dir:")     # a model of such a name brings its weights
 
 
 def check(section: AppearanceEncoder) -> None:
-    """Raises SpectrumError where the weights have to be downloaded and cannot be; what else is wrong is not seen."""
+    """Raises SpectrumError where the weights have to be downloaded and cannot be; other mistakes are not noticed."""
     if section.model.startswith(OWN):
         check_own(section)
     elif tag := _tag(section.model, section.weights):
@@ -38,7 +38,7 @@ def check_tag(section: AppearanceEncoder, tag: dict[str, Any]) -> None:
 
 
 def _tag(model: str, tag: str) -> dict[str, Any]:
-    """open_clip's entry for the tag; {} where there is none, or the installed open_clip cannot be asked in this way."""
+    """open_clip's entry for the tag; {} where there is none, or the installed open_clip keeps its table elsewhere."""
     if "open_clip" in sys.modules:
         return _entry(model, tag)
     spec = importlib.util.find_spec("open_clip")
@@ -59,5 +59,5 @@ def _tag(model: str, tag: str) -> dict[str, Any]:
 
 
 def _entry(model: str, tag: str) -> dict[str, Any]:
-    found: dict[str, Any] = importlib.import_module("open_clip.pretrained").get_pretrained_cfg(model, tag)
-    return found
+    entry: dict[str, Any] = importlib.import_module("open_clip.pretrained").get_pretrained_cfg(model, tag)
+    return entry

@@ -3,8 +3,8 @@
 The wheels of torchvision on the package index are built for CUDA. Beside a torch for the CPU alone their
 compiled operators cannot load, and `import torchvision` dies when it describes operators that nobody
 declared, and takes open_clip and parts of transformers with it. With the two operators declared, all of
-torchvision that is written in Python works, and no more of it is used here. On a matched pair nothing is
-done.
+torchvision that is written in Python works, and no more of it is used here. On a matched pair this module
+changes nothing.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ _declared: list[Any] = []       # a declaration lives as long as its Library
 
 
 class _BeforeTorchvision(MetaPathFinder):
-    """Finds nothing itself: it is asked for torchvision just before torchvision is imported."""
+    """Finds no module itself: it is called just before torchvision is imported."""
 
     def find_spec(self, fullname: str, path: object = None,  # noqa: ARG002
                   target: object = None) -> ModuleSpec | None:  # noqa: ARG002
@@ -34,7 +34,7 @@ class _BeforeTorchvision(MetaPathFinder):
 
 
 def install() -> None:
-    """Call before torchvision, open_clip or transformers are first imported; once more does nothing."""
+    """Call before torchvision, open_clip or transformers are first imported; a second call has no effect."""
     waits = any(isinstance(finder, _BeforeTorchvision) for finder in sys.meta_path)
     # `_declared`: transformers looks for torchvision long before it imports it.
     if "torchvision" not in sys.modules and not waits and not _declared:

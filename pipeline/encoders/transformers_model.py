@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.common.errors import SpectrumError
 from pipeline.encoders import torchvision_compat as compat
 from pipeline.encoders.base import Future
+from pipeline.encoders.precision import autocast
 from pipeline.encoders.weights import CONFIG, PREPROCESSING, WEIGHTS, folder_of, one_line, tensors_sha256
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Family:
+class ModelFamily:
     """How one architecture is used: `rows(model, prepared items [B, …]) → [B, dim]`."""
 
     loader: str                         # of transformers, for the model
@@ -37,10 +38,10 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model with the preprocessing that its files define."""
 
-    family: Family
+    family: ModelFamily
     model: Any
     preprocess: Any
     device: str
@@ -54,7 +55,7 @@ class Loaded:
         """Prepared items [B, …] → rows [B, dim]; bfloat16 on a GPU, float32 on a CPU."""
         import torch
 
-        with torch.inference_mode(), precision(self.device):
+        with torch.inference_mode(), autocast(self.device):
             return self._transfers.submit(batch, partial(self.family.rows, self.model))
 
     @cached_property
@@ -64,7 +65,7 @@ class Loaded:
         return Transfers(self.device)
 
 
-def load(model: str, key: str, families: Mapping[str, Family], preprocessor: str, device: str) -> Loaded:
+def load(model: str, key: str, families: Mapping[str, ModelFamily], preprocessor: str, device: str) -> LoadedModel:
     """The encoder that hub id or folder `model` holds, of one of `families` (by the configuration's model_type).
 
     preprocessor: the class of transformers that loads its preprocessing; key: the parameter that names the model.
@@ -76,10 +77,10 @@ def load(model: str, key: str, families: Mapping[str, Family], preprocessor: str
         raise SpectrumError(f"{key}: {model} is a model of type {kind!r}, expected one of "
                             f"{', '.join(sorted(families))}; give such a model")
     preprocess = read(preprocessor, folder, key)
-    loaded = read_model(families[kind].loader, folder, key, device)
-    recipe = {"kind": "transformers", "type": kind, "weights": tensors_sha256(loaded), "pooled": families[kind].pooled,
+    network = read_model(families[kind].loader, folder, key, device)
+    recipe = {"kind": "transformers", "type": kind, "weights": tensors_sha256(network), "pooled": families[kind].pooled,
               "preprocess": {"class": type(preprocess).__name__, **json.loads(preprocess.to_json_string())}}
-    return Loaded(families[kind], loaded, preprocess, device, recipe)
+    return LoadedModel(families[kind], network, preprocess, device, recipe)
 
 
 def read(loader: str, folder: Path, key: str, **more: Any) -> Any:
@@ -101,18 +102,11 @@ def read_model(loader: str, folder: Path, key: str, device: str) -> Any:
     import torch
 
     model, info = read(loader, folder, key, dtype=torch.float32, use_safetensors=True, output_loading_info=True)
-    missing = sorted(info["missing_keys"]) + sorted(str(found[0]) for found in info["mismatched_keys"])
+    missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if missing:     # the library fills them with random numbers
         raise SpectrumError(f"{key}: {folder} lacks {len(missing)} tensors of {loader}, or has them in another shape, "
                             f"such as {missing[0]}; give a model that was trained as {loader}")
     return model.eval().to(device)
-
-
-def precision(device: str) -> "torch.autocast":
-    import torch
-
-    cuda = device.startswith("cuda")
-    return torch.autocast("cuda" if cuda else "cpu", torch.bfloat16, enabled=cuda)
 
 
 @contextmanager

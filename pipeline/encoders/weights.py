@@ -4,8 +4,8 @@
 
 A model is named by a folder or by its hub id, `org/name` or `org/name@revision`. What the hub's cache holds is
 taken from there and the hub is not asked, so that a run repeats without a network; the recipe has a hash over
-the tensors, which tells two revisions apart. What cannot be had is told at once, in one sentence: libraries
-retry for minutes. Weights are read from safetensors alone: a pickle may run code.
+the tensors, which differs between two revisions. What cannot be had is an error within seconds: libraries retry
+for minutes. Weights are read from safetensors alone: a pickle may run code.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ _PATIENCE = 2.0         # seconds for the server of the weights to answer at all
 def folder_of(model: str, key: str, wanted: Sequence[Wanted]) -> Path:
     """The folder with the files of `model`, a folder or a hub id; what the cache lacks is downloaded.
 
-    key: the parameter that names the model. Raises SpectrumError that says which files are missing, where they were
+    key: the parameter that names the model. Raises SpectrumError that names which files are missing, where they were
     looked for and how to provide them.
     """
     folder = Path(model).expanduser()
@@ -65,7 +65,7 @@ def folder_of(model: str, key: str, wanted: Sequence[Wanted]) -> Path:
 
 
 def check_server(source: str, what: str, give: str) -> None:
-    """Fails at once where the weights of `source` would have to be downloaded and cannot be.
+    """Fails early where the weights of `source` would have to be downloaded and cannot be.
 
     source: a hub repository (`org/name/…`), an address, or `local-dir:…`. give: what to do instead of copying a
     cache, as in "give its file in encoders.appearance.weights". Raises SpectrumError.
@@ -164,7 +164,7 @@ def one_line(error: Exception) -> str:
 
 
 def _out_of_reach(server: str) -> str:
-    """Why nothing can be downloaded from `server`; "" where it answers."""
+    """Why downloads from `server` are impossible; "" where it answers."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -178,7 +178,7 @@ def _out_of_reach(server: str) -> str:
 
 
 def _answers(server: str) -> bool:
-    """Whether the server says anything, be it a refusal. Goes through the proxy where there is one."""
+    """Whether the server answers, be it with a refusal. Goes through the proxy where there is one."""
     try:
         urlopen(Request(server, method="HEAD"), timeout=_PATIENCE).close()
     except HTTPError:

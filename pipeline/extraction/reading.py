@@ -1,12 +1,14 @@
-"""Readers: threads that each drive a decoder process and prepare what comes of it, ahead of the encoder.
+"""Readers: threads that each drive a decoder process and prepare its items, ahead of the encoder.
 
-    with Readers(encoder, section) as readers:
+    with Readers(encoder, extraction, machine) as readers:
         for event in readers.read(jobs): ...        # Item and End, of several videos mixed
 
 The items of one video come in their order; those of different videos are mixed as they become ready. What waits
 for the encoder is bounded in bytes, however long a video is.
 """
 
+import signal
+import stat
 import threading
 import time
 from collections import deque
@@ -25,7 +27,7 @@ from pipeline.common.errors import SpectrumError
 from pipeline.common.files import sha256
 from pipeline.encoders.base import Encoder
 from pipeline.media.decoder import MediaError, VideoDecoder
-from pipeline.store import Rows
+from pipeline.store.shard import Rows
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Job:
 
 @dataclass
 class Stream:
-    """A video on its way: its times, and its rows as they are encoded."""
+    """A video that is being read: its times, and its rows as they are encoded."""
 
     job: Job
     times: list[float] = field(default_factory=list)
@@ -63,7 +65,10 @@ class Item:
 
 @dataclass(frozen=True)
 class End:
-    """After a video's last item. `failure`: why it is left out; `known`: its old rows are taken over."""
+    """After a video's last item. `known`: its old rows, which are taken over.
+
+    `failure`: why it is left out, or with `known`, why it cannot be read now and keeps its old rows.
+    """
 
     stream: Stream
     source_sha256: str = ""
@@ -78,16 +83,16 @@ Event = Item | End
 
 
 class Readers:
-    """As many decoder processes as `section.decoders` says, a thread each."""
+    """`machine.decoder_processes` decoder processes, a thread each."""
 
-    def __init__(self, encoder: Encoder, section: params.Extraction) -> None:
-        self.waited = 0.0           # seconds that the encoder had nothing to do
-        self._encoder, self._least = encoder, section.least_share
-        self._decoders = [VideoDecoder(section.timeout, section.backend)
-                          for _ in range(section.decoders or cpu_cores())]
-        self._buffer = _Buffer(section.memory << 20)
+    def __init__(self, encoder: Encoder, extraction: params.Extraction, machine: params.Machine) -> None:
+        self.waited = 0.0           # seconds that the encoder waited for items
+        self._encoder, self._min_share = encoder, extraction.min_decoded_share
+        self._decoders = [VideoDecoder(machine.decoding_timeout, extraction.decoder)
+                          for _ in range(machine.decoder_processes or cpu_cores())]
+        self._buffer = _Buffer(machine.buffer_megabytes << 20)
         self._jobs: Iterator[Job] = iter(())
-        self._taking = threading.Lock()
+        self._jobs_lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> "Readers":
@@ -106,18 +111,18 @@ class Readers:
     def read(self, jobs: Iterable[Job]) -> Iterator[Event]:
         """The videos' items and ends, until every job has its end."""
         self._jobs = iter(jobs)
-        self._threads = [threading.Thread(target=self._work, args=(decoder,), name=f"reader-{place}")
-                         for place, decoder in enumerate(self._decoders)]
+        self._threads = [threading.Thread(target=self._work, args=(decoder,), name=f"reader-{number}")
+                         for number, decoder in enumerate(self._decoders)]
         for thread in self._threads:
             thread.start()
         left = len(self._threads)
         while left:
-            began = time.perf_counter()
+            started = time.perf_counter()
             event = self._buffer.get()
-            self.waited += time.perf_counter() - began
+            self.waited += time.perf_counter() - started
             if isinstance(event, BaseException):
                 raise event
-            if event is None:       # a thread has found no more jobs
+            if event is None:       # a thread has no more jobs
                 left -= 1
             else:
                 yield event
@@ -125,54 +130,91 @@ class Readers:
     def _work(self, decoder: VideoDecoder) -> None:
         try:
             while True:
-                with self._taking:
+                with self._jobs_lock:
                     job = next(self._jobs, None)
                 if job is None:
                     self._buffer.put(None, 0)
                     return
-                self._buffer.put(self._one(decoder, Stream(job)), 0)
+                self._buffer.put(self._read_video(decoder, job), 0)
         except _Closed:
             return
-        except BaseException as error:      # told to the thread that encodes, which ends the run
+        except BaseException as error:      # passed to the thread that encodes, which ends the run
             self._buffer.fail(error)
 
-    def _one(self, decoder: VideoDecoder, stream: Stream) -> End:
-        path, known = stream.job.path, stream.job.known.get(stream.job.video_id)
+    def _read_video(self, decoder: VideoDecoder, job: Job) -> End:
         try:
-            if not path.is_file():      # a pipe would hang already while it is hashed
-                return End(stream, failure="no such file" if not path.exists() else "it is no ordinary file")
-            source = sha256(path)
-            if known is not None and source == known.source_sha256 and known.share >= self._least:
-                return End(stream, source, known.share, known=known)
-            return self._decoded(decoder, stream, source)
+            return self._try_video(decoder, Stream(job))
         except MediaError as error:
-            return End(stream, failure=error.reason)
+            if not _was_killed(error):
+                return End(Stream(job), failure=error.reason)
+        self._buffer.check_open()       # or it was killed because the run ends
+        try:        # with a stream of its own: what came of the first try stays in the other
+            return self._try_video(decoder, Stream(job))
+        except MediaError as error:
+            return End(Stream(job), failure=error.reason)
+
+    def _try_video(self, decoder: VideoDecoder, stream: Stream) -> End:
+        """Raises MediaError where its decoder fails."""
+        path, known = stream.job.path, stream.job.known.get(stream.job.video_id)
+        if known is not None and known.share < self._min_share:
+            known = None
+        if problem := file_problem(path):
+            return End(stream, failure=problem, known=known)
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):       # a pipe would hang already while it is hashed
+                return End(stream, failure="it is no ordinary file")
+            source = sha256(path)
         except OSError as error:
-            return End(stream, failure=f"it cannot be read: {error.strerror}")
+            return End(stream, failure=_unreadable(error), known=known)
+        if known is not None and source == known.source_sha256:
+            return End(stream, source, known.share, known=known)
+        return self._decoded(decoder, stream, source)
 
     def _decoded(self, decoder: VideoDecoder, stream: Stream, source: str) -> End:
         decode = prepare = 0.0
-        began = time.perf_counter()
-        reading = self._encoder.read(decoder, stream.job.path)
-        for moment, item in reading:
+        started = time.perf_counter()
+        items = self._encoder.read(decoder, stream.job.path)
+        for moment, item in items:
             read = time.perf_counter()
             stream.times.append(moment)
             prepared = self._encoder.prepare(item)
-            decode, prepare = decode + read - began, prepare + time.perf_counter() - read
+            decode, prepare = decode + read - started, prepare + time.perf_counter() - read
             self._buffer.put(Item(stream, prepared), prepared.nbytes)
-            began = time.perf_counter()
-        decode += time.perf_counter() - began
+            started = time.perf_counter()
+        decode += time.perf_counter() - started
         failure = None
-        if reading.share < self._least:
-            failure = (f"only {reading.share:.0%} of it could be decoded ({reading.reason}), less than "
-                       f"extraction.min_decoded_share={self._least:g}")
-        return End(stream, source, reading.share, failure, None, decode, prepare)
+        if items.share < self._min_share:
+            failure = (f"only {items.share:.0%} of it could be decoded ({items.reason}), less than "
+                       f"extraction.min_decoded_share={self._min_share:g}")
+        return End(stream, source, items.share, failure, None, decode, prepare)
 
 
-def read_one(path: Path, encoder: Encoder, section: params.Extraction) -> tuple[list[NDArray[Any]], list[float]]:
+def file_problem(path: Path) -> str:
+    """Why there is no file to be read at `path`; "" where there is one of whatever kind."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):      # ValueError: it holds a NUL
+        return "no such file"
+    except OSError as error:
+        return _unreadable(error)
+    return ""
+
+
+def _unreadable(error: OSError) -> str:
+    return f"it cannot be read: {error.strerror}"
+
+
+def _was_killed(error: MediaError) -> bool:
+    """Whether the decoder process was killed from outside, as where memory runs out: a video's own fault ends it with
+    another signal."""
+    return signal.SIGKILL.name in error.reason
+
+
+def read_one(path: Path, encoder: Encoder, extraction: params.Extraction,
+             machine: params.Machine) -> tuple[list[NDArray[Any]], list[float]]:
     """A single file's prepared items and their times. Raises SpectrumError."""
     stream, items = Stream(Job(0, str(path), path, {})), []
-    with Readers(encoder, section.model_copy(update={"decoders": 1})) as readers:
+    with Readers(encoder, extraction, machine.model_copy(update={"decoder_processes": 1})) as readers:
         for event in readers.read([stream.job]):
             if isinstance(event, Item):
                 items.append(event.prepared)
@@ -184,7 +226,7 @@ def read_one(path: Path, encoder: Encoder, section: params.Extraction) -> tuple[
 
 
 class _Closed(Exception):
-    """Nobody reads any more."""
+    """The events are not read any more."""
 
 
 class _Buffer:
@@ -217,6 +259,12 @@ class _Buffer:
             self._held -= size
             self._changed.notify_all()
         return event
+
+    def check_open(self) -> None:
+        """Raises _Closed."""
+        with self._changed:
+            if self._closed:
+                raise _Closed
 
     def close(self) -> None:
         with self._changed:

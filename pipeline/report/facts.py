@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipeline.common.commands import MAKE, REMAKE
 from pipeline.common.errors import SpectrumError
 
 _PACKAGES = ("av", "h5py", "numpy", "open_clip_torch", "torch")
@@ -31,7 +32,7 @@ class StoreFacts:
 
 def read_store(folder: Path) -> tuple[StoreFacts, dict[str, Any]]:
     """The facts of a feature store, and its recipe. Raises SpectrumError where the store is not complete."""
-    from pipeline.store import FeatureStore
+    from pipeline.store.feature_store import FeatureStore
 
     store = FeatureStore.open(folder)
     facts = StoreFacts(folder.name, store.modality, len(store), int(store.index["rows"]), store.dim, store.dtype.name,
@@ -48,11 +49,11 @@ def read_curves(path: Path) -> list[dict[str, float]]:
             raise ValueError("it has no column epoch")
         return rows
     except FileNotFoundError:
-        raise SpectrumError(f"{path}: no such file; run the stage that makes it, or `dvc repro`") from None
+        raise SpectrumError(f"{path}: no such file; {MAKE}") from None
     except OSError as error:
         raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); mend the path or its permissions") from None
     except (csv.Error, TypeError, ValueError) as error:
-        raise SpectrumError(f"{path}: not a table of numbers ({error}); make it again with `dvc repro`") from None
+        raise SpectrumError(f"{path}: not a table of numbers ({error}); {REMAKE}") from None
 
 
 def describe_data(counts: Mapping[str, Mapping[str, int]], index: Mapping[str, Any]) -> dict[str, str]:

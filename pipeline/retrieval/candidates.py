@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
 from pipeline.datasets.manifest import Manifest
@@ -51,14 +52,14 @@ class Candidates:
             ["recipe_id", "index"])
         ids, rows, scores = arrays["ids"], arrays["rows"], arrays["scores"]
         if not len(ids) == len(set(ids)) == len(rows) or rows.shape != scores.shape or (rows < 0).any():
-            raise SpectrumError(f"{path}: its ids, rows and scores do not fit together; run python -m stages.retrieve")
+            raise SpectrumError(f"{path}: its ids, rows and scores do not fit together; {rerun('retrieve')}")
         return cls(ids, rows, scores, attributes["recipe_id"], attributes["index"])
 
     def check_index(self, index: CaptionIndex) -> None:
         """Raises SpectrumError where these are rows of another index."""
         if self.index_digest != index.digest or (self.rows >= len(index.texts)).any():
             raise SpectrumError(f"the candidates are rows of caption index {self.index_digest}, but the index that is "
-                                f"there is {index.digest}; run python -m stages.retrieve")
+                                f"there is {index.digest}; {rerun('retrieve')}")
 
     def select(self, ids: Sequence[str]) -> "Candidates":
         """The candidates of `ids`, in that order; a missing id is an error."""
@@ -66,7 +67,7 @@ class Candidates:
         missing = [video for video in ids if video not in position]
         if missing:
             raise SpectrumError(f"no candidates for video {missing[0]!r} ({len(missing)} such); "
-                                "run python -m stages.retrieve")
+                                f"{rerun('retrieve')}")
         take = [position[video] for video in ids]
         return replace(self, ids=tuple(ids), rows=self.rows[take], scores=self.scores[take])
 
@@ -79,7 +80,7 @@ def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionI
     """
     if corpus_digest(distinct_captions(manifest.corpus)) != index.corpus:
         raise SpectrumError("the caption index was made from another corpus than the manifest's; "
-                            "run python -m stages.index")
+                            f"{rerun('index')}")
     ids = [video for video in manifest.ids() if video in store]
     guarded = [video if manifest.split_of[video] == "train" else "" for video in ids]
     rows, scores = index.search(video_queries(store, ids), barred_sentences(guarded, manifest.captions_of), top,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, fingerprint, read_json, sha256, write_json
 from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
@@ -18,7 +19,7 @@ from pipeline.retrieval.faiss_loading import import_faiss
 
 SCHEMA = 2
 VECTORS_FILE, TEXTS_FILE, DESCRIPTION = "captions.faiss", "captions.h5", "index.json"
-_REBUILD = "run python -m stages.index"
+_REBUILD = rerun("index")
 
 
 def sentence_key(text: str) -> str:

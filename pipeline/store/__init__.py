@@ -6,13 +6,7 @@
 
     python -m pipeline.store {ls,verify,import,export} …
 
-shard.py knows the files of rows, index.py `store.json`, reader.py reads rows in bulk, verify.py tests a store,
-exchange.py brings published feature files in and ours out.
+feature_store.py reads a store, with reader.py for rows in bulk; shard.py knows the files of rows, store_file.py
+`store.json`; folder.py is for those who write a store; verify.py checks one; exchange.py imports published feature
+files (read by feature_files.py) and exports ours.
 """
-
-from pipeline.store.feature_store import FeatureStore
-from pipeline.store.shard import SCHEMA, Rows, Shard, read_shard, shard_name, shard_of, write_shard
-from pipeline.store.store_file import INDEX, write_index
-
-__all__ = ["INDEX", "SCHEMA", "FeatureStore", "Rows", "Shard", "read_shard", "shard_name", "shard_of", "write_index",
-           "write_shard"]

@@ -7,28 +7,28 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.common.errors import SpectrumError, readable_errors
-from pipeline.store.exchange import Layout, export_features, import_features, read_names
+from pipeline.common.terminal import printable
+from pipeline.store.exchange import ImportOptions, Layout, export_features, import_features, read_names
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.store_file import INDEX
+from pipeline.store.store_file import STORE_FILE
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 Modality = Literal["appearance", "audio", "motion"]
 Dtype = Literal["float16", "float32"]
 Folder = Annotated[Path, typer.Argument(metavar="STORE", help="the store's folder")]
-
-
-Ids = Annotated[Path | None, typer.Option("--ids", metavar="FILE", help="a manifest's videos.jsonl: its ids and names")]
-Map = Annotated[Path | None, typer.Option("--map", metavar="FILE", help="lines of two columns: key in the file, id")]
+Names = Annotated[list[Path] | None, typer.Option(
+    "--names", metavar="FILE", help="a manifest's videos.jsonl (its ids and names), or lines of two columns: key in "
+                                    "the file, id; may be given several times")]
 
 
 @app.command("verify")
 def verify_command(path: Folder) -> None:
-    """Tests every checksum, count and value; exit status 1 and what is wrong where something is."""
+    """Checks every checksum, count and value; exit status 1 and a line a problem where there are some."""
     with readable_errors():
         store = FeatureStore.open(path)
     problems = store.verify()
     for problem in problems:
-        print(problem)
+        print(printable(problem))
     if problems:
         raise typer.Exit(1)
     print(f"{path}: whole: {_counts(store)}, recipe {store.recipe_id}")
@@ -44,34 +44,31 @@ def ls_command(path: Folder) -> None:
             span = "none" if not len(times) else "times unknown" if "times" in store.recipe else \
                 f"{times[0]:.2f}-{times[-1]:.2f} s"
             share = f"\tpartial: {store.partial[video_id]:.0%}" if video_id in store.partial else ""
-            print(f"{video_id}\t{len(times)} rows\t{span}{share}")
+            print(printable(f"{video_id}\t{len(times)} rows\t{span}{share}"))
     for video_id, reason in store.failures.items():
-        print(f"{video_id}\tfailed\t{reason}")
+        print(printable(f"{video_id}\tfailed\t{reason}"))
     print(f"{path}: {_counts(store)}")
     for reason, count in Counter(store.failures.values()).most_common():
-        print(f"  {count} failed: {reason}")
+        print(printable(f"  {count} failed: {reason}"))
 
 
 @app.command("import")
 def import_command(
     source: Annotated[Path, typer.Argument(help="flat HDF5, .npz, or a folder of .npy or .npz files")],
     path: Folder,
-    ids: Ids = None,
-    mapping: Map = None,
+    names: Names = None,
     encoder: Annotated[str, typer.Option(help="what made the features, e.g. ViT-B-32/openai")] = "",
-    note: Annotated[str, typer.Option(help="what else is known of them")] = "",
     modality: Annotated[Modality, typer.Option(help="what the rows are of")] = "appearance",
-    dtype: Annotated[Dtype | None, typer.Option(help="what rows are rounded to; without it, the source's own")] = None,
-    shards: Annotated[int, typer.Option(min=1, max=9999)] = 16,
+    dtype: Annotated[Dtype | None, typer.Option(help="what rows are rounded to; without it, the file's own")] = None,
     allow_missing: Annotated[float, typer.Option(min=0, max=1, help="share of the ids that may lack features")] = 0.0,
 ) -> None:
     """Makes a store of published features. Refuses one that is there already."""
     with readable_errors():
-        if (path / INDEX).exists():
+        if (path / STORE_FILE).exists():
             raise SpectrumError(f"{path}: there is a store already; remove it or name another folder")
-        about = {"model": encoder or "unknown", "weights": "unknown", "untrained": False, "note": note}
-        done = import_features(source, path, read_names(ids, mapping), about=about, modality=modality,
-                               dtype=dtype or "", shards=shards, allowed_absent=allow_missing)
+        about = {"model": encoder or "unknown", "weights": "unknown", "untrained": False, "note": ""}
+        done = import_features(source, path, ImportOptions(about, read_names(names or []), modality, dtype or "",
+                                                           allowed_missing=allow_missing))
         print(f"{path}: {done['videos']} videos, {done['rows']} rows of {done['dim']} {done['dtype']}; "
               f"{done['failed']} videos without features ({done['of_zeros']} with rows of zeros), "
               f"{done['extra']} keys that are no id")
@@ -82,11 +79,11 @@ def export_command(
     path: Folder,
     destination: Annotated[Path, typer.Argument(help="the file or folder to make")],
     layout: Annotated[Layout, typer.Option(help="hdf5 | npz: one file; npy: a folder with one file a video")] = "hdf5",
-    mapping: Map = None,
+    names: Names = None,
 ) -> None:
     """Writes a store's rows as others read them: flat HDF5, .npz, or a folder of .npy files."""
     with readable_errors():
-        done = export_features(FeatureStore.open(path), destination, layout, read_names(None, mapping))
+        done = export_features(FeatureStore.open(path), destination, layout, read_names(names or []))
         print(f"{destination}: {done['videos']} videos, {done['rows']} rows of {done['dim']} {done['dtype']}; "
               f"{done['failed']} that failed are not in it")
 

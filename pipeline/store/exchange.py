@@ -1,16 +1,17 @@
 """Published feature files in, ours out: flat HDF5, folders of .npy, .npz. The round trip is exact.
 
-    import_features(Path("MSVD_CLIP.hdf5"), Path("features/msvd/clip"), names, about={"encoder": "ViT-B-32/openai"})
+    import_features(Path("MSVD_CLIP.hdf5"), Path("features/msvd/clip"),
+                    ImportOptions(about={"model": "ViT-B-32/openai"}, id_of=manifest.id_of))
     export_features(FeatureStore.open(Path("features/msvd/clip")), Path("out.hdf5"), "hdf5")
 
-What nobody knows is not made up: a published file has no times, so the times of imported rows are their numbers
+What is not known is not made up: a published file has no times, so the times of imported rows are their numbers
 0, 1, 2 …, and the recipe says `times: unknown`.
 """
 
 import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,88 +19,102 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.commands import IMPORT_FEATURES
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, fingerprint, read_jsonl
-from pipeline.store.feature_files import Source, digest, open_source
+from pipeline.store.feature_files import FeatureFile, features_sha256, open_features
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.folder import only_writer, remove_stale, tidy, told
+from pipeline.store.folder import only_writer, readable_write_errors, remove_leftovers, remove_temporary_files
 from pipeline.store.shard import DTYPES, Rows, Shard, check_id, shard_name, shard_of, write_shard
-from pipeline.store.store_file import INDEX, write_index
+from pipeline.store.store_file import STORE_FILE, write_store_file
 
 Layout = Literal["hdf5", "npy", "npz"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-ABSENT = "the imported file has no features of it"
-BLANK = "its rows in the imported file are all zero: a placeholder for features that lack"
-_SHOWN = 5          # ids that a message tells
-_TOGETHER = 256     # videos that export loads at once
+MISSING = "the imported file has no features of it"
+ALL_ZERO = "its rows in the imported file are all zero: a placeholder for features that lack"
+_SHOWN = 5          # ids that a message names
+_EXPORT_BATCH = 256     # videos that are loaded together
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What is known of published features, and what to make of them.
+
+    about: for the recipe (`model`, `note`, …). id_of: the id behind every key that a video may go by
+    (`Manifest.id_of`); None: every key is an id. dtype: float16 or float32; "" keeps the file's own.
+    allowed_missing: share of the ids that may lack features.
+    """
+
+    about: Mapping[str, Any] = field(default_factory=dict)
+    id_of: Mapping[str, str] | None = None
+    modality: str = "appearance"
+    dtype: str = ""
+    num_shards: int = 16
+    allowed_missing: float = 0.0
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What of a source goes where: `key_of` the ids, the ids without features and why, the keys nobody asked for."""
+    """What is imported: the key of each id, why ids are missing, the keys that are no id, the rows' width and type."""
 
     key_of: dict[str, str]
-    absent: dict[str, str]
+    missing: dict[str, str]
     extra: tuple[str, ...]
     dim: int
     dtype: np.dtype[Any]
+    source_sha256: str
 
 
-def import_features(source: Path, folder: Path, names: Mapping[str, str] | None = None, *,
-                    about: Mapping[str, Any], modality: str = "appearance", dtype: str = "",
-                    shards: int = 16, allowed_absent: float = 0.0) -> dict[str, Any]:
-    """Makes a store in `folder` of the features in `source`; returns what was done.
+def import_features(path: Path, folder: Path, options: ImportOptions) -> dict[str, Any]:
+    """Makes a store in `folder` of the features in `path`, a file or a folder; returns counts.
 
-    names: the id behind every key that a video may go by (`Manifest.id_of`); without it every key is an id. Keys
-    that it lacks are counted and left out; videos that the source lacks, or has nothing but zeros of, are listed as
-    failures, and more of them than the share `allowed_absent` of all are an error. about: what is known of the
-    features (`encoder`, `note`, …), for the recipe. dtype: float16 or float32; "" keeps the source's.
+    Keys that are no id are counted and left out; videos that `path` has no features of, or only zeros, are listed as
+    failures, and more of them than `options.allowed_missing` are an error.
 
     Raises SpectrumError, with nothing changed in `folder`, for rows of different widths or types, values that are
     not finite (also: not in float16), features of one video under two keys.
     """
-    with open_source(source) as opened:
-        plan = _plan(opened, names, dtype)
-        _check_absent(source, plan, allowed_absent)
-        plan = _tested(opened, plan)        # all of it, before anything is written
-        _check_absent(source, plan, allowed_absent)
-        source_digest = digest(source)
-        recipe = {"kind": "imported", **about, "source": {"name": source.name, "sha256": source_digest},
+    with open_features(path) as source:
+        plan = _plan(source, options)
+        _check_missing(path, plan, options.allowed_missing)
+        plan = _without_zeros(source, plan)         # reads every value before anything is written
+        _check_missing(path, plan, options.allowed_missing)
+        recipe = {"kind": "imported", **options.about, "source": {"name": path.name, "sha256": plan.source_sha256},
                   "times": "unknown: row numbers", "dtype": plan.dtype.name}
-        with only_writer(folder), told(folder):
-            counts = _write(opened, plan, folder, fingerprint(recipe), shards, source_digest)
-            failures = [{"id": video_id, "path": str(source), "reason": why}
-                        for video_id, why in sorted(plan.absent.items())]
-            write_index(folder, modality, recipe, plan.dim, counts, shards, failures)
+        with only_writer(folder), readable_write_errors(folder):
+            counts = _write_shards(source, plan, folder, fingerprint(recipe), options.num_shards)
+            failures = [{"id": video_id, "path": str(path), "reason": reason}
+                        for video_id, reason in sorted(plan.missing.items())]
+            write_store_file(folder, options.modality, recipe, plan.dim, counts, options.num_shards, failures)
     return {"videos": len(plan.key_of), "rows": sum(rows for _, rows in counts.values()), "dim": plan.dim,
-            "dtype": plan.dtype.name, "failed": len(plan.absent),
-            "of_zeros": sum(why == BLANK for why in plan.absent.values()), "extra": len(plan.extra)}
+            "dtype": plan.dtype.name, "failed": len(plan.missing),
+            "of_zeros": sum(reason == ALL_ZERO for reason in plan.missing.values()), "extra": len(plan.extra)}
 
 
-def _check_absent(source: Path, plan: _Plan, allowed: float) -> None:
-    videos = len(plan.key_of) + len(plan.absent)
-    if not plan.key_of or len(plan.absent) > allowed * videos:
-        blank = sum(why == BLANK for why in plan.absent.values())
+def _check_missing(path: Path, plan: _Plan, allowed: float) -> None:
+    videos = len(plan.key_of) + len(plan.missing)
+    if not plan.key_of or len(plan.missing) > allowed * videos:
+        zeros = sum(reason == ALL_ZERO for reason in plan.missing.values())
         raise SpectrumError(
-            f"{source}: no features of {len(plan.absent)} of {videos} videos ({_some(sorted(plan.absent))}"
-            f"{f'; {blank} have rows of zeros' if blank else ''}), and {len(plan.extra)} keys that are no id "
+            f"{path}: no features of {len(plan.missing)} of {videos} videos ({_some(sorted(plan.missing))}"
+            f"{f'; {zeros} have rows of zeros' if zeros else ''}), and {len(plan.extra)} keys that are no id "
             f"({_some(plan.extra)}); map keys to ids, or allow some to lack (--allow-missing, "
             "extraction.allowed_failures)")
 
 
-def _tested(source: Source, plan: _Plan) -> _Plan:
-    """The plan after a look at every value; a video of nothing but zeros, as some publish what lacks, is absent."""
-    blank = {video_id: BLANK for video_id, key in plan.key_of.items()
+def _without_zeros(source: FeatureFile, plan: _Plan) -> _Plan:
+    """The plan after a look at every value; a video of only zeros, as some publish what lacks, is missing."""
+    zeros = {video_id: ALL_ZERO for video_id, key in plan.key_of.items()
              if (rows := _rows(source, key, plan, video_id)).size and not rows.any()}
-    kept = {video_id: key for video_id, key in plan.key_of.items() if video_id not in blank}
-    return replace(plan, key_of=kept, absent=plan.absent | blank)
+    kept = {video_id: key for video_id, key in plan.key_of.items() if video_id not in zeros}
+    return replace(plan, key_of=kept, missing=plan.missing | zeros)
 
 
-def _plan(source: Source, names: Mapping[str, str] | None, dtype: str) -> _Plan:
+def _plan(source: FeatureFile, options: ImportOptions) -> _Plan:
     key_of: dict[str, str] = {}
     extra = []
     for key in source.keys:
-        video_id = key if names is None else names.get(key)
+        video_id = key if options.id_of is None else options.id_of.get(key)
         if video_id is None:
             extra.append(key)
             continue
@@ -108,67 +123,67 @@ def _plan(source: Source, names: Mapping[str, str] | None, dtype: str) -> _Plan:
             raise SpectrumError(f"{source.path}: video {video_id!r} is there as {key_of[video_id]!r} and as {key!r}")
     if not key_of:
         raise SpectrumError(f"{source.path}: none of its {len(source.keys)} keys ({_some(source.keys)}) is the id or a "
-                            f"name of a video ({_some(sorted(set((names or {}).values())))}); map keys to ids")
-    dim, found = _common(source, key_of)
-    ids = set(key_of) if names is None else set(names.values())
-    return _Plan(dict(sorted(key_of.items())), dict.fromkeys(ids - set(key_of), ABSENT), tuple(extra), dim,
-                 _kept(source, found, dtype))
+                            f"name of a video ({_some(sorted(set((options.id_of or {}).values())))}); map keys to ids")
+    dim, dtype = _common_shape(source, key_of)
+    ids = set(key_of) if options.id_of is None else set(options.id_of.values())
+    return _Plan(dict(sorted(key_of.items())), dict.fromkeys(ids - set(key_of), MISSING), tuple(extra), dim,
+                 _stored_dtype(source, dtype, options.dtype), features_sha256(source.path))
 
 
-def _common(source: Source, key_of: Mapping[str, str]) -> tuple[int, np.dtype[Any]]:
+def _common_shape(source: FeatureFile, key_of: Mapping[str, str]) -> tuple[int, np.dtype[Any]]:
     """The one width and the one type of all rows."""
     first: tuple[str, int, np.dtype[Any]] | None = None
     for key in key_of.values():
-        shape, dtype = source.about(key)
+        shape, dtype = source.shape(key)
         if dtype.kind != "f" or len(shape) not in (1, 2) or shape[-1] == 0:
-            raise source.wrong(key, f"{dtype} {list(shape)}, expected floating point [T, D] or [D]")
+            raise source.error(key, f"{dtype} {list(shape)}, expected floating point [T, D] or [D]")
         dtype = dtype.newbyteorder("=")
         first = first or (key, shape[-1], dtype)
         if (shape[-1], dtype) != first[1:]:
-            raise source.wrong(key, f"rows of {shape[-1]} {dtype}, but those of {first[0]!r} are of {first[1]} "
+            raise source.error(key, f"rows of {shape[-1]} {dtype}, but those of {first[0]!r} are of {first[1]} "
                                     f"{first[2]}; a store has rows of one kind")
     if first is None:
         raise SpectrumError(f"{source.path}: it has no features")
     return first[1], first[2]
 
 
-def _kept(source: Source, found: np.dtype[Any], asked: str) -> np.dtype[Any]:
-    if (asked or found.name) not in DTYPES:
-        raise SpectrumError(f"{source.path}: its rows are {found.name}, a store keeps {' or '.join(DTYPES)}; round "
-                            "them by `python -m pipeline.store import` with --dtype (for a parameter of the graph, "
-                            "export that store again)")
-    return np.dtype(asked or found.name)
+def _stored_dtype(source: FeatureFile, own: np.dtype[Any], wanted: str) -> np.dtype[Any]:
+    if (wanted or own.name) not in DTYPES:
+        raise SpectrumError(f"{source.path}: its rows are {own.name}, a store keeps {' or '.join(DTYPES)}; round "
+                            f"them by {IMPORT_FEATURES} with --dtype (for a parameter of the graph, export that store "
+                            "again)")
+    return np.dtype(wanted or own.name)
 
 
-def _rows(source: Source, key: str, plan: _Plan, video_id: str) -> Rows:
+def _rows(source: FeatureFile, key: str, plan: _Plan, video_id: str) -> Rows:
     with np.errstate(over="ignore"):
         rows = source.read(key).astype(plan.dtype)
     bad = np.flatnonzero(~np.isfinite(rows).all(1))
     if len(bad):
-        raise source.wrong(key, f"(video {video_id}) {len(bad)} of {len(rows)} rows, the first of them {bad[0]}, hold "
+        raise source.error(key, f"(video {video_id}) {len(bad)} of {len(rows)} rows, the first of them {bad[0]}, hold "
                                 f"values that are not finite in {plan.dtype}")
     return rows
 
 
-def _write(source: Source, plan: _Plan, folder: Path, recipe_id: str, shards: int,
-           source_digest: str) -> dict[int, tuple[int, int]]:
-    """Writes all shards; each one's videos and rows. Until its index is written the folder is no store."""
+def _write_shards(source: FeatureFile, plan: _Plan, folder: Path, recipe_id: str,
+                  num_shards: int) -> dict[int, tuple[int, int]]:
+    """Writes all shards; returns each one's videos and rows. Until store.json is written the folder is no store."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / INDEX).unlink(missing_ok=True)
-    remove_stale(folder)
+    (folder / STORE_FILE).unlink(missing_ok=True)
+    remove_temporary_files(folder)
     by_shard: dict[int, list[str]] = {}
     for video_id in plan.key_of:
-        by_shard.setdefault(shard_of(video_id, shards), []).append(video_id)
+        by_shard.setdefault(shard_of(video_id, num_shards), []).append(video_id)
     counts = {}
     for number, ids in sorted(by_shard.items()):
         parts = [_rows(source, plan.key_of[video_id], plan, video_id) for video_id in ids]
         offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
         times: NDArray[np.float64] = np.concatenate([np.arange(len(part), dtype=np.float64) for part in parts])
         write_shard(folder / shard_name(number), Shard(
-            tuple(ids), offsets, np.concatenate(parts), times, (source_digest,) * len(ids),
+            tuple(ids), offsets, np.concatenate(parts), times, (plan.source_sha256,) * len(ids),
             np.ones(len(ids), np.float32)), recipe_id)
         counts[number] = (len(ids), int(offsets[-1]))
-    tidy(folder, set(counts))
+    remove_leftovers(folder, set(counts))
     return counts
 
 
@@ -182,7 +197,8 @@ def export_features(store: FeatureStore, destination: Path, layout: Layout,
     if destination.exists():
         raise SpectrumError(f"{destination}: it is there already; remove it or name another")
     keys = _keys(store.ids, names or {})
-    with told(destination), atomic_write(destination) if layout != "npy" else _folder(destination) as temporary:
+    with (readable_write_errors(destination),
+          atomic_write(destination) if layout != "npy" else _atomic_folder(destination) as temporary):
         if layout == "hdf5":
             with h5py.File(temporary, "w") as file:
                 for video_id, rows in _videos(store):
@@ -196,12 +212,12 @@ def export_features(store: FeatureStore, destination: Path, layout: Layout,
         else:
             for video_id, rows in _videos(store):
                 np.save(temporary / f"{keys[video_id]}.npy", rows, allow_pickle=False)
-    return {"videos": len(store), "rows": store.index["rows"], "dim": store.dim, "dtype": store.dtype.name,
+    return {"videos": len(store), "rows": store.metadata.rows, "dim": store.dim, "dtype": store.dtype.name,
             "failed": len(store.failures)}
 
 
-class _folder:
-    """A folder that takes its name when all is in it."""
+class _atomic_folder:
+    """A folder that takes its name when it is complete."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._temporary = path, path.with_name(f".{path.name}.tmp")
@@ -219,11 +235,11 @@ class _folder:
 
 def _videos(store: FeatureStore) -> Iterable[tuple[str, Rows]]:
     ids = store.ids
-    for first in range(0, len(ids), _TOGETHER):
-        part = ids[first:first + _TOGETHER]
+    for first in range(0, len(ids), _EXPORT_BATCH):
+        part = ids[first:first + _EXPORT_BATCH]
         rows, offsets = store.load(part)
-        for place, video_id in enumerate(part):
-            yield video_id, rows[offsets[place]:offsets[place + 1]]
+        for i, video_id in enumerate(part):
+            yield video_id, rows[offsets[i]:offsets[i + 1]]
 
 
 def _keys(ids: Sequence[str], names: Mapping[str, str]) -> dict[str, str]:
@@ -235,30 +251,32 @@ def _keys(ids: Sequence[str], names: Mapping[str, str]) -> dict[str, str]:
     for video_id, key in keys.items():
         if "/" in key or "\\" in key or key.startswith(".") or len(key.encode()) > 200:
             raise SpectrumError(f"video {video_id!r}: {key!r} cannot name a data set or a file; give it another name "
-                                "with a map")
+                                "with a map (--names)")
     if len(set(keys.values())) != len(keys):
         raise SpectrumError("two videos would go out under one key; every name of the map has to be of one video")
     return keys
 
 
-def read_names(ids: Path | None, mapping: Path | None) -> dict[str, str] | None:
-    """key → id from a manifest's videos.jsonl (ids, and the other names it has for them) and a map of two columns.
+def read_names(files: Sequence[Path]) -> dict[str, str] | None:
+    """key → id from manifests (`videos.jsonl`: ids, and other names for them) and maps of two columns.
 
-    The map's lines are `key id`, as MSVD's `youtubeid_start_end vid1`; with both files, ids that the manifest does
-    not have are left out. None where there is neither.
+    A map's lines are `key id`, as MSVD's `youtubeid_start_end vid1`; with a manifest, ids that it does not have are
+    left out. None where there is no file.
     """
-    if ids is None and mapping is None:
+    if not files:
         return None
     names: dict[str, str] = {}
-    if ids is not None:
-        for number, row in read_jsonl(ids):
+    manifests = [path for path in files if path.suffix == ".jsonl"]
+    for path in manifests:
+        for number, row in read_jsonl(path):
             if not isinstance(row, dict) or not isinstance(row.get("id"), str):
-                raise SpectrumError(f"{ids}, line {number}: expected an object with an id, as in a manifest")
+                raise SpectrumError(f"{path}, line {number}: expected an object with an id, as in a manifest")
             names |= dict.fromkeys((row["id"], *row.get("names", ())), row["id"])
     known = set(names.values())
-    for key, video_id in _pairs(mapping) if mapping else ():
-        if ids is None or video_id in known:
-            names[key] = video_id
+    for path in files:
+        for key, video_id in _pairs(path) if path not in manifests else ():
+            if not manifests or video_id in known:
+                names[key] = video_id
     return names
 
 

@@ -8,50 +8,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.commands import rerun
 from pipeline.common.device import cpu_cores
 from pipeline.common.errors import SpectrumError
-from pipeline.store import verify
 from pipeline.store.reader import ShardFile
-from pipeline.store.shard import Rows, number_of, shard_of
-from pipeline.store.store_file import read_index
+from pipeline.store.shard import Rows, damaged_error, number_of, shard_of
+from pipeline.store.store_file import StoreMetadata, read_store_file
+from pipeline.store.verify import store_problems
 
-_THREADS = 8        # at most, that load: more do not make memory faster
+_MAX_THREADS = 8    # that load: more do not make memory faster
 
 
 class FeatureStore:
     """A whole store. Shards are looked into when first needed, in the process that needs them."""
 
-    def __init__(self, folder: Path, index: dict[str, Any]) -> None:
-        self.folder = folder
-        self.modality: str = index["modality"]
-        self.recipe: dict[str, Any] = index["recipe"]
-        self.recipe_id: str = index["recipe_id"]
-        self.dim: int = index["dim"]
-        self.dtype: np.dtype[Any] = np.dtype(index["dtype"])
-        self.failures: dict[str, str] = {failure["id"]: failure["reason"] for failure in index["failures"]}
+    def __init__(self, folder: Path, metadata: StoreMetadata) -> None:
+        self.folder, self.metadata = folder, metadata
+        self.modality: str = metadata.modality
+        self.recipe: dict[str, Any] = metadata.recipe
+        self.recipe_id: str = metadata.recipe_id
+        self.dim: int = metadata.dim
+        self.dtype: np.dtype[Any] = np.dtype(metadata.dtype)
+        self.failures: dict[str, str] = {failure.id: failure.reason for failure in metadata.failures}
         # Videos that could not be decoded whole, and the share that could.
-        self.partial: dict[str, float] = {entry["id"]: entry["share"] for entry in index["partial"]}
-        self.index = index
-        self._files = {number_of(entry["file"]): entry["file"] for entry in index["shards"]}
+        self.partial: dict[str, float] = {entry.id: entry.share for entry in metadata.partial}
+        self._files = {number_of(entry.file): entry.file for entry in metadata.shards}
         self._shards: dict[int, ShardFile] = {}
         self._times: dict[int, NDArray[np.float64]] = {}
 
     @classmethod
     def open(cls, folder: Path, recipe_id: str | None = None) -> "FeatureStore":
         """Raises SpectrumError where the store is not complete, or not of the recipe asked for."""
-        index = read_index(folder)
-        if recipe_id is not None and index["recipe_id"] != recipe_id:
-            raise SpectrumError(f"{folder}: its features are of recipe {index['recipe_id']}, needed is "
-                                f"{recipe_id}: another encoder, sampling or decoder; extract again")
-        return cls(folder, index)
+        metadata = read_store_file(folder)
+        if recipe_id is not None and metadata.recipe_id != recipe_id:
+            raise SpectrumError(f"{folder}: its features are of recipe {metadata.recipe_id}, needed is "
+                                f"{recipe_id}: another encoder, sampling or decoder; {rerun('extract')}")
+        return cls(folder, metadata)
 
     @property
     def ids(self) -> list[str]:
         """All ids, sorted."""
-        return sorted(video_id for number in self._files for video_id in self._shard(number).place_of)
+        return sorted(video_id for number in self._files for video_id in self._shard(number).position_of)
 
     def __len__(self) -> int:
-        return int(self.index["videos"])
+        return self.metadata.videos
 
     def __contains__(self, video_id: object) -> bool:
         return isinstance(video_id, str) and self._find(video_id) is not None
@@ -62,21 +62,24 @@ class FeatureStore:
 
     def times(self, video_id: str) -> NDArray[np.float64]:
         """What each row shows, in seconds from the file's start: [T]."""
-        number, part = self._place(video_id)
+        number, part = self._position(video_id)
         if number not in self._times:
-            self._times[number] = self._shard(number).values("times")
+            values = self._shard(number).values("times")
+            if not np.isfinite(values).all():
+                raise damaged_error(self.folder / self._files[number], "its times are not all finite")
+            self._times[number] = values
         times: NDArray[np.float64] = self._times[number][part]
         return times
 
     def load(self, ids: Iterable[str]) -> tuple[Rows, NDArray[np.int64]]:
         """Rows [Σ T_i, D] of the videos in the order given, and offsets [n + 1] into them.
 
-        Every checksum of what is read is tested: a damaged shard is a SpectrumError.
+        Every checksum of what is read is tested, and that values are finite: a damaged shard is a SpectrumError.
         """
-        found = [self._place(video_id) for video_id in ids]
-        number = np.array([number for number, _ in found], np.int64)
-        starts = np.array([part.start for _, part in found], np.int64)
-        lengths = np.array([part.stop for _, part in found], np.int64) - starts
+        positions = [self._position(video_id) for video_id in ids]
+        number = np.array([number for number, _ in positions], np.int64)
+        starts = np.array([part.start for _, part in positions], np.int64)
+        lengths = np.array([part.stop for _, part in positions], np.int64) - starts
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.empty((int(offsets[-1]), self.dim), self.dtype)
 
@@ -84,19 +87,20 @@ class FeatureStore:
             mine = np.flatnonzero((number == shard) & (lengths > 0))
             mine = mine[np.argsort(starts[mine], kind="stable")]
             if len(mine):
-                self._shard(shard).read(_each(starts[mine], lengths[mine]), rows, _each(offsets[mine], lengths[mine]))
+                self._shard(shard).read(_row_numbers(starts[mine], lengths[mine]), rows,
+                                        _row_numbers(offsets[mine], lengths[mine]))
 
         shards = np.unique(number).tolist()
         if len(shards) < 2:
             list(map(read, shards))
         else:
-            with ThreadPoolExecutor(min(len(shards), _THREADS, cpu_cores())) as threads:
+            with ThreadPoolExecutor(min(len(shards), _MAX_THREADS, cpu_cores())) as threads:
                 list(threads.map(read, shards))         # which raises what a thread raised
         return rows, offsets
 
     def verify(self) -> list[str]:
         """What is wrong with the store, a sentence each; an empty list where it is whole."""
-        return verify.problems(self.folder, self.index)
+        return store_problems(self.folder, self.metadata)
 
     def _shard(self, number: int) -> ShardFile:
         if number not in self._shards:
@@ -104,30 +108,31 @@ class FeatureStore:
             shard = ShardFile.open(path, self.recipe_id)
             if (shard.dtype, shard.dim) != (self.dtype, self.dim):
                 raise SpectrumError(f"{path}: rows of {shard.dim} {shard.dtype}, expected {self.dim} {self.dtype}; "
-                                    "extract again")
+                                    f"{rerun('extract')}")
             self._shards[number] = shard
         return self._shards[number]
 
     def _find(self, video_id: str) -> tuple[int, slice] | None:
-        number = shard_of(video_id, self.index["shard_count"])
+        number = shard_of(video_id, self.metadata.shard_count)
         if number in self._files:
             shard = self._shard(number)
-            position = shard.place_of.get(video_id)
+            position = shard.position_of.get(video_id)
             if position is not None:
                 return number, shard.part(position)
         return None
 
-    def _place(self, video_id: str) -> tuple[int, slice]:
-        place = self._find(video_id)
-        if place is None:
+    def _position(self, video_id: str) -> tuple[int, slice]:
+        """The number of a video's shard, and its rows there."""
+        position = self._find(video_id)
+        if position is None:
             why = f"extracting it failed: {self.failures[video_id]}" if video_id in self.failures else \
-                "it is not in the store; run `dvc repro extract`"
+                f"it is not in the store; {rerun('extract')}"
             raise SpectrumError(f"{self.folder}: no features of video {video_id!r}: {why}")
-        return place
+        return position
 
 
-def _each(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers of all rows of parts that begin at `starts` and are `lengths` long, one part after the other."""
+def _row_numbers(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers of all rows of parts that start at `starts` and are `lengths` long, one part after the other."""
     before = np.cumsum(lengths) - lengths
     numbers: NDArray[np.int64] = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
     return numbers

@@ -1,4 +1,4 @@
-"""The folder of a store while it is written: by one process at a time, errors told in a sentence, nothing left over."""
+"""The folder of a store while it is written: one process at a time, write errors in one sentence, no leftovers."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.common.errors import SpectrumError
-from pipeline.store.shard import shard_name
-from pipeline.store.store_file import INDEX, read_index
+from pipeline.store.shard import read_ids, shard_name
+from pipeline.store.store_file import STORE_FILE, read_store_file
 
-PARTS = ".parts"        # a folder in the store's: finished videos of shards that are not
+PARTS_FOLDER = ".parts"     # in the store's folder: finished videos of shards that are not finished
 
 
 @contextmanager
@@ -20,50 +20,61 @@ def only_writer(folder: Path) -> Iterator[None]:
     path = folder.with_name(f".{folder.name}.lock")     # beside the store, which DVC tracks file by file
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(path).acquire(timeout=0)
+        lock = FileLock(path).acquire(timeout=0)
     except Timeout:     # which is an OSError, too
         raise SpectrumError(f"{folder}: another process is writing this store (it holds {path}); "
                             "wait until it ends, then run again") from None
     except OSError as error:
-        raise _unwritable(path, error) from None
-    with held:
+        raise _write_error(path, error) from None
+    with lock:
         yield
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """A write that fails becomes a sentence: a full disk, a quota, a folder that is not ours."""
+def readable_write_errors(path: Path) -> Iterator[None]:
+    """A failing write becomes a SpectrumError: a full disk, a quota, a folder without write permission."""
     try:
         yield
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise _write_error(path, error) from None
 
 
-def _unwritable(path: Path, error: OSError) -> SpectrumError:
+def _write_error(path: Path, error: OSError) -> SpectrumError:
     return SpectrumError(f"{path}: it cannot be written ({error.strerror or error}); make room or mend the folder's "
                          "permissions and run again: what is finished is kept")
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of the shards by their file's name, as store.json has them; nothing where there is no whole store."""
+def shard_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the shards by their file's name, as in store.json; empty where there is no whole store."""
     try:
-        return {entry["file"]: entry["sha256"] for entry in read_index(folder)["shards"]}
+        return {entry.file: entry.sha256 for entry in read_store_file(folder).shards}
     except SpectrumError:
         return {}
 
 
-def tidy(folder: Path, numbers: set[int]) -> None:
-    """Removes the shards of no video, parts, and what a worker that was killed left: the other shards are published."""
+def stored_ids(folder: Path) -> set[str]:
+    """The ids of all videos with rows in the folder's shards, of a store that is not whole, too, and of any recipe."""
+    ids: set[str] = set()
+    for path in folder.glob("shard-*.h5"):
+        try:
+            ids.update(read_ids(path))
+        except SpectrumError:       # damaged: its rows are lost
+            continue
+    return ids
+
+
+def remove_leftovers(folder: Path, numbers: set[int]) -> None:
+    """Once the shards of these numbers are published: removes all others, parts and temporary files."""
     names = {shard_name(number) for number in numbers}
     for path in folder.glob("shard-*.h5"):
         if path.name not in names:
-            (folder / INDEX).unlink(missing_ok=True)
+            (folder / STORE_FILE).unlink(missing_ok=True)
             path.unlink()
-    shutil.rmtree(folder / PARTS, ignore_errors=True)
-    remove_stale(folder)
+    shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
+    remove_temporary_files(folder)
 
 
-def remove_stale(folder: Path) -> None:
+def remove_temporary_files(folder: Path) -> None:
     """Deletes temporary files that killed processes left; to be called by the only writer."""
-    for path in [*folder.glob(".*.tmp"), *(folder / PARTS).glob(".*.tmp")]:
+    for path in [*folder.glob(".*.tmp"), *(folder / PARTS_FOLDER).glob(".*.tmp")]:
         path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""DecodeStream rows of a shard in bulk, each checksum tested, straight to where they belong.
+"""Rows of a shard in bulk, each checksum tested, straight to where they belong.
 
 HDF5 reads under one lock, a checksum at a time. Here batches of chunks go from the page cache into a buffer that fits a
-processor's last cache, numpy computes their fletcher32 there, and their rows are copied to their places: all of it with
+processor's last cache, numpy computes their fletcher32 there, and their rows are copied to the result: all of it with
 Python's lock released, so that several threads read several shards at once.
 """
 
@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.errors import SpectrumError
-from pipeline.store.shard import DAMAGE, Rows, broken, opened, texts
+from pipeline.store.shard import DAMAGE, Rows, damaged_error, decoded_texts, open_shard
 
-_BATCH = 1 << 22    # bytes that are read and tested at once: with fewer the threads wait for Python's lock
-_CHECKSUM = 4       # bytes behind each chunk
+_BATCH_BYTES = 1 << 22      # that are read and tested in one go: with fewer the threads wait for Python's lock
+_CHECKSUM_BYTES = 4         # behind each chunk
+_NOT_FINITE = {2: 0x7C00, 4: 0x7F800000}        # by bytes a value: the exponent bits of infinities and NaN, all set
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ShardFile:
     """What is known of a shard's file without its rows. No handle stays open, so a forked child shares none."""
 
     path: Path
-    place_of: dict[str, int]            # id → position, sorted by id
+    position_of: dict[str, int]         # by id, sorted
     offsets: NDArray[np.int64]          # [n + 1]
     dtype: np.dtype[Any]
     dim: int
@@ -38,11 +39,11 @@ class ShardFile:
     @classmethod
     def open(cls, path: Path, recipe_id: str) -> "ShardFile":
         """Raises SpectrumError where the file is damaged, no shard, or of another recipe."""
-        with opened(path, recipe_id) as data:
+        with open_shard(path, recipe_id) as data:
             rows = data["rows"]
-            return cls(path, {video_id: place for place, video_id in enumerate(texts(data["ids"]))},
+            return cls(path, {video_id: i for i, video_id in enumerate(decoded_texts(data["ids"]))},
                        data["offsets"][:], rows.dtype, rows.shape[1], rows.chunks[0] if rows.size else 1,
-                       _addresses(rows), _state(rows.file.id.get_vfd_handle()))
+                       _chunk_addresses(rows), _state(rows.file.id.get_vfd_handle()))
 
     def part(self, position: int) -> slice:
         return slice(int(self.offsets[position]), int(self.offsets[position + 1]))
@@ -54,29 +55,32 @@ class ShardFile:
                 self._check_state(file.id.get_vfd_handle())
                 return file[name][:]
         except DAMAGE as error:
-            raise broken(self.path, error) from None
+            raise damaged_error(self.path, error) from None
 
-    def read(self, source: NDArray[np.int64], into: Rows, places: NDArray[np.int64]) -> None:
-        """into[places] = rows[source] of the shard. Only the chunks that these rows lie in are read."""
+    def read(self, source: NDArray[np.int64], out: Rows, target: NDArray[np.int64]) -> None:
+        """out[target] = rows[source] of the shard. Only the chunks that these rows lie in are read.
+
+        Raises SpectrumError where a checksum is wrong, or a value not finite.
+        """
         if (np.diff(source) < 0).any():
             order = np.argsort(source, kind="stable")
-            source, places = source[order], places[order]
+            source, target = source[order], target[order]
         of_row = source // self.chunk_rows
         chunks = of_row[np.diff(of_row, prepend=-1) > 0]
-        most = max(1, _BATCH // (self.chunk_rows * self.dim * self.dtype.itemsize))
+        most = max(1, _BATCH_BYTES // (self.chunk_rows * self.dim * self.dtype.itemsize))
         buffer, sums = np.empty((most * self.chunk_rows, self.dim), self.dtype), np.empty(most, "<u4")
         try:
             with self.path.open("rb", buffering=0) as file:
                 self._check_state(file.fileno())
                 for batch in (chunks[first:first + most] for first in range(0, len(chunks), most)):
                     rows = self._fetch(file.fileno(), batch, buffer, sums)
-                    begin, end = np.searchsorted(of_row, (batch[0], batch[-1] + 1))
-                    shift = np.arange(len(batch)) - batch       # from a chunk's number to its place in the batch
-                    wanted = source[begin:end] + shift[np.searchsorted(batch, of_row[begin:end])] * self.chunk_rows
+                    start, end = np.searchsorted(of_row, (batch[0], batch[-1] + 1))
+                    shift = np.arange(len(batch)) - batch       # from a chunk's number to its position in the batch
+                    wanted = source[start:end] + shift[np.searchsorted(batch, of_row[start:end])] * self.chunk_rows
                     dense = (np.diff(wanted) == 1).all()
-                    into[places[begin:end]] = rows[wanted[0]:wanted[-1] + 1] if dense else rows[wanted]
+                    out[target[start:end]] = rows[wanted[0]:wanted[-1] + 1] if dense else rows[wanted]
         except OSError as error:
-            raise broken(self.path, error) from None
+            raise damaged_error(self.path, error) from None
 
     def _check_state(self, file: int) -> None:
         if _state(file) != self.state:
@@ -88,18 +92,29 @@ class ShardFile:
         values, checks = rows.data.cast("B"), sums.data.cast("B")
         size = len(values) // len(batch)
         addresses = self.addresses[batch]
-        apart = np.flatnonzero(np.diff(addresses) != size + _CHECKSUM) + 1
+        apart = np.flatnonzero(np.diff(addresses) != size + _CHECKSUM_BYTES) + 1
         read = 0
-        for first, last in pairwise([0, *apart.tolist(), len(batch)]):      # neighbours in the file, at once
+        for first, last in pairwise([0, *apart.tolist(), len(batch)]):      # neighbours in the file, in one go
             pieces = [piece for chunk in range(first, last)
                       for piece in (values[chunk * size:(chunk + 1) * size],
-                                    checks[chunk * _CHECKSUM:(chunk + 1) * _CHECKSUM])]
+                                    checks[chunk * _CHECKSUM_BYTES:(chunk + 1) * _CHECKSUM_BYTES])]
             read += os.preadv(file, pieces, int(addresses[first]))
         words = rows.view("<u2").reshape(len(batch), self.chunk_rows, -1)
         if read != len(values) + len(checks) or (fletcher32(words) != sums).any():
-            raise broken(self.path, f"rows between {batch[0] * self.chunk_rows} and "
+            raise damaged_error(self.path, f"rows between {batch[0] * self.chunk_rows} and "
                                     f"{(batch[-1] + 1) * self.chunk_rows} do not have their checksum")
+        if _highest_exponent(rows) == _NOT_FINITE[rows.dtype.itemsize]:
+            raise damaged_error(self.path, "its rows are not all finite")
         return rows
+
+
+def _highest_exponent(rows: Rows) -> int:
+    """The largest exponent bits of all values, in their position: sign and fraction are masked out.
+
+    Of a buffer in the processor's cache this is several times faster than np.isfinite, which knows no float16.
+    """
+    bits = rows.view(f"<u{rows.dtype.itemsize}")
+    return int(np.bitwise_and(bits, bits.dtype.type(_NOT_FINITE[rows.dtype.itemsize])).max(initial=0))
 
 
 def fletcher32(words: NDArray[np.uint16]) -> NDArray[np.uint32]:
@@ -128,24 +143,24 @@ def _folded(sums: NDArray[np.uint64], some: NDArray[np.bool_]) -> NDArray[np.uin
     return swapped
 
 
-def _addresses(rows: Any) -> NDArray[np.int64]:
+def _chunk_addresses(rows: Any) -> NDArray[np.int64]:
     """Where the chunks of `rows` lie. Raises ValueError unless each is whole and has its checksum."""
     if not rows.size:
         return np.empty(0, np.int64)
     if rows.chunks[1] != rows.shape[1]:
         raise ValueError("its rows are not laid out as a shard's")
     lines = rows.chunks[0]
-    size = rows.dtype.itemsize * lines * rows.chunks[1] + _CHECKSUM
-    found = np.full(-(-len(rows) // lines), -1, np.int64)
+    size = rows.dtype.itemsize * lines * rows.chunks[1] + _CHECKSUM_BYTES
+    addresses = np.full(-(-len(rows) // lines), -1, np.int64)
 
     def note(chunk: Any) -> None:
         if chunk.filter_mask == 0 and chunk.size == size:
-            found[chunk.chunk_offset[0] // lines] = chunk.byte_offset
+            addresses[chunk.chunk_offset[0] // lines] = chunk.byte_offset
 
     rows.id.chunk_iter(note)
-    if (found < 0).any():
+    if (addresses < 0).any():
         raise ValueError("chunks of its rows are missing")
-    return found
+    return addresses
 
 
 def _state(file: int) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ each chunk of values.
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common.commands import RESTORE, rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write
 from pipeline.common.text import has_lone_surrogates
@@ -55,8 +57,9 @@ def check_id(video_id: str) -> None:
                             "give the video another one")
 
 
-def shard_of(video_id: str, shards: int) -> int:
-    return int.from_bytes(hashlib.sha256(video_id.encode()).digest()[:8], "big") % shards
+def shard_of(video_id: str, num_shards: int) -> int:
+    """The number of the shard, from 0 to num_shards - 1, that keeps a video."""
+    return int.from_bytes(hashlib.sha256(video_id.encode()).digest()[:8], "big") % num_shards
 
 
 def shard_name(number: int) -> str:
@@ -71,40 +74,40 @@ def write_shard(path: Path, shard: Shard, recipe_id: str) -> None:
     """Publishes a shard whole or not at all, in the same bytes each time; rows keep their float16 or float32."""
     if shard.rows.dtype.name not in DTYPES:
         raise SpectrumError(f"{path}: rows are {shard.rows.dtype}, expected one of {', '.join(DTYPES)}")
-    data = _image(shard, recipe_id)
+    data = _file_bytes(shard, recipe_id)
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
-def _image(shard: Shard, recipe_id: str) -> bytes:
+def _file_bytes(shard: Shard, recipe_id: str) -> bytes:
     """The bytes of the file. HDF5 lays them out in memory: writing to a full disk it loses errors, goes on with a
     damaged file, and ends the process later."""
     with h5py.File("shard", "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs.create("recipe_id", recipe_id.encode(), dtype=h5py.string_dtype("utf-8", len(recipe_id.encode())))
         # In this order: HDF5 lays out the file in the order of creation.
-        _put(file, "ids", _fixed(shard.ids))
-        _put(file, "offsets", shard.offsets.astype("<i8"))
-        _put(file, "rows", shard.rows.astype(shard.rows.dtype.newbyteorder("<")))
-        _put(file, "times", shard.times.astype("<f8"))
-        _put(file, "source_sha256", _fixed(shard.source_sha256))
-        _put(file, "shares", shard.shares.astype("<f4"))
+        _add_dataset(file, "ids", _fixed_length(shard.ids))
+        _add_dataset(file, "offsets", shard.offsets.astype("<i8"))
+        _add_dataset(file, "rows", shard.rows.astype(shard.rows.dtype.newbyteorder("<")))
+        _add_dataset(file, "times", shard.times.astype("<f8"))
+        _add_dataset(file, "source_sha256", _fixed_length(shard.source_sha256))
+        _add_dataset(file, "shares", shard.shares.astype("<f4"))
         image: bytes = file.id.get_file_image()
     return image
 
 
-def _fixed(texts: Sequence[str]) -> NDArray[Any]:
+def _fixed_length(texts: Sequence[str]) -> NDArray[Any]:
     encoded = [text.encode() for text in texts]
     return np.array(encoded, h5py.string_dtype("utf-8", max(map(len, encoded), default=1)))
 
 
-def _put(file: Any, name: str, values: NDArray[Any]) -> None:
+def _add_dataset(file: Any, name: str, values: NDArray[Any]) -> None:
     """A data set with a checksum a chunk, by which a flipped bit becomes an error.
 
-    Not compressed: features shrink by a few percent only. Flushed, because HDF5 otherwise gives a data set its place
+    Not compressed: features shrink by a few percent only. Flushed, because HDF5 otherwise gives a data set its position
     in the file when its handle is closed, which a profiler that looks at this frame (dask's workers have one) delays.
     """
-    if values.size == 0:        # HDF5 has no chunks of nothing
+    if values.size == 0:        # HDF5 has no empty chunks
         file.create_dataset(name, data=values, track_times=False)
     else:
         row = values.dtype.itemsize * int(np.prod(values.shape[1:]))
@@ -115,9 +118,15 @@ def _put(file: Any, name: str, values: NDArray[Any]) -> None:
 
 def read_shard(path: Path, recipe_id: str) -> Shard:
     """All of a shard, every checksum tested. A damaged one or one of another recipe is a SpectrumError."""
-    with opened(path, recipe_id) as data:
-        return Shard(texts(data["ids"]), data["offsets"][:], data["rows"][:], data["times"][:],
-                     texts(data["source_sha256"]), data["shares"][:])
+    with open_shard(path, recipe_id) as data:
+        return Shard(decoded_texts(data["ids"]), data["offsets"][:], data["rows"][:], data["times"][:],
+                     decoded_texts(data["source_sha256"]), data["shares"][:])
+
+
+def read_ids(path: Path) -> tuple[str, ...]:
+    """The ids of a shard, whatever its recipe. Raises SpectrumError where it is damaged or no shard."""
+    with open_shard(path, None) as data:
+        return decoded_texts(data["ids"])
 
 
 # What h5py raises on a file that is damaged or no shard.
@@ -125,51 +134,55 @@ DAMAGE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError
 
 
 @contextmanager
-def opened(path: Path, recipe_id: str) -> Iterator[dict[str, Any]]:
-    """The HDF5 data sets of a shard by name, laid out as `write_shard` does it and of this recipe.
+def open_shard(path: Path, recipe_id: str | None) -> Iterator[dict[str, Any]]:
+    """The HDF5 data sets of a shard by name, laid out as `write_shard` does it and of this recipe (None: of any).
 
     Raises SpectrumError where they are not, and for what h5py raises while the file is open.
     """
     try:
-        size = path.stat().st_size
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):     # opening a pipe would wait for ever
+            raise ValueError("it is no ordinary file")
         with h5py.File(path, "r") as file:
-            _check_recipe(file, path, recipe_id)
-            yield _datasets(file, size)
+            if recipe_id is not None:
+                _check_recipe(file, path, recipe_id)
+            yield _datasets(file, about.st_size)
     except DAMAGE as error:
-        raise broken(path, error) from None
+        raise damaged_error(path, error) from None
 
 
 def _check_recipe(file: Any, path: Path, recipe_id: str) -> None:
     """Refuses an open file that is of another schema or recipe."""
-    found = (int(file.attrs["schema"]), bytes(np.asarray(file.attrs["recipe_id"]).astype("S")).decode())
-    if found != (SCHEMA, recipe_id):
-        raise SpectrumError(f"{path}: schema and recipe are {found}, expected {(SCHEMA, recipe_id)}; extract again")
+    own = (int(file.attrs["schema"]), bytes(np.asarray(file.attrs["recipe_id"]).astype("S")).decode())
+    if own != (SCHEMA, recipe_id):
+        raise SpectrumError(f"{path}: schema and recipe are {own}, expected {(SCHEMA, recipe_id)}; {rerun('extract')}")
 
 
 def _datasets(file: Any, size: int) -> dict[str, Any]:
-    """The data sets of an open file of `size` bytes, if they are a shard's; else a ValueError says what they are not.
+    """The data sets of an open file of `size` bytes, if they are a shard's; else a ValueError that says why not.
 
     It may come from anywhere: what it names may lie in other files, and what it claims may not fit into memory.
     """
-    found: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
     for name, kind in _KINDS.items():
         own = name in file and file.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD
-        dataset = found[name] = file[name] if own else None
+        dataset = datasets[name] = file[name] if own else None
         if not isinstance(dataset, h5py.Dataset):
             raise ValueError(f"it has no data set {name} of its own")
         if (dataset.ndim != 1 + (name == "rows") or dataset.dtype.kind != kind or dataset.nbytes > size
                 or (dataset.size and not _is_checksummed(dataset))):
             raise ValueError(f"its {name} are not laid out as a shard's")
-    rows, dim = found["rows"].shape
-    if not (len(found["ids"]) == len(found["offsets"]) - 1 == len(found["source_sha256"]) == len(found["shares"])
-            and rows == len(found["times"]) and dim):
+    rows, dim = datasets["rows"].shape
+    if not (len(datasets["ids"]) == len(datasets["offsets"]) - 1 == len(datasets["source_sha256"])
+            == len(datasets["shares"])
+            and rows == len(datasets["times"]) and dim):
         raise ValueError("its data sets do not fit together")
-    ids, offsets = found["ids"][:].tolist(), found["offsets"][:]
+    ids, offsets = datasets["ids"][:].tolist(), datasets["offsets"][:]
     if ids != sorted(set(ids)):
         raise ValueError("its ids are not sorted and unique")
     if offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
         raise ValueError("its offsets do not rise from 0 to the number of rows")
-    return found
+    return datasets
 
 
 def _is_checksummed(dataset: Any) -> bool:
@@ -179,11 +192,13 @@ def _is_checksummed(dataset: Any) -> bool:
                 and about.get_filter(0)[0] == h5py.h5z.FILTER_FLETCHER32)
 
 
-def texts(dataset: Any) -> tuple[str, ...]:
+def decoded_texts(dataset: Any) -> tuple[str, ...]:
     return tuple(text.decode() for text in dataset[:])
 
 
-def broken(path: Path, error: Exception | str) -> SpectrumError:
-    why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)    # HDF5 tells more
+def damaged_error(path: Path, error: Exception | str) -> SpectrumError:
+    """What to raise where a shard cannot be read."""
+    # HDF5 adds lines of its own to what the system says.
+    why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
     return SpectrumError(f"{path}: not readable, damaged or no shard ({why}); "
-                         "bring it back with `dvc checkout --force`, or extract again: whole shards are kept")
+                         f"{RESTORE}, or {rerun('extract')}: whole shards are kept")

@@ -22,7 +22,8 @@ from pipeline.params import load
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
 from pipeline.retrieval.candidates import Candidates
-from pipeline.store import Shard, shard_name, write_index, write_shard
+from pipeline.store.shard import Shard, shard_name, write_shard
+from pipeline.store.store_file import write_store_file
 
 IDS = ("a", "b", "c", "d")
 RECIPE = {"kind": "test", "model": "m", "weights": "w"}
@@ -38,7 +39,7 @@ def store(folder: Path, modality: str, rows: dict[str, int], dim: int, failed: t
     write_shard(folder / shard_name(0), Shard(tuple(ids), offsets, packed, np.arange(len(packed)) / 10,
                                               ("0" * 64,) * len(ids), np.ones(len(ids), np.float32)),
                 fingerprint(recipe))
-    write_index(folder, modality, recipe, dim, {0: (len(ids), len(packed))}, 1,
+    write_store_file(folder, modality, recipe, dim, {0: (len(ids), len(packed))}, 1,
                 [{"id": video, "path": video, "reason": "broken"} for video in failed])
 
 

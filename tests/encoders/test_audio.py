@@ -27,8 +27,8 @@ def tone(frequency: float, seconds: float = 0.96, level: float = 0.5) -> np.ndar
         np.float32)
 
 
-def log_mel(**changes: Any) -> audio.LogMel:
-    return audio.LogMel(AudioEncoder(**{"name": "a", "kind": "logmel", "windows": 3, "window_seconds": 0.5,
+def log_mel(**changes: Any) -> audio.LogMelEncoder:
+    return audio.LogMelEncoder(AudioEncoder(**{"name": "a", "kind": "logmel", "num_windows": 3, "window_seconds": 0.5,
                                         **changes}))
 
 
@@ -53,7 +53,7 @@ def test_log_mel_of_any_length_is_finite_and_of_sane_size(samples: int) -> None:
         assert np.abs(row).max() < 5
 
 
-def test_every_mel_band_hears_something() -> None:
+def test_every_mel_band_has_a_response() -> None:
     filters = audio.mel_filters()
     assert filters.shape == (64, 257)
     assert (filters.sum(1) > 0.5).all()
@@ -68,23 +68,23 @@ def test_log_mel_reads_sound(tmp_path: Path) -> None:
         assert list(encoder.read(decoder, clip(tmp_path / "b.mp4", 10))) == []
     rows = encode(encoder, np.stack([encoder.prepare(item) for _, item in items]))
     assert rows.shape == (3, 128)
-    assert encoder.recipe != log_mel(windows=4).recipe
+    assert encoder.recipe != log_mel(num_windows=4).recipe
 
 
 def test_no_sound_at_all_is_an_encoder_too(tmp_path: Path) -> None:
-    encoder = audio.load(AudioEncoder(name="a", kind="none", windows=3, window_seconds=0.5), "cpu")
+    encoder = audio.load(AudioEncoder(name="a", kind="none", num_windows=3, window_seconds=0.5), "cpu")
     with VideoDecoder(30) as decoder:
         assert list(encoder.read(decoder, clip(tmp_path / "a.mp4", 5, sound=440.0))) == []
     assert encoder.recipe == {"kind": "none"}
-    assert isinstance(audio.load(log_mel_section(), "cpu"), audio.LogMel)
+    assert isinstance(audio.load(log_mel_section(), "cpu"), audio.LogMelEncoder)
 
 
 def log_mel_section() -> AudioEncoder:
-    return AudioEncoder(name="a", kind="logmel", windows=3, window_seconds=0.5)
+    return AudioEncoder(name="a", kind="logmel", num_windows=3, window_seconds=0.5)
 
 
 def sound_section(model: Path | str, **changes: object) -> AudioEncoder:
-    return AudioEncoder(**{"name": "sound", "kind": "transformers", "model": str(model), "windows": 3,
+    return AudioEncoder(**{"name": "sound", "kind": "transformers", "model": str(model), "num_windows": 3,
                            "window_seconds": 0.9, "batch": 4, **changes})
 
 
@@ -164,7 +164,7 @@ def test_the_extractor_decides_the_rate_and_the_longest_window(tmp_path: Path) -
     for model, seconds in ((tiny_models.clap(tmp_path / "clap", fusion=True), 2.0),
                            (tiny_models.ast(tmp_path / "ast"), 1.28)):
         audio.load(sound_section(model, window_seconds=seconds), "cpu")
-        with pytest.raises(SpectrumError, match=f"hears {seconds:g} s at a time"):
+        with pytest.raises(SpectrumError, match=f"takes {seconds:g} s at a time"):
             audio.load(sound_section(model, window_seconds=seconds + 0.01), "cpu")
 
 
@@ -175,8 +175,8 @@ def test_the_recipe_is_of_what_decides_the_rows(tmp_path: Path) -> None:
         return fingerprint(audio.load(sound_section(folder, **changes), "cpu").recipe)
 
     first = recipe()
-    assert first == recipe(batch=7, name="other")
-    assert first != recipe(windows=4) and first != recipe(window_seconds=0.5)
+    assert first == recipe(batch_size=7, name="other")
+    assert first != recipe(num_windows=4) and first != recipe(window_seconds=0.5)
     assert str(tmp_path) not in str(audio.load(sound_section(folder), "cpu").recipe)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
     extractor.mean = 0.0
@@ -204,7 +204,7 @@ def test_other_models_and_parts_of_models_are_refused(tmp_path: Path) -> None:
 
 def test_transformers_is_not_imported_where_it_is_not_needed() -> None:
     code = ("import sys\nfrom pipeline.encoders import audio, motion\nfrom pipeline import params\n"
-            "audio.load(params.AudioEncoder(name='a', kind='logmel', windows=1, window_seconds=1), 'cpu')\n"
+            "audio.load(params.AudioEncoder(name='a', kind='logmel', num_windows=1, window_seconds=1), 'cpu')\n"
             "motion.load(params.MotionEncoder(), 'cpu')\n"
             "assert 'transformers' not in sys.modules and 'torch' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

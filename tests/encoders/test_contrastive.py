@@ -6,8 +6,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pipeline.encoders import appearance
 from pipeline.encoders import contrastive_training as contrastive
+from pipeline.encoders import open_clip_model
 from pipeline.params import EncoderTraining
 
 COLOURS = {"red": (220, 40, 30), "green": (30, 200, 60), "blue": (40, 60, 220), "yellow": (230, 220, 40)}
@@ -28,9 +28,9 @@ def world(rng: np.random.Generator, copies: int) -> tuple[NDArray[np.uint8], lis
 
 
 def trained(seed: int, epochs: int = 30) -> tuple[torch.nn.Module, list[float]]:
-    model, tokenizer, _ = appearance.create("spectrum-sample", seed)
+    model, tokenizer, _ = open_clip_model.create("spectrum-sample", seed)
     frames, captions = world(np.random.default_rng(0), copies=4)
-    section = EncoderTraining(epochs=epochs, batch=8, learning_rate=2e-3)
+    section = EncoderTraining(epochs=epochs, batch_size=8, learning_rate=2e-3)
     return model, contrastive.train(model, frames, captions, tokenizer, section, seed, torch.device("cpu"))
 
 
@@ -57,7 +57,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 
 def test_the_word_head_asks_for_the_share_of_captions_that_use_a_word() -> None:
-    model, _, _ = appearance.create("spectrum-sample", 0)
+    model, _, _ = open_clip_model.create("spectrum-sample", 0)
     captions = [["a red bar", "a bar"], ["a blue bar", "a bar"], ["a red bar", "red"]] * 3
     head = contrastive._WordHead(captions, model, torch.device("cpu"))
     assert head.shares[:3].tolist() == [[1.0, 1.0, 0.0, 0.5], [1.0, 1.0, 0.5, 0.0], [0.5, 0.5, 0.0, 1.0]]

@@ -18,10 +18,11 @@ from PIL import Image
 
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
-from pipeline.encoders import appearance
+from pipeline.encoders import appearance, open_clip_model
 from pipeline.encoders import torchvision_compat as compat
 from pipeline.encoders.base import encode, on_device
-from pipeline.encoders.image_transform import Pictures
+from pipeline.encoders.image_transform import ImageTransform
+from pipeline.encoders.weights import tensors_sha256
 from pipeline.media.decoder import VideoDecoder
 from pipeline.params import AppearanceEncoder
 
@@ -40,7 +41,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def section(**changes: Any) -> AppearanceEncoder:
-    return AppearanceEncoder(**{"name": "tiny", "model": MODEL, "weights": "random", "frames": 4, "batch": 8,
+    return AppearanceEncoder(**{"name": "tiny", "model": MODEL, "weights": "random", "num_frames": 4, "batch_size": 8,
                                 **changes})
 
 
@@ -49,25 +50,25 @@ def pictures(count: int, size: int = 64) -> np.ndarray:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> appearance.Appearance:
-    appearance.prepare(section(), tmp_path / "encoder", seed=3)
+def tiny(tmp_path: Path) -> appearance.OpenClipEncoder:
+    open_clip_model.prepare(section(), tmp_path / "encoder", seed=3)
     return appearance.load(section(), tmp_path / "encoder", "cpu")
 
 
 def test_random_weights_say_so_and_follow_their_seed(tmp_path: Path) -> None:
-    facts = appearance.prepare(section(), tmp_path / "a", seed=3)
+    facts = open_clip_model.prepare(section(), tmp_path / "a", seed=3)
     assert facts == json.loads((tmp_path / "a" / "encoder.json").read_text())
     assert (facts["untrained"], facts["seed"], facts["dim"]) == (True, 3, 32)
-    assert appearance.prepare(section(), tmp_path / "b", seed=4)["sha256"] != facts["sha256"]
-    assert appearance.prepare(section(), tmp_path / "c", seed=3)["sha256"] == facts["sha256"]
+    assert open_clip_model.prepare(section(), tmp_path / "b", seed=4)["sha256"] != facts["sha256"]
+    assert open_clip_model.prepare(section(), tmp_path / "c", seed=3)["sha256"] == facts["sha256"]
     state = torch.random.get_rng_state()
-    appearance.prepare(section(), tmp_path / "d", seed=3)
+    open_clip_model.prepare(section(), tmp_path / "d", seed=3)
     assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_rows_equal_open_clip_by_hand(tmp_path: Path) -> None:
     model = open_clip.create_model(MODEL)
-    facts = appearance.save_trained(MODEL, model, tmp_path, {"epochs": 1})
+    facts = open_clip_model.save_trained(MODEL, model, tmp_path, {"epochs": 1})
     assert (facts["weights"], facts["untrained"], facts["training"]) == ("train", False, {"epochs": 1})
     ours = appearance.load(section(weights="train"), tmp_path, "cpu")
     theirs, _, transform = open_clip.create_model_and_transforms(
@@ -84,8 +85,8 @@ def test_rows_equal_open_clip_by_hand(tmp_path: Path) -> None:
     assert cosine.min() >= 0.999
     assert np.allclose(found[6], wanted[6], atol=1e-6)      # of the model's size already: nothing is resized
     assert np.linalg.norm(found, axis=1).max() != pytest.approx(1.0, abs=1e-3)      # not normalised
-    fitted = torch.from_numpy(np.stack([ours.prepare(image) for image in images]))
-    steps = (ours._pictures.normalised(fitted) - prepared).abs()
+    resized = torch.from_numpy(np.stack([ours.prepare(image) for image in images]))
+    steps = (ours._transform.normalise(resized) - prepared).abs()
     assert steps.mean() < 0.1 / 255 / 0.26      # of a grey level
 
 
@@ -94,17 +95,17 @@ def test_rows_equal_open_clip_by_hand(tmp_path: Path) -> None:
                                   {"resize_mode": "shortest", "size": [48, 48]}])
 def test_every_way_of_fitting_a_frame_is_open_clips(mode: dict[str, Any]) -> None:
     parameters = {"size": 64, "mean": (0.5,) * 3, "std": (0.25,) * 3, **mode}
-    ours = Pictures(parameters, "cpu")
+    ours = ImageTransform(parameters, "cpu")
     transform = image_transform_v2(PreprocessCfg(**parameters), is_train=False)
     for size in ((200, 120), (90, 300), (64, 64)):
         image = picture(37, *size)
-        found = ours.normalised(torch.from_numpy(ours.fitted(image)[None].copy()))[0]
+        found = ours.normalise(torch.from_numpy(ours.resize(image)[None].copy()))[0]
         levels = (found - transform(Image.fromarray(image))).abs() * 0.25 * 255
         assert levels.mean() < 0.1
         assert levels.max() < 16        # at edges from black to white bicubic overshoots, and the two clip elsewhere
 
 
-def test_a_row_does_not_depend_on_its_place_its_neighbours_or_threads(tiny: appearance.Appearance) -> None:
+def test_a_row_does_not_depend_on_its_position_its_neighbours_or_threads(tiny: appearance.OpenClipEncoder) -> None:
     """What extraction relies on for equal bytes: batches of one shape, whatever else is in them."""
     batch = pictures(8)
     rows = encode(tiny, batch)
@@ -141,8 +142,8 @@ def test_nor_in_a_model_of_full_width() -> None:
 
 
 def test_frames_a_second_in_place_of_a_number(tmp_path: Path) -> None:
-    appearance.prepare(section(), tmp_path / "encoder", seed=3)
-    encoder = appearance.load(section(per_second=2.0), tmp_path / "encoder", "cpu")
+    open_clip_model.prepare(section(), tmp_path / "encoder", seed=3)
+    encoder = appearance.load(section(fps=2.0), tmp_path / "encoder", "cpu")
     assert encoder.recipe["sampling"] == {"times": "rate", "per_second": 2.0}
     with VideoDecoder(30) as decoder:
         items = list(encoder.read(decoder, clip(tmp_path / "a.mp4", 30)))       # 3 seconds
@@ -150,23 +151,23 @@ def test_frames_a_second_in_place_of_a_number(tmp_path: Path) -> None:
 
 
 def test_the_device_is_found_where_the_encoder_is_made(tmp_path: Path) -> None:
-    appearance.prepare(section(), tmp_path / "encoder", seed=3)
+    open_clip_model.prepare(section(), tmp_path / "encoder", seed=3)
     build = partial(on_device, appearance.load, "auto", section(), tmp_path / "encoder")
     encoder = pickle.loads(pickle.dumps(build))()       # noqa: S301  it goes to a worker
     assert encoder.device == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def test_texts_become_unit_rows_whatever_the_batch(tiny: appearance.Appearance) -> None:
+def test_texts_become_unit_rows_whatever_the_batch(tiny: appearance.OpenClipEncoder) -> None:
     texts = ["a happy dog", "a sad cat", "rain " * 100, "Ünïcode 🎬", ""]
     rows = tiny.encode_texts(texts)
     assert rows.shape == (5, 32)
     assert rows.dtype == np.float32
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
-    assert np.allclose(tiny.encode_texts(texts, batch=2), rows, atol=1e-5)
+    assert np.allclose(tiny._text_encoder.encode_texts(texts, batch_size=2), rows, atol=1e-5)
     assert tiny.encode_texts([]).shape == (0, 32)
 
 
-def test_texts_are_encoded_as_open_clip_does_on_the_whole_context(tiny: appearance.Appearance) -> None:
+def test_texts_are_encoded_as_open_clip_does_on_the_whole_context(tiny: appearance.OpenClipEncoder) -> None:
     texts = ["a dog", "", "a very long day in the rain that is followed by another one", "rain " * 100]
     tokens = open_clip.get_tokenizer(tiny._model_name)(texts)
     with torch.inference_mode():
@@ -176,13 +177,13 @@ def test_texts_are_encoded_as_open_clip_does_on_the_whole_context(tiny: appearan
 
 
 def test_the_recipe_is_of_what_decides_the_values(tmp_path: Path) -> None:
-    appearance.prepare(section(), tmp_path, seed=3)
+    open_clip_model.prepare(section(), tmp_path, seed=3)
 
     def recipe(**changes: Any) -> str:
         return fingerprint(appearance.load(section(**changes), tmp_path, "cpu").recipe)
 
-    assert recipe() == recipe(batch=16, name="other")
-    assert recipe() != recipe(frames=5)
+    assert recipe() == recipe(batch_size=16, name="other")
+    assert recipe() != recipe(num_frames=5)
     text = json.dumps(appearance.load(section(), tmp_path, "cpu").recipe)
     for part in ("bicubic", "libavcodec", '"untrained": true', '"frames": 4', "float16"):
         assert part in text
@@ -198,7 +199,7 @@ def test_a_file_of_weights(tmp_path: Path, suffix: str) -> None:
         torch.save({"state_dict": tensors}, file)
     else:
         safetensors.torch.save_file(tensors, file)
-    facts = appearance.prepare(section(weights=str(file)), tmp_path / "encoder", seed=0)
+    facts = open_clip_model.prepare(section(weights=str(file)), tmp_path / "encoder", seed=0)
     loaded = appearance.load(section(weights=str(file)), tmp_path / "encoder", "cpu")
     assert (facts["untrained"], loaded.recipe["weights"]) == (False, facts["sha256"])
 
@@ -207,7 +208,7 @@ def test_two_formats_of_the_same_weights_are_one_recipe(tmp_path: Path) -> None:
     model = open_clip.create_model(MODEL)
     torch.save(model.state_dict(), tmp_path / "w.pt")
     safetensors.torch.save_file(model.state_dict(), tmp_path / "w.safetensors")
-    one, two = (appearance.prepare(section(weights=str(tmp_path / name)), tmp_path / name[-2:], seed=0)["sha256"]
+    one, two = (open_clip_model.prepare(section(weights=str(tmp_path / name)), tmp_path / name[-2:], seed=0)["sha256"]
                 for name in ("w.pt", "w.safetensors"))
     assert one == two
 
@@ -223,7 +224,7 @@ class Evil:
 def test_a_file_that_runs_code_when_unpickled_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": Evil(tmp_path / "ran")}, tmp_path / "evil.pt")
     with pytest.raises(SpectrumError, match="cannot be loaded"):
-        appearance.prepare(section(weights=str(tmp_path / "evil.pt")), tmp_path / "encoder", seed=0)
+        open_clip_model.prepare(section(weights=str(tmp_path / "evil.pt")), tmp_path / "encoder", seed=0)
     assert not (tmp_path / "ran").exists()
 
 
@@ -232,7 +233,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     safetensors.torch.save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
     for name in ("noise.pt", "other.safetensors"):
         with pytest.raises(SpectrumError, match=f"{name}: they cannot be loaded"):
-            appearance.prepare(section(weights=str(tmp_path / name)), tmp_path / "encoder", seed=0)
+            open_clip_model.prepare(section(weights=str(tmp_path / name)), tmp_path / "encoder", seed=0)
     assert not (tmp_path / "encoder").exists()
 
 
@@ -251,18 +252,18 @@ def test_weights_that_cannot_be_had_are_one_quick_sentence(
     monkeypatch.setenv("HOME", str(tmp_path))
     began = time.monotonic()
     with pytest.raises(SpectrumError, match=sentence) as caught:
-        appearance.prepare(section(**changes), tmp_path / "encoder", seed=0)
+        open_clip_model.prepare(section(**changes), tmp_path / "encoder", seed=0)
     assert time.monotonic() - began < 5
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_out_of_reach_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_out_of_reach_is_reported_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "https://hub.invalid")
     with pytest.raises(SpectrumError, match=r"hub\.invalid cannot be reached"):
-        appearance.prepare(section(model="ViT-B-32", weights="openai"), tmp_path / "encoder", seed=0)
+        open_clip_model.prepare(section(model="ViT-B-32", weights="openai"), tmp_path / "encoder", seed=0)
 
 
 def test_a_folder_of_open_clip(tmp_path: Path) -> None:
@@ -271,16 +272,16 @@ def test_a_folder_of_open_clip(tmp_path: Path) -> None:
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
     name = f"local-dir:{tmp_path}"
     with pytest.raises(SpectrumError, match="cannot be loaded"):        # no weights in it
-        appearance.prepare(section(model=name, weights="own"), tmp_path / "encoder", seed=0)
+        open_clip_model.prepare(section(model=name, weights="own"), tmp_path / "encoder", seed=0)
     safetensors.torch.save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
-    facts = appearance.prepare(section(model=name, weights="own"), tmp_path / "encoder", seed=0)
+    facts = open_clip_model.prepare(section(model=name, weights="own"), tmp_path / "encoder", seed=0)
     assert facts["preprocess"]["mean"] == [0.5] * 3
     loaded = appearance.load(section(model=name, weights="own"), tmp_path / "encoder", "cpu")
     assert loaded.encode_texts(["a dog"]).shape == (1, 32)
 
 
 def test_a_folder_of_other_parameters_or_changed_weights_is_refused(tmp_path: Path) -> None:
-    appearance.save_trained(MODEL, open_clip.create_model(MODEL), tmp_path, {})
+    open_clip_model.save_trained(MODEL, open_clip.create_model(MODEL), tmp_path, {})
     with pytest.raises(SpectrumError, match="asked for is test-tiny with random"):
         appearance.load(section(), tmp_path, "cpu")
     tensors = safetensors.torch.load_file(tmp_path / "model.safetensors")
@@ -291,15 +292,16 @@ def test_a_folder_of_other_parameters_or_changed_weights_is_refused(tmp_path: Pa
 
 
 def test_create_gives_a_model_to_train() -> None:
-    model, tokenizer, size = appearance.create(MODEL, seed=1)
+    model, tokenizer, size = open_clip_model.create(MODEL, seed=1)
     assert size == 64
     assert tokenizer(["a dog"]).shape == (1, 16)
-    again, _, _ = appearance.create(MODEL, seed=1)
-    assert appearance.tensors_sha256(model) == appearance.tensors_sha256(again)
+    again, _, _ = open_clip_model.create(MODEL, seed=1)
+    assert tensors_sha256(model) == tensors_sha256(again)
 
 
 def test_torchvision_can_be_imported_in_a_fresh_process() -> None:
-    code = ("from pipeline.encoders import compat\ncompat.install()\ncompat.install()\nimport sys\n"
+    code = ("import sys\nfrom pipeline.encoders import torchvision_compat as compat\n"
+            "compat.install()\ncompat.install()\n"
             "assert 'torch' not in sys.modules\nimport torchvision, open_clip\n"
             "assert not any(type(f).__name__ == '_BeforeTorchvision' for f in sys.meta_path)\ncompat.install()\n"
             "assert not any(type(f).__name__ == '_BeforeTorchvision' for f in sys.meta_path)\n")

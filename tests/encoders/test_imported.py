@@ -1,5 +1,7 @@
 """Data sets of imported features and captions alone, through the stages; and imported frames of a named model."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -13,11 +15,13 @@ from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_json
 from pipeline.datasets.manifest import Caption, Manifest, Video
 from pipeline.encoders import appearance, audio, imported, motion
+from pipeline.encoders.text_encoder import ImportedTextEncoder, text_encoder
+from pipeline.extraction.imported import import_modality
 from pipeline.params import Params, load
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
-from pipeline.store import FeatureStore
 from pipeline.store.exchange import export_features
+from pipeline.store.feature_store import FeatureStore
 from stages import emotion, encoder, extract, retrieve, train
 from stages import index as index_stage
 
@@ -110,7 +114,7 @@ def test_an_own_clip_cannot_be_encoded_by_imported_features(made: tuple[Params, 
 def test_a_text_that_is_not_there_is_named(made: tuple[Params, Paths, dict[str, np.ndarray]]) -> None:
     params, paths, _ = made
     encoder.run(params, paths)
-    texts = imported.text_encoder(params.encoders.appearance, paths.encoder, "cpu")
+    texts = text_encoder(params.encoders.appearance, paths.encoder, "cpu")
     rows = texts.encode_texts(["person 3 happily does thing 1", " person 3  happily does thing 1 "])
     assert rows.dtype == np.float32
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
@@ -128,14 +132,14 @@ def test_a_file_that_has_changed_is_noticed(made: tuple[Params, Paths, dict[str,
         path = Path("in", name)
         data = path.read_bytes()
         path.write_bytes(data + b"\0")
-        with pytest.raises(SpectrumError, match=f"{name}: missing, or not the file that the encoder stage saw"):
-            imported.text_encoder(section, paths.encoder, "cpu")
-        with pytest.raises(SpectrumError, match="run the encoder stage again"):
-            imported.import_part("appearance", params.encoders, paths.encoder, {}, paths.appearance, params.extraction)
+        with pytest.raises(SpectrumError, match=f"{name}: missing, or not the file that the encoder's folder was"):
+            text_encoder(section, paths.encoder, "cpu")
+        with pytest.raises(SpectrumError, match="run `python -m stages.encoder`"):
+            import_modality("appearance", params, paths.encoder, paths.appearance, {})
         path.write_bytes(data)
     other = section.model_copy(update={"model": "another"})
     with pytest.raises(SpectrumError, match="it is of somebody with weights imported"):
-        imported.text_encoder(other, paths.encoder, "cpu")
+        text_encoder(other, paths.encoder, "cpu")
 
 
 def test_frames_and_texts_must_fit(made: tuple[Params, Paths, dict[str, np.ndarray]]) -> None:
@@ -146,6 +150,20 @@ def test_frames_and_texts_must_fit(made: tuple[Params, Paths, dict[str, np.ndarr
     with pytest.raises(SpectrumError, match=r"are \[2, 15\], but the texts in .* are 16 wide"):
         imported.prepare(section.model_copy(update={"features": "narrow.hdf5"}), paths.encoder)
     assert not (paths.encoder / "encoder.json").exists()
+
+
+def test_encoding_captions_imports_no_video_decoding() -> None:
+    """By what is imported, and by the sources: importing late is importing."""
+    from pipeline.common.code import import_closure
+
+    code = ("import sys\nimport pipeline.encoders.text_encoder\n"
+            "assert not {'torch', 'open_clip', 'av', 'pipeline.media'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=ROOT)
+    files = {path.as_posix() for path in import_closure("pipeline.encoders.text_encoder")}
+    assert not [file for file in files if file.startswith(("pipeline/media", "pipeline/extraction"))]
+    assert not files & {"pipeline/store/folder.py", "pipeline/store/exchange.py", "pipeline/encoders/audio.py"}
+    training = import_closure("stages.encoder")
+    assert not {Path("pipeline/encoders/audio.py"), Path("pipeline/encoders/motion.py")} & training
 
 
 def texts_file(name: str, embedding: object = None, text: object = None) -> Path:
@@ -169,7 +187,7 @@ def test_a_file_of_texts_that_is_none_is_refused(tmp_path: Path, monkeypatch: py
                                                  text: object, match: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpectrumError, match=match):
-        imported.Texts(texts_file("t.hdf5", embedding, text), {})
+        ImportedTextEncoder(texts_file("t.hdf5", embedding, text), {})
 
 
 def test_imported_frames_of_a_named_model(made: tuple[Params, Paths, dict[str, np.ndarray]]) -> None:
@@ -184,9 +202,10 @@ def test_imported_frames_of_a_named_model(made: tuple[Params, Paths, dict[str, n
         for video_id in manifest().ids():
             file[video_id] = np.random.default_rng(0).normal(size=(2, facts["dim"])).astype(np.float32)
     section = section.model_copy(update={"features": "wide.hdf5"})
-    encoders = params.encoders.model_copy(update={"appearance": section})
-    imported.import_part("appearance", encoders, paths.encoder, manifest().id_of, paths.appearance, params.extraction)
-    texts = imported.text_encoder(section, paths.encoder, "cpu")
+    settings = params.model_copy(
+        update={"encoders": params.encoders.model_copy(update={"appearance": section})})
+    import_modality("appearance", settings, paths.encoder, paths.appearance, manifest().id_of)
+    texts = text_encoder(section, paths.encoder, "cpu")
     store = FeatureStore.open(paths.appearance)
     assert index.model_id(texts.recipe) == index.model_id(store.recipe)
     assert store.recipe["untrained"]                # as the weights of the text tower are
@@ -221,16 +240,17 @@ def test_sound_and_motion_come_in_by_the_same_way_and_what_lacks_is_a_mask(
     paths = Paths.of(params)
     sound = write_sound_and_motion(manifest())
     encoder.run(params, paths)
-    done = {part: extract.run(params, paths, part) for part in extract.PARTS}
-    told = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "DVC does not notice" in line]
-    assert told == ["in/frames.hdf5", "in/sound.hdf5"]          # motion is in data.videos, which DVC watches
-    assert [(done[part]["videos"], done[part]["failed"], done[part]["of_zeros"]) for part in extract.PARTS] == \
+    done = {part: extract.run(params, paths, part) for part in extract.MODALITIES}
+    named = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "DVC does not notice" in line]
+    assert named == ["in/frames.hdf5", "in/sound.hdf5"]         # motion is in data.videos, which DVC watches
+    assert [(done[part]["videos"], done[part]["failed"], done[part]["of_zeros"]) for part in extract.MODALITIES] == \
         [(12, 0, 0), (8, 4, 1), (12, 0, 0)]
-    heard, moved = FeatureStore.open(paths.audio), FeatureStore.open(paths.motion)
-    assert paths.audio.name == "vggish" and heard.verify() == moved.verify() == []
-    assert (heard.modality, heard.recipe["kind"], heard.recipe["model"]) == ("audio", "imported", "VGGish")
-    assert (moved.modality, moved.recipe["model"], moved.dim) == ("motion", "unknown", 6)
-    assert heard["vid0"].tobytes() == sound["vid0"].tobytes()
+    sound_store, motion_store = FeatureStore.open(paths.audio), FeatureStore.open(paths.motion)
+    assert paths.audio.name == "vggish" and sound_store.verify() == motion_store.verify() == []
+    assert sound_store.modality == "audio"
+    assert (sound_store.recipe["kind"], sound_store.recipe["model"]) == ("imported", "VGGish")
+    assert (motion_store.modality, motion_store.recipe["model"], motion_store.dim) == ("motion", "unknown", 6)
+    assert sound_store["vid0"].tobytes() == sound["vid0"].tobytes()
 
     for stage in (index_stage, retrieve, emotion):
         stage.run(params, paths)

@@ -22,7 +22,7 @@ from pipeline.params.paths import Paths
 
 
 def section(model: Path | str, **changes: object) -> MotionEncoder:
-    return MotionEncoder(**{"kind": "transformers", "model": str(model), "windows": 2, "window_seconds": 0.8,
+    return MotionEncoder(**{"kind": "transformers", "model": str(model), "num_windows": 2, "window_seconds": 0.8,
                             "batch": 2, **changes})
 
 
@@ -64,7 +64,7 @@ def test_a_clip_becomes_the_rows_of_the_library(
         by_hand: Callable[[Path, torch.Tensor], np.ndarray], frames: int, dim: int) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     folder = tiny_models.in_cache(tmp_path / "hub", "org/tiny", make(tmp_path / "model"))
-    encoder = motion.load(section("org/tiny", windows=3), "cpu")
+    encoder = motion.load(section("org/tiny", num_windows=3), "cpu")
     with VideoDecoder(30) as decoder:
         reading = encoder.read(decoder, clip(tmp_path / "a.mp4", 30, size=(160, 96)))
         items = list(reading)
@@ -145,8 +145,8 @@ def test_recipe(tmp_path: Path) -> None:
     def recipe(**changes: object) -> str:
         return fingerprint(motion.load(section(folder, **changes), "cpu").recipe)
 
-    assert recipe() == recipe(batch=3, name="other")
-    assert recipe() != recipe(windows=3)
+    assert recipe() == recipe(batch_size=3, name="other")
+    assert recipe() != recipe(num_windows=3)
     assert recipe() != recipe(window_seconds=0.5)
     made = motion.load(section(folder), "cpu").recipe
     assert made["sampling"]["frames"] == 4

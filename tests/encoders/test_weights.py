@@ -1,4 +1,4 @@
-"""Weights from folders, from a cache as the hub's client fills it, and from nowhere: told in a sentence."""
+"""Weights from folders, from a cache as the hub's client fills it, and from nowhere: an error in a sentence."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from PIL import Image
 from project import ROOT
 
 from pipeline.common.errors import SpectrumError
-from pipeline.encoders import appearance, audio, weights
+from pipeline.encoders import appearance, audio, open_clip_model, weights
 from pipeline.encoders.base import encode
 from pipeline.encoders.weights import CONFIG, PREPROCESSING, TOKENIZER, WEIGHTS, folder_of
 from pipeline.params import AppearanceEncoder, AudioEncoder
@@ -44,7 +44,7 @@ def ast(tmp_path: Path) -> Path:
 
 
 def section(model: str) -> AudioEncoder:
-    return AudioEncoder(name="a", kind="transformers", model=model, windows=2, window_seconds=0.5)
+    return AudioEncoder(name="a", kind="transformers", model=model, num_windows=2, window_seconds=0.5)
 
 
 def test_a_folder_and_a_hub_id_in_the_cache_give_the_same_rows(ast: Path, cache: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_folder_and_a_hub_id_in_the_cache_give_the_same_rows(ast: Path, cache:
 def test_the_hub_id_runs_in_a_process_of_its_own_with_hf_home_alone(ast: Path, tmp_path: Path) -> None:
     tiny_models.in_cache(tmp_path / "home" / "hub", "org/tiny-ast", ast)
     code = ("from pipeline.encoders import audio\nfrom pipeline.params import AudioEncoder\n"
-            "made = audio.load(AudioEncoder(name='a', kind='transformers', model='org/tiny-ast', windows=2,"
+            "made = audio.load(AudioEncoder(name='a', kind='transformers', model='org/tiny-ast', num_windows=2,"
             " window_seconds=0.5), 'cpu')\nprint(made.dim)")
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
     environment.pop("HF_HUB_OFFLINE")       # what is in the cache needs no hub, offline switch or not
@@ -193,26 +193,26 @@ def test_pretrained_clip_without_network_is_one_line_and_no_traceback(tmp_path: 
 
 
 def test_a_network_that_lacks_is_noticed_before_torch_is_imported(tmp_path: Path) -> None:
-    """Importing open_clip takes seconds; to ask its table of tags does not, and leaves nothing behind."""
+    """Importing open_clip takes seconds; to read its table of tags does not, and leaves no module behind."""
     code = """if True:
         import sys, warnings
         from pipeline.encoders import pretrained_tags as tags
         from pipeline.common.errors import SpectrumError
         from pipeline.params import AppearanceEncoder
-        for model, weights, told in (("ViT-B-16", "openai", "timm/vit_base_patch16_clip_224.openai/"),
+        for model, weights, named in (("ViT-B-16", "openai", "timm/vit_base_patch16_clip_224.openai/"),
                                      ("hf-hub:org/clip", "own", "org/clip"), ("hf-hub:", "own", "no hub id"),
                                      ("ViT-B-16", "no-tag", ""), ("no-model", "openai", ""), ("RN50", "random", ""),
                                      ("local-dir:/nowhere", "own", "")):
             try:
-                tags.check(AppearanceEncoder(name="a", model=model, weights=weights, frames=2))
-                said = ""
+                tags.check(AppearanceEncoder(name="a", model=model, weights=weights, num_frames=2))
+                message = ""
             except SpectrumError as error:
-                said = str(error)
-            assert told in said and bool(told) == bool(said), (model, weights, said)
+                message = str(error)
+            assert named in message and bool(named) == bool(message), (model, weights, message)
         assert not {name.split(".")[0] for name in sys.modules} & {"torch", "open_clip", "safetensors"}
-        from pipeline.encoders import appearance
+        from pipeline.encoders import open_clip_model
         import open_clip, safetensors.torch
-        assert open_clip.create_model and appearance.open_clip is open_clip
+        assert open_clip.create_model and open_clip_model._open_clip() is open_clip
         """
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1",
                    "PYTHONPATH": str(ROOT)}
@@ -239,8 +239,8 @@ def open_clip_repository(folder: Path) -> torch.nn.Module:
 def test_clip_of_a_hub_id_in_the_cache(tmp_path: Path, cache: Path) -> None:
     open_clip_repository(tmp_path / "repository")
     tiny_models.in_cache(cache, "org/tiny-clip", tmp_path / "repository")
-    asked = AppearanceEncoder(name="a", model="hf-hub:org/tiny-clip", weights="own", frames=2)
-    facts = appearance.prepare(asked, tmp_path / "encoder", seed=0)
+    asked = AppearanceEncoder(name="a", model="hf-hub:org/tiny-clip", weights="own", num_frames=2)
+    facts = open_clip_model.prepare(asked, tmp_path / "encoder", seed=0)
     ours = appearance.load(asked, tmp_path / "encoder", "cpu")
     theirs, transform = open_clip.create_model_from_pretrained("hf-hub:org/tiny-clip")
     theirs.eval()
@@ -260,12 +260,12 @@ def test_a_pretrained_pair_in_the_cache(tmp_path: Path, cache: Path, monkeypatch
     open_clip.add_model_config(tmp_path / "models")
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tagged-tiny", {
         "first": open_clip.pretrained._pcfg(hf_hub="org/tagged-tiny/")})
-    asked = AppearanceEncoder(name="a", model="tagged-tiny", weights="first", frames=2)
+    asked = AppearanceEncoder(name="a", model="tagged-tiny", weights="first", num_frames=2)
     with pytest.raises(SpectrumError, match="org/tagged-tiny/ is not in the cache .* offline switch"):
-        appearance.prepare(asked, tmp_path / "encoder", seed=0)
+        open_clip_model.prepare(asked, tmp_path / "encoder", seed=0)
     model = open_clip_repository(tmp_path / "repository")
     tiny_models.in_cache(cache, "org/tagged-tiny", tmp_path / "repository")
-    facts = appearance.prepare(asked, tmp_path / "encoder", seed=0)
+    facts = open_clip_model.prepare(asked, tmp_path / "encoder", seed=0)
     assert (facts["sha256"], facts["untrained"]) == (weights.tensors_sha256(model), False)
 
 
@@ -278,9 +278,9 @@ def test_weights_made_with_quickgelu_are_computed_with_it(
     open_clip.add_model_config(tmp_path / "models")
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "quick-tiny", {
         "openai": open_clip.pretrained._pcfg(hf_hub="org/quick-tiny/", quick_gelu=True)})
-    asked = AppearanceEncoder(name="a", model="quick-tiny", weights="openai", frames=2)
+    asked = AppearanceEncoder(name="a", model="quick-tiny", weights="openai", num_frames=2)
     with pytest.raises(SpectrumError, match="or give quick-tiny-quickgelu with its file in encoders.appearance"):
-        appearance.prepare(asked, tmp_path / "encoder", seed=0)
+        open_clip_model.prepare(asked, tmp_path / "encoder", seed=0)
     open_clip_repository(tmp_path / "repository")
     snapshot = tiny_models.in_cache(cache, "org/quick-tiny", tmp_path / "repository")
     file = str(snapshot / "open_clip_model.safetensors")
@@ -288,13 +288,13 @@ def test_weights_made_with_quickgelu_are_computed_with_it(
     frames = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), np.uint8)
 
     def rows(model: str, weights: str) -> tuple[np.ndarray, dict[str, Any]]:
-        asked = AppearanceEncoder(name="a", model=model, weights=weights, frames=2)
+        asked = AppearanceEncoder(name="a", model=model, weights=weights, num_frames=2)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            appearance.prepare(asked, tmp_path / "encoder", seed=0)
+            open_clip_model.prepare(asked, tmp_path / "encoder", seed=0)
         made = appearance.load(asked, tmp_path / "encoder", "cpu")
         with torch.inference_mode():
-            wanted = by_hand.encode_image(made._pictures.normalised(torch.from_numpy(frames))).numpy()
+            wanted = by_hand.encode_image(made._transform.normalise(torch.from_numpy(frames))).numpy()
         return encode(made, frames) - wanted, made.recipe
 
     by_tag, of_tag = rows("quick-tiny", "openai")

@@ -17,25 +17,25 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is n
 
 
 class Beside(Colours):
-    """Has a batch's rows some time after it has future: when it is asked so often whether it is done, or waited for."""
+    """Has a batch's rows some time after it is submitted: after so many calls of `done`, or once it is waited for."""
 
-    batch = 4
+    batch_size = 4
 
     def __init__(self, looks: int) -> None:
         super().__init__()
         self.looks = looks
-        self.on_its_way = self.most = 0
+        self.pending = self.most = 0
 
     def submit(self, batch: np.ndarray) -> Future:
-        self.on_its_way += 1
-        self.most = max(self.most, self.on_its_way)
+        self.pending += 1
+        self.most = max(self.most, self.pending)
         rows, looked = encode(super(), batch), iter(range(self.looks))
 
-        def wait() -> np.ndarray:
-            self.on_its_way -= 1
+        def result() -> np.ndarray:
+            self.pending -= 1
             return rows
 
-        return Future(wait, lambda: next(looked, None) is None)
+        return Future(result, lambda: next(looked, None) is None)
 
 
 def item(number: int) -> np.ndarray:
@@ -52,15 +52,15 @@ def test_rows_come_to_their_videos_in_order_however_late(looks: int) -> None:
         new = batches.add(streams[number % 7 % 3], item(number))
         assert new == (sum(len(stream.rows) for stream in streams) > before)
     batches.finish()
-    for place, stream in enumerate(streams):
-        assert [row[0] for row in stream.rows] == [number for number in range(30) if number % 7 % 3 == place]
+    for position, stream in enumerate(streams):
+        assert [row[0] for row in stream.rows] == [number for number in range(30) if number % 7 % 3 == position]
         assert all(row.dtype == np.float16 and (row == row[0]).all() for row in stream.rows)
-    assert encoder.on_its_way == 0
-    assert encoder.most == (1 if looks < 3 else 2)      # a late one is waited for once the next has future
+    assert encoder.pending == 0
+    assert encoder.most == (1 if looks < 3 else 2)      # a late one is waited for once the next is submitted
     batches.finish()                                    # nothing is left
 
 
-def test_an_encoder_that_is_through_at_once_gives_its_rows_with_the_batch() -> None:
+def test_an_encoder_on_the_cpu_gives_its_rows_with_the_batch() -> None:
     batches, stream = Batches(Colours()), Stream(Job(0, "a", Path(), {}))
     assert [batches.add(stream, item(number)) for number in range(6)] == [False] * 4 + [True, False]
     assert len(stream.rows) == 5
@@ -88,11 +88,11 @@ def test_a_batch_may_be_overwritten_once_it_is_submitted(device: str) -> None:
 
 @needs_gpu
 def test_a_gpu_gives_the_rows_of_a_cpu(tmp_path: Path) -> None:
-    from pipeline.encoders import appearance
+    from pipeline.encoders import appearance, open_clip_model
     from pipeline.params import AppearanceEncoder
 
-    section = AppearanceEncoder(name="small", model="ViT-B-32", weights="random", batch=8)
-    appearance.prepare(section, tmp_path, seed=0)
+    section = AppearanceEncoder(name="small", model="ViT-B-32", weights="random", batch_size=8)
+    open_clip_model.prepare(section, tmp_path, seed=0)
     frames = np.random.default_rng(0).integers(0, 256, (24, 120, 160, 3), np.uint8)
     found: dict[str, Any] = {}
     for device in ("cpu", "cuda"):

@@ -1,29 +1,32 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from colours import ALONE, SECTION, Colours
+from colours import ALONE, MACHINE, SECTION, Colours
 from distributed import Client, LocalCluster
 from media_factory import clip
 from project import ROOT, SUPPORT
 from pydantic import ValidationError
 
-from pipeline import extraction
 from pipeline.common.device import cpu_cores
 from pipeline.common.errors import SpectrumError
 from pipeline.extraction import cluster
+from pipeline.extraction.run import extract
 from pipeline.params import Cluster
-from pipeline.store import FeatureStore
+from pipeline.store.feature_store import FeatureStore
 
-WIDE = SECTION.model_copy(update={"shards": 5, "decoders": 1, "save_every": 0})
+WIDE = SECTION.model_copy(update={"num_shards": 5})
+ONE_DECODER = MACHINE.model_copy(update={"decoder_processes": 1, "save_interval": 0})
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, clips: list[tuple[str, Path]]) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed") / "store"
-    extraction.extract(clips, Colours, folder, allowing(WIDE), ALONE)
+    extract(clips, Colours, folder, allowing(WIDE), ONE_DECODER, ALONE)
     return content(folder)
 
 
@@ -76,12 +79,12 @@ def test_a_worker_killed_while_it_works_changes_no_byte(
 
 def test_local_workers_are_started_and_ended(tmp_path: Path, clips: list[tuple[str, Path]],
                                              undisturbed: dict[str, bytes]) -> None:
-    summary = extraction.extract(clips, Colours, tmp_path / "store", allowing(WIDE),
+    summary = extract(clips, Colours, tmp_path / "store", allowing(WIDE), ONE_DECODER,
                                  Cluster(scheduler="local", workers=2))
     assert content(tmp_path / "store") == undisturbed
     assert summary["frames"] == 48
     assert set(summary["seconds"]) == {"decode", "prepare", "encode", "write", "wait"}
-    again = extraction.extract(clips, Colours, tmp_path / "store", allowing(WIDE),
+    again = extract(clips, Colours, tmp_path / "store", allowing(WIDE), ONE_DECODER,
                                Cluster(scheduler="local", workers=1))
     assert (again["reused"], again["frames"]) == (12, 0)
     assert content(tmp_path / "store") == undisturbed
@@ -96,9 +99,9 @@ class Deadly(Colours):
 
 def test_workers_that_die_too_often_end_the_run(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
     with pytest.raises(SpectrumError, match=r"more workers died than cluster\.retries=0 allows.*shard \d"):
-        extraction.extract(clips[:5], Deadly, tmp_path / "store", WIDE,
+        extract(clips[:5], Deadly, tmp_path / "store", WIDE, ONE_DECODER,
                            Cluster(scheduler="local", workers=1, retries=0))
-    summary = extraction.extract(clips[:5], Colours, tmp_path / "store", WIDE, ALONE)
+    summary = extract(clips[:5], Colours, tmp_path / "store", WIDE, ONE_DECODER, ALONE)
     assert summary["videos"] == 5
 
 
@@ -111,30 +114,60 @@ class Elsewhere(Colours):
 
 def test_a_worker_of_another_recipe_is_refused(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
     with pytest.raises(SpectrumError, match=r"worker tcp://\S+ does not go with this run: .* recipe \w{16}, not") as e:
-        extraction.extract(clips, partial(Elsewhere, os.getpid()), tmp_path / "store", WIDE,
+        extract(clips, partial(Elsewhere, os.getpid()), tmp_path / "store", WIDE, ONE_DECODER,
                            Cluster(scheduler="local", workers=1))
     assert "\n" not in str(e.value)
 
 
 def test_a_worker_with_another_version_is_refused(tmp_path: Path, clips: list[tuple[str, Path]],
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    here = {**cluster._versions(), "torch": "0.1"}
-    monkeypatch.setattr(cluster, "_versions", lambda: here)     # in this process alone
+    own = cluster._Software.of
+
+    def other(*arguments: Any) -> Any:
+        software = own(*arguments)
+        return replace(software, versions={**software.versions, "torch": "0.1"})
+
+    monkeypatch.setattr(cluster._Software, "of", other)         # in this process alone
     with pytest.raises(SpectrumError, match=r"torch \d\S+, not 0\.1"):
-        extraction.extract(clips, Colours, tmp_path / "store", WIDE, Cluster(scheduler="local", workers=1))
+        extract(clips, Colours, tmp_path / "store", WIDE, ONE_DECODER, Cluster(scheduler="local", workers=1))
+
+
+def test_a_worker_with_other_project_code_is_refused(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    """A copy of the project with one line changed makes other rows under the same recipe."""
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT / "pipeline", copy / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), str(SUPPORT)])}
+    for change in ("", "\n# another version\n"):
+        with (copy / "pipeline" / "extraction" / "batching.py").open("a") as file:
+            file.write(change)
+        with LocalCluster(n_workers=0, dashboard_address=None, processes=True, silence_logs=50) as local:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli.dask_worker", local.scheduler_address, "--nthreads", "1",
+                 "--no-dashboard", "--no-nanny"], env=environment, cwd=copy, stderr=subprocess.DEVNULL)
+            try:
+                run = partial(extract, clips[:2], Colours, tmp_path / "store", WIDE, ONE_DECODER,
+                              Cluster(scheduler=local.scheduler_address))
+                if change:
+                    with pytest.raises(SpectrumError, match=r"worker tcp://\S+ does not go with .*other code"):
+                        run()
+                else:
+                    assert run()["videos"] == 2
+            finally:
+                worker.kill()
+                worker.wait()
 
 
 def test_a_scheduler_that_is_not_there(tmp_path: Path, clips: list[tuple[str, Path]],
                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", 1)
+    monkeypatch.setattr(cluster, "_START_SECONDS", 1)
     with pytest.raises(SpectrumError, match=r"cluster\.scheduler=tcp://127\.0\.0\.1:9: no dask scheduler answers"):
-        extraction.extract(clips, Colours, tmp_path / "store", WIDE, Cluster(scheduler="tcp://127.0.0.1:9"))
+        extract(clips, Colours, tmp_path / "store", WIDE, ONE_DECODER, Cluster(scheduler="tcp://127.0.0.1:9"))
     with (LocalCluster(n_workers=0, dashboard_address=None, processes=True, silence_logs=50) as local,
           pytest.raises(SpectrumError, match="no workers after 1 s")):
-        extraction.extract(clips, Colours, tmp_path / "store", WIDE, Cluster(scheduler=local.scheduler_address))
+        extract(clips, Colours, tmp_path / "store", WIDE, ONE_DECODER, Cluster(scheduler=local.scheduler_address))
 
 
-def test_a_lost_scheduler_is_told_and_the_run_resumes(tmp_path: Path, clips: list[tuple[str, Path]],
+def test_a_lost_scheduler_is_reported_and_the_run_resumes(tmp_path: Path, clips: list[tuple[str, Path]],
                                                       undisturbed: dict[str, bytes]) -> None:
     script = ("from distributed import LocalCluster\nimport time\nif __name__ == '__main__':\n"
               "    local = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0)\n"
@@ -152,13 +185,13 @@ def test_a_lost_scheduler_is_told_and_the_run_resumes(tmp_path: Path, clips: lis
     scheduler.stdout.close()
     with pytest.raises(SpectrumError, match="the scheduler was lost; start it and its workers and run again"):
         run.result()
-    summary = extraction.extract(clips, Colours, tmp_path / "store", allowing(WIDE), ALONE)
+    summary = extract(clips, Colours, tmp_path / "store", allowing(WIDE), ONE_DECODER, ALONE)
     assert summary["reused"] > 0
     assert content(tmp_path / "store") == undisturbed
 
 
 def test_one_machine_needs_no_dask() -> None:
-    code = "import sys\nfrom pipeline import extraction\nassert not {'dask', 'distributed', 'torch'} & set(sys.modules)"
+    code = "import sys\nimport pipeline.extraction.run\nassert not {'dask', 'distributed', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=ROOT)
 
 
@@ -184,12 +217,12 @@ if __name__ == "__main__":
 
 
 def test_a_worker_whose_main_module_has_torch_has_its_share_of_the_cores_all_the_same(tmp_path: Path) -> None:
-    """Stages import it first, and a worker does what its parent's main module does before it hears of anything."""
+    """Stages import it first, and a worker does what its parent's main module does before its first task."""
     (tmp_path / "main.py").write_text(SHARE)
     own = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    told = subprocess.run([sys.executable, tmp_path / "main.py"], check=True, timeout=120, stdout=subprocess.PIPE,
+    printed = subprocess.run([sys.executable, tmp_path / "main.py"], check=True, timeout=120, stdout=subprocess.PIPE,
                           text=True, env={**own, "PYTHONPATH": str(ROOT)}).stdout
-    assert int(told) == cpu_cores()
+    assert int(printed) == cpu_cores()
 
 
 @pytest.mark.parametrize("scheduler", ["", "somewhere", "localhost:8786", "tcp://"])
@@ -202,23 +235,24 @@ class Running:
     """An extraction in a thread."""
 
     def __init__(self, videos: list[tuple[str, Path]], build: Any, folder: Path, where: Cluster) -> None:
-        self._found: Any = None
-        self._thread = threading.Thread(target=self._run, args=(videos, build, folder, allowing(WIDE), where))
+        self._result: Any = None
+        self._thread = threading.Thread(
+            target=self._run, args=(videos, build, folder, allowing(WIDE), ONE_DECODER, where))
         self._thread.start()
 
     def _run(self, *arguments: Any) -> None:
         try:
-            self._found = extraction.extract(*arguments)
+            self._result = extract(*arguments)
         except BaseException as error:
-            self._found = error
+            self._result = error
 
     def result(self) -> dict[str, Any]:
         self._thread.join(120)
         assert not self._thread.is_alive()
-        if isinstance(self._found, BaseException):
-            raise self._found
-        found: dict[str, Any] = self._found
-        return found
+        if isinstance(self._result, BaseException):
+            raise self._result
+        result: dict[str, Any] = self._result
+        return result
 
 
 def until(holds: Any) -> None:

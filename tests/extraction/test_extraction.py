@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -12,18 +13,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from colours import ALONE, SECTION, SHARDS, Colours
+from colours import ALONE, MACHINE, SECTION, SHARDS, Colours
 from media_factory import clip
 from project import SUPPORT
 
-from pipeline import extraction, params
+from pipeline import params
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import sha256
-from pipeline.encoders import appearance, audio
+from pipeline.encoders import appearance, audio, open_clip_model
 from pipeline.encoders.base import Encoder, Future, completed, encode
+from pipeline.extraction import reading, run
 from pipeline.media.decoder import DecodeStream, Item, Outcome, VideoDecoder
 from pipeline.params import AppearanceEncoder, AudioEncoder
-from pipeline.store import FeatureStore, shard_of
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.shard import shard_of
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +37,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
 
 
 def extract(videos: list[tuple[str, Any]], encoder: Encoder, folder: Path,
-            section: params.Extraction = SECTION) -> dict[str, Any]:
-    return extraction.extract(videos, lambda: encoder, folder, section, ALONE)
+            section: params.Extraction = SECTION, machine: params.Machine = MACHINE) -> dict[str, Any]:
+    return run.extract(videos, lambda: encoder, folder, section, machine, ALONE)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -46,7 +49,8 @@ def test_a_store_of_all_videos(tmp_path: Path, clips: list[tuple[str, Path]]) ->
     encoder = Colours()
     summary = extract(clips, encoder, tmp_path)
     assert {key: value for key, value in summary.items() if not key.endswith("second") and key != "seconds"} == {
-        "videos": 9, "rows": 36, "frames": 36, "failed": 0, "partial": 0, "silent": 0, "reused": 0, "resumed": 0}
+        "videos": 9, "rows": 36, "frames": 36, "failed": 0, "partial": 0, "silent": 0, "reused": 0, "resumed": 0,
+        "kept": 0, "kept_videos": []}
     assert summary["videos_per_second"] > 0
     assert summary["frames_per_second"] == pytest.approx(4 * summary["videos_per_second"], rel=0.01)
     assert set(summary["seconds"]) == {"decode", "prepare", "encode", "write", "wait"}
@@ -66,7 +70,7 @@ def test_the_number_of_workers_and_the_batch_change_no_byte(tmp_path: Path,
     runs = []
     for number, (decoders, videos) in enumerate([(1, clips), (3, clips[::-1])]):
         folder = tmp_path / str(number)
-        extract(videos, Colours(), folder, SECTION.model_copy(update={"decoders": decoders}))
+        extract(videos, Colours(), folder, machine=MACHINE.model_copy(update={"decoder_processes": decoders}))
         runs.append(content(folder))
     assert runs[0] == runs[1]
     assert len(runs[0]) == SHARDS + 1
@@ -84,7 +88,7 @@ def test_a_second_run_encodes_nothing_and_changes_nothing(tmp_path: Path, clips:
 
 
 @pytest.fixture(scope="module")
-def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> appearance.Appearance:
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> appearance.OpenClipEncoder:
     """A small real CLIP: a batch's other frames must not change a row's bytes."""
     import open_clip
 
@@ -95,13 +99,13 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> appearance.Appearance
         "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
     }))
     open_clip.add_model_config(folder)
-    section = AppearanceEncoder(name="tiny", model="extraction-tiny", weights="random", frames=4, batch=8)
-    appearance.prepare(section, folder, seed=0)
+    section = AppearanceEncoder(name="tiny", model="extraction-tiny", weights="random", num_frames=4, batch_size=8)
+    open_clip_model.prepare(section, folder, seed=0)
     return appearance.load(section, folder, "cpu")
 
 
 def test_new_and_changed_videos_are_encoded_alone_to_the_same_bytes(
-        tmp_path: Path, clips: list[tuple[str, Path]], tiny_clip: appearance.Appearance) -> None:
+        tmp_path: Path, clips: list[tuple[str, Path]], tiny_clip: appearance.OpenClipEncoder) -> None:
     videos = [(video_id, shutil.copy(path, tmp_path)) for video_id, path in clips]
     extract(videos[:-1], tiny_clip, tmp_path / "store")
     before = content(tmp_path / "store")
@@ -121,6 +125,71 @@ def test_a_removed_video_leaves_the_store(tmp_path: Path, clips: list[tuple[str,
     extract(clips[:2], Colours(), tmp_path / "fresh")
     assert content(tmp_path / "store") == content(tmp_path / "fresh")
     assert FeatureStore.open(tmp_path / "store").verify() == []
+
+
+def test_a_missing_mount_changes_nothing(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    mount, store = tmp_path / "mount", tmp_path / "store"
+    mount.mkdir()
+    videos = [(video_id, Path(shutil.copy(path, mount))) for video_id, path in clips]
+    extract(videos, Colours(), store)
+    before = content(store)
+    mount.rename(tmp_path / "elsewhere")
+    for encoder in (Colours(), Colours(3)):         # of another recipe, too: its rows would replace none
+        with pytest.raises(SpectrumError, match="9 of the 9 videos that this store holds are missing") as error:
+            extract(videos, encoder, store, SECTION.model_copy(update={"allowed_failures": 1.0}))
+        assert "\n" not in str(error.value)
+        assert content(store) == before
+        mount.mkdir(exist_ok=True)                  # then it is there, but empty
+    (store / "store.json").unlink()                 # as a killed run leaves it
+    with pytest.raises(SpectrumError, match="9 of the 9 videos that this store holds are missing"):
+        extract(videos, Colours(), store)
+    mount.rmdir()
+    (tmp_path / "elsewhere").rename(mount)
+    assert extract(videos, Colours(), store)["reused"] == 9
+    assert content(store) == before
+
+
+def test_a_video_that_is_missing_keeps_its_rows(tmp_path: Path, clips: list[tuple[str, Path]],
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    videos = [(video_id, Path(shutil.copy(path, tmp_path))) for video_id, path in clips]
+    extract(videos, Colours(), tmp_path / "store")
+    rows = FeatureStore.open(tmp_path / "store")["v2"]
+    clip(videos[0][1], 8, first=200)                # changed: its shard is written again
+    new = [("new", clip(tmp_path / "new.mp4", 8, first=90))]
+    extract([*videos, *new], Colours(), tmp_path / "expected")
+    for video_id, path in videos:
+        if video_id in ("v1", "v2", "v3", "v4"):
+            path.unlink()
+    summary = extract([*videos, *new], Colours(), tmp_path / "store")
+    assert (summary["videos"], summary["failed"], summary["reused"], summary["kept"]) == (10, 0, 4, 4)
+    assert summary["kept_videos"] == ["v1", "v2", "v3", "v4"]
+    assert summary["frames"] == 8
+    shown = capsys.readouterr().err
+    assert "4 of 10 videos cannot be read now and keep the rows that the store has of them" in shown
+    assert f"{videos[1][1]}: no such file" in shown
+    assert content(tmp_path / "store") == content(tmp_path / "expected")
+    assert np.array_equal(FeatureStore.open(tmp_path / "store")["v2"], rows)
+    with pytest.raises(SpectrumError, match="4 of 10 videos failed"):       # there are no rows of this recipe
+        extract([*videos, *new], Colours(3), tmp_path / "store")
+
+
+def test_a_failing_disk_keeps_the_rows(tmp_path: Path, clips: list[tuple[str, Path]],
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    extract(clips[:6], Colours(), tmp_path)
+    rows = FeatureStore.open(tmp_path).load(["v1", "v4"])[0]
+
+    def failing(path: Path) -> str:
+        if path.name == "v0.mp4":
+            return sha256(path)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(reading, "sha256", failing)
+    summary = extract(clips, Colours(), tmp_path, SECTION.model_copy(update={"allowed_failures": 0.5}))
+    assert (summary["videos"], summary["reused"], summary["kept"], summary["failed"]) == (6, 1, 5, 3)
+    store = FeatureStore.open(tmp_path)
+    assert store.failures["v8"] == "it cannot be read: Input/output error"
+    assert np.array_equal(store.load(["v1", "v4"])[0], rows)
+    assert store.verify() == []
 
 
 def test_another_recipe_is_extracted_anew(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
@@ -174,7 +243,7 @@ def test_too_many_failures_fail_the_run_after_the_store_is_written(tmp_path: Pat
 
 
 def test_clips_without_sound_have_no_row(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
-    encoder = audio.load(AudioEncoder(name="logmel", kind="logmel", windows=3, window_seconds=0.2), "cpu")
+    encoder = audio.load(AudioEncoder(name="logmel", kind="logmel", num_windows=3, window_seconds=0.2), "cpu")
     summary = extract(clips, encoder, tmp_path)
     assert (summary["videos"], summary["silent"], summary["rows"]) == (9, 5, 12)
     store = FeatureStore.open(tmp_path)
@@ -199,17 +268,17 @@ def test_any_file_name_and_id(tmp_path: Path, clips: list[tuple[str, Path]],
 
 
 def test_a_single_file_is_encoded_as_in_a_store(tmp_path: Path, clips: list[tuple[str, Path]],
-                                                tiny_clip: appearance.Appearance) -> None:
+                                                tiny_clip: appearance.OpenClipEncoder) -> None:
     extract(clips, tiny_clip, tmp_path)
     store = FeatureStore.open(tmp_path)
-    rows, times = extraction.encode_one(clips[2][1], tiny_clip, SECTION)
+    rows, times = run.encode_one(clips[2][1], tiny_clip, SECTION, MACHINE)
     assert rows.dtype == np.float16
     assert np.allclose(rows, store["v2"], rtol=2e-3, atol=2e-3)
     assert np.array_equal(times, store.times("v2"))
-    encoder = audio.load(AudioEncoder(name="logmel", kind="logmel", windows=3, window_seconds=0.2), "cpu")
-    assert extraction.encode_one(clips[0][1], encoder, SECTION)[0].shape == (0, 128)
+    encoder = audio.load(AudioEncoder(name="logmel", kind="logmel", num_windows=3, window_seconds=0.2), "cpu")
+    assert run.encode_one(clips[0][1], encoder, SECTION, MACHINE)[0].shape == (0, 128)
     with pytest.raises(SpectrumError, match=r"gone\.mp4: no such file"):
-        extraction.encode_one(tmp_path / "gone.mp4", encoder, SECTION)
+        run.encode_one(tmp_path / "gone.mp4", encoder, SECTION, MACHINE)
 
 
 def test_values_that_do_not_fit_are_an_error(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
@@ -217,10 +286,10 @@ def test_values_that_do_not_fit_are_an_error(tmp_path: Path, clips: list[tuple[s
         def submit(self, batch: np.ndarray) -> Future:
             return completed(encode(super(), batch) * 1e9)
 
-    began = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(SpectrumError, match="not finite"):
         extract(clips, Huge(), tmp_path)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - started < 20
     assert not (tmp_path / "store.json").exists()
 
 
@@ -233,10 +302,10 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path: Path, clips: 
 def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
     extract(clips, Colours(), tmp_path / "undisturbed")
     store = tmp_path / "store"
-    script = ("import sys\nfrom pathlib import Path\nfrom pipeline import extraction\n"
-              "from colours import ALONE, SECTION, Colours\n"
+    script = ("import sys\nfrom pathlib import Path\nfrom pipeline.extraction.run import extract\n"
+              "from colours import ALONE, MACHINE, SECTION, Colours\n"
               "videos = [(path.stem, path) for path in sorted(Path(sys.argv[1]).glob('v*.mp4'))]\n"
-              "extraction.extract(videos, lambda: Colours(delay=0.3), Path(sys.argv[2]), SECTION, ALONE)\n")
+              "extract(videos, lambda: Colours(delay=0.3), Path(sys.argv[2]), SECTION, MACHINE, ALONE)\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])}
     for shards in (1, 2):
         run = subprocess.Popen([sys.executable, "-c", script, clips[0][1].parent, store], env=environment)
@@ -255,7 +324,7 @@ def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path, clips: list[tu
     assert all((store / name).stat().st_ino == inode for name, inode in kept.items())
 
 
-def test_what_a_file_system_says_of_a_path_costs_its_video_alone(tmp_path: Path,
+def test_an_error_of_the_file_system_at_a_path_costs_its_video_alone(tmp_path: Path,
                                                                  clips: list[tuple[str, Path]]) -> None:
     (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
     (tmp_path / "dangling.mp4").symlink_to("/nowhere.mp4")
@@ -269,7 +338,7 @@ def test_what_a_file_system_says_of_a_path_costs_its_video_alone(tmp_path: Path,
     store = FeatureStore.open(tmp_path / "store")
     assert set(store.failures) == set(bad)
     assert "name too long" in store.failures["long"]
-    assert {failure["id"]: failure["path"] for failure in store.index["failures"]} == {
+    assert {failure.id: failure.path for failure in store.metadata.failures} == {
         video_id: str(Path(path)) for video_id, path in bad.items()}
     assert store.verify() == []
 
@@ -287,7 +356,7 @@ def test_two_ids_may_name_one_file_but_one_id_not_two(tmp_path: Path, clips: lis
     store = FeatureStore.open(tmp_path / "store")
     assert np.array_equal(store["a"], store["../x"])
     assert sorted(entry.name for entry in tmp_path.iterdir() if entry.is_dir()) == ["store"]
-    with pytest.raises(SpectrumError, match="'a' is asked for twice"):
+    with pytest.raises(SpectrumError, match="'a' is listed twice"):
         extract([("a", path), ("a", clips[1][1])], Colours(), tmp_path / "store")
 
 
@@ -310,7 +379,7 @@ def test_what_is_decoded_in_part_is_kept_and_listed_or_failed(tmp_path: Path, cl
     assert index["partial"] == [{"id": "v1", "share": 0.7}]
     assert index["failures"][0]["reason"] == ("only 30% of it could be decoded (cut off), less than "
                                               "extraction.min_decoded_share=0.5")
-    strict = section.model_copy(update={"least_share": 0.8})
+    strict = section.model_copy(update={"min_decoded_share": 0.8})
     assert (extract(clips, Cut(), tmp_path, strict)["failed"], len(FeatureStore.open(tmp_path))) == (2, 7)
     extract(clips, Cut(), tmp_path / "fresh", strict)
     fresh = content(tmp_path / "fresh")
@@ -350,8 +419,9 @@ def test_what_waits_for_the_encoder_is_bounded(tmp_path: Path, clips: list[tuple
             time.sleep(0.05)
             return completed(batch.mean(2))
 
-    extract(clips, Large(), tmp_path, SECTION.model_copy(update={"memory": 1}))
-    assert Large.most <= 2 + SECTION.decoders + 2 * Large.batch      # in the buffer, in the threads, in batches
+    extract(clips, Large(), tmp_path, machine=MACHINE.model_copy(update={"buffer_megabytes": 1}))
+    # in the buffer, in the threads, in batches
+    assert Large.most <= 2 + MACHINE.decoder_processes + 2 * Large.batch_size
 
 
 def test_an_error_of_the_encoder_reaches_the_caller(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
@@ -364,12 +434,12 @@ def test_an_error_of_the_encoder_reaches_the_caller(tmp_path: Path, clips: list[
     assert not (tmp_path / "store.json").exists()
 
 
-def test_the_bar_tells_videos_frames_and_failures(tmp_path: Path, clips: list[tuple[str, Path]],
+def test_the_bar_shows_videos_frames_and_failures(tmp_path: Path, clips: list[tuple[str, Path]],
                                                   capsys: pytest.CaptureFixture[str]) -> None:
     extract([*clips, ("gone", tmp_path / "gone.mp4")], Colours(), tmp_path / "store",
             SECTION.model_copy(update={"allowed_failures": 0.2}))
-    told = capsys.readouterr().err
-    assert re.search(r"extract colours: 10/10 videos, [\d.]+ videos/s, [\d.]+ frames/s, 0 s left, 1 failed", told)
+    shown = capsys.readouterr().err
+    assert re.search(r"extract colours: 10/10 videos, [\d.]+ videos/s, [\d.]+ frames/s, 0 s left, 1 failed", shown)
 
 
 def test_real_clips_end_to_end(tmp_path: Path, real_data: Path) -> None:

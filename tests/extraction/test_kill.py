@@ -16,16 +16,17 @@ from typing import Any
 
 import kill_target
 import pytest
-from colours import ALONE, SECTION, Colours
+from colours import ALONE, MACHINE, SECTION, Colours
 from media_factory import clip
 from project import SUPPORT
 
-from pipeline import extraction
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
 from pipeline.encoders import audio
+from pipeline.extraction.run import extract, recipe
 from pipeline.media.decoder import DecodeStream, Item, Outcome, VideoDecoder
-from pipeline.store import FeatureStore, read_shard
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.shard import read_shard
 
 KILLS = 24
 
@@ -57,11 +58,11 @@ def environment() -> dict[str, str]:
 def test_killed_at_many_moments_it_continues_to_the_same_bytes(
         tmp_path: Path, clips: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each run is a process of its own, which goes on where the one before it was killed; a store that became whole
-    is compared, taken away and future again."""
+    is compared, taken away and made again."""
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     context = multiprocessing.get_context("forkserver")     # which has imported everything: most moments are at work
     context.set_forkserver_preload(["kill_target"])
-    draw, kills, found, store = random.Random(0), 0, set(), tmp_path / "store"
+    draw, kills, states, store = random.Random(0), 0, set(), tmp_path / "store"
     limit = time.monotonic() + 200
     while kills < KILLS:
         assert time.monotonic() < limit
@@ -80,11 +81,11 @@ def test_killed_at_many_moments_it_continues_to_the_same_bytes(
             continue
         assert run.exitcode == -signal.SIGKILL
         kills += 1
-        found.add(left_by_a_kill(store))
+        states.add(left_by_a_kill(store))
     kill_target.run(clips, store)
     assert content(store) == undisturbed
     assert FeatureStore.open(store).verify() == []
-    assert len(found) > 3       # it was not killed at one and the same place each time
+    assert len(states) > 3       # it was not killed at the same moment each time
 
 
 def files(store: Path) -> list[str]:
@@ -103,11 +104,11 @@ def left_by_a_kill(store: Path) -> tuple[int, int]:
 
 def test_parts_are_trusted_only_as_far_as_they_are_whole(tmp_path: Path, clips: Path) -> None:
     shutil.copytree(clips, tmp_path / "clips")
-    store, section = tmp_path / "store", kill_target.SECTION.model_copy(update={"shards": 1})
+    store, section = tmp_path / "store", kill_target.SECTION.model_copy(update={"num_shards": 1})
     with pytest.raises(KeyboardInterrupt):
-        extraction.extract(kill_target.videos(tmp_path / "clips"), Interrupted, store, section, ALONE)
+        extract(kill_target.videos(tmp_path / "clips"), Interrupted, store, section, kill_target.MACHINE, ALONE)
     parts = sorted((store / ".parts").iterdir())
-    recipe_id = fingerprint(extraction.recipe(kill_target.encoder(), section))
+    recipe_id = fingerprint(recipe(kill_target.encoder(), section))
     kept = [read_shard(part, recipe_id).ids for part in parts]
     assert len(parts) > 3
     data = bytearray(parts[0].read_bytes())
@@ -122,7 +123,7 @@ def test_parts_are_trusted_only_as_far_as_they_are_whole(tmp_path: Path, clips: 
     assert content(store) == content(tmp_path / "fresh")
 
 
-class Interrupted(audio.LogMel):
+class Interrupted(audio.LogMelEncoder):
     """Ends the run after some batches, as a kill would, in this process."""
 
     def __init__(self) -> None:
@@ -147,7 +148,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path | None]:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_is_told_and_the_run_continues(tmp_path: Path, clips: Path, undisturbed: dict[str, bytes],
+def test_a_full_disk_is_reported_and_the_run_continues(tmp_path: Path, clips: Path, undisturbed: dict[str, bytes],
                                                    small_disk: Path | None) -> None:
     if small_disk is None:
         pytest.skip("this user may not mount a tmpfs; the test of a file size limit stands for it")
@@ -169,7 +170,7 @@ def test_a_full_disk_is_told_and_the_run_continues(tmp_path: Path, clips: Path, 
     assert content(small_disk / "store") == undisturbed
 
 
-def test_a_file_size_limit_is_told_and_the_run_continues(tmp_path: Path, clips: Path,
+def test_a_file_size_limit_is_reported_and_the_run_continues(tmp_path: Path, clips: Path,
                                                          undisturbed: dict[str, bytes]) -> None:
     """As where a quota ends: the kernel refuses to let a file grow."""
     for size in (100, 3000):
@@ -178,8 +179,8 @@ def test_a_file_size_limit_is_told_and_the_run_continues(tmp_path: Path, clips: 
             capture_output=True, text=True, preexec_fn=lambda size=size: resource.setrlimit(
                 resource.RLIMIT_FSIZE, (size, size)))
         assert run.returncode == 1, run.stderr
-        (told,) = [line for line in run.stderr.splitlines() if line.startswith("error:")]
-        assert "it cannot be written (File too large); make room" in told
+        (shown,) = [line for line in run.stderr.splitlines() if line.startswith("error:")]
+        assert "it cannot be written (File too large); make room" in shown
         assert list(tmp_path.rglob("*.tmp")) == []
     kill_target.run(clips, tmp_path / "store")
     assert content(tmp_path / "store") == undisturbed
@@ -205,18 +206,44 @@ class Disturbed(Colours):
         return reading.share, reading.reason
 
 
+class KilledOnce(Disturbed):
+    """Kills the decoder process at the first try of a video alone, as where memory runs out for a moment."""
+
+    def __init__(self, *victims: str) -> None:
+        super().__init__(signal.SIGKILL, victims)
+        self.tried: list[str] = []
+
+    def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:
+        self.tried.append(path.stem)
+        if self.tried.count(path.stem) > 1:
+            return Colours.read(self, decoder, path)
+        return super().read(decoder, path)
+
+
+def test_a_video_whose_decoder_is_killed_is_tried_once_more(tmp_path: Path) -> None:
+    big = {"size": (640, 480)}
+    videos = [(f"v{i}", clip(tmp_path / f"v{i}.mp4", 6, first=i, **big)) for i in range(6)]
+    encoder = KilledOnce("v1", "v4")
+    summary = extract(videos, lambda: encoder, tmp_path / "store", SECTION, MACHINE, ALONE)
+    assert (summary["videos"], summary["failed"]) == (6, 0)
+    assert sorted(encoder.tried) == ["v0", "v1", "v1", "v2", "v3", "v4", "v4", "v5"]
+    extract(videos, Colours, tmp_path / "undisturbed", SECTION, MACHINE, ALONE)
+    assert content(tmp_path / "store") == content(tmp_path / "undisturbed")
+
+
 @pytest.mark.parametrize(("sent", "reason"), [(signal.SIGSTOP, "more than 5 s"), (signal.SIGKILL, "SIGKILL")])
 def test_a_decoder_that_hangs_or_dies_costs_its_video_until_the_next_run(
         tmp_path: Path, sent: signal.Signals, reason: str) -> None:
     big = {"size": (640, 480)}      # frames larger than a pipe: the decoder cannot be ahead of the signal
     videos = [(f"v{i}", clip(tmp_path / f"v{i}.mp4", 6, first=i, **big)) for i in range(6)]
-    section = SECTION.model_copy(update={"timeout": 5.0, "allowed_failures": 0.5})
-    summary = extraction.extract(videos, partial(Disturbed, sent, ("v1", "v4")), tmp_path / "store", section, ALONE)
+    section = SECTION.model_copy(update={"allowed_failures": 0.5})
+    machine = MACHINE.model_copy(update={"decoding_timeout": 5.0})
+    summary = extract(videos, partial(Disturbed, sent, ("v1", "v4")), tmp_path / "store", section, machine, ALONE)
     assert (summary["videos"], summary["failed"]) == (4, 2)
     store = FeatureStore.open(tmp_path / "store")
     assert sorted(store.failures) == ["v1", "v4"]
     assert reason in store.failures["v1"]
-    again = extraction.extract(videos, Colours, tmp_path / "store", section, ALONE)
+    again = extract(videos, Colours, tmp_path / "store", section, machine, ALONE)
     assert (again["reused"], again["failed"]) == (4, 0)
-    extraction.extract(videos, Colours, tmp_path / "undisturbed", section, ALONE)
+    extract(videos, Colours, tmp_path / "undisturbed", section, machine, ALONE)
     assert content(tmp_path / "store") == content(tmp_path / "undisturbed")

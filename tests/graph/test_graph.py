@@ -18,7 +18,7 @@ from project import ROOT
 from pipeline import params
 from pipeline.datasets.manifest import Manifest
 from pipeline.retrieval.candidates import Candidates
-from pipeline.store import FeatureStore
+from pipeline.store.feature_store import FeatureStore
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(600)]
 

@@ -10,7 +10,7 @@ import pytest
 from test_graph import ROOT, copy_of_the_project, ran, run
 
 from pipeline import params
-from pipeline.store import FeatureStore
+from pipeline.store.feature_store import FeatureStore
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(600)]
 

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import av
 import pytest
-from colours import ALONE, SECTION, Colours
+from colours import ALONE, MACHINE, SECTION, Colours
 from media_factory import clip, damaged, sound_only
 from project import ROOT
 
-from pipeline import extraction
 from pipeline.common.files import fingerprint
 from pipeline.datasets.manifest import Caption, Manifest, Video, check
+from pipeline.extraction.run import extract
 from pipeline.media import BACKENDS, Backend
 from pipeline.media.decoder import MediaError, VideoDecoder
 from pipeline.media.sampling import Uniform
-from pipeline.store import FeatureStore
+from pipeline.store.feature_store import FeatureStore
 
 DOCUMENT = ROOT / "docs" / "decoding.md"
 ROW = re.compile(r"^\| (?P<name>[^|]+?) +\| (?P<frames>(?:whole|partial|failed)[^|]*?) +\| (?P<sound>[^|]+?) +\|$",
@@ -191,7 +191,7 @@ def test_ids_are_data_and_two_of_them_may_share_a_file(tmp_path: Path) -> None:
     assert Manifest.load(folder) == manifest
     before = sorted(tmp_path.iterdir())
     store = tmp_path / "work" / "store"
-    extraction.extract([(video.id, Path(video.path)) for video in manifest.videos], Colours, store, SECTION, ALONE)
+    extract([(video.id, Path(video.path)) for video in manifest.videos], Colours, store, SECTION, MACHINE, ALONE)
     assert sorted(tmp_path.iterdir()) == before
     rows = FeatureStore.open(store)
     assert {fingerprint({"rows": rows[video_id].tolist()}) for video_id in ids} == {

@@ -1,5 +1,7 @@
-"""A file in a shard's place that somebody else made: nothing of it is read, `verify` tells, extraction replaces it."""
+"""A foreign file in a shard's place: it is not read, `verify` reports it, extraction replaces it."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,15 +12,17 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from colours import ALONE, SECTION, Colours
+from colours import ALONE, MACHINE, SECTION, Colours
 from media_factory import clip
 
-from pipeline import extraction
 from pipeline.common.errors import SpectrumError
-from pipeline.store import FeatureStore
+from pipeline.common.files import sha256
+from pipeline.extraction.run import extract
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.store_file import STORE_FILE, write_signed
 
 IDS = ["v0", "v1", "v2"]
-ONE = SECTION.model_copy(update={"shards": 1})
+ONE = SECTION.model_copy(update={"num_shards": 1})
 NAME = "shard-0000.h5"
 HUGE = 10 ** 13         # lines that take no room in the file, 200 TB in memory
 
@@ -34,7 +38,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, clips: list[tuple[str, Path]]) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "store"
-    extraction.extract(clips, Colours, folder, ONE, ALONE)
+    extract(clips, Colours, folder, ONE, MACHINE, ALONE)
     return folder
 
 
@@ -94,7 +98,7 @@ CHANGES: dict[str, tuple[Callable[[h5py.File, Data], object], str]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_is_no_shard_is_told_refused_and_replaced(name: str, tmp_path: Path, whole: Path,
+def test_what_is_no_shard_is_reported_refused_and_replaced(name: str, tmp_path: Path, whole: Path,
                                                        clips: list[tuple[str, Path]]) -> None:
     change, reason = CHANGES[name]
     store = Path(shutil.copytree(whole, tmp_path / "store"))
@@ -107,7 +111,7 @@ def test_what_is_no_shard_is_told_refused_and_replaced(name: str, tmp_path: Path
         with pytest.raises(SpectrumError, match=f"{NAME}: .*{reason}"):
             read()
     (store / "store.json").unlink()         # as a run leaves it that was killed: nothing says which bytes are right
-    summary = extraction.extract(clips, Colours, store, ONE, ALONE)
+    summary = extract(clips, Colours, store, ONE, MACHINE, ALONE)
     assert (summary["reused"], summary["videos"]) == (0, 3)
     assert (store / NAME).read_bytes() == (whole / NAME).read_bytes()
 
@@ -125,14 +129,14 @@ def test_values_that_no_encoder_gives_are_not_taken_over(tmp_path: Path, whole: 
     replaced(store, change)
     assert len(FeatureStore.open(store).verify()) > 1
     (store / "store.json").unlink()
-    assert extraction.extract(clips, Colours, store, ONE, ALONE)["reused"] == 0
+    assert extract(clips, Colours, store, ONE, MACHINE, ALONE)["reused"] == 0
     assert FeatureStore.open(store).verify() == []
 
 
 @pytest.mark.parametrize(("place", "reason"), [
-    (lambda path: path.mkdir(), "Is a directory"), (lambda path: path.symlink_to("/nowhere"), "No such file"),
+    (lambda path: path.mkdir(), "no ordinary file"), (lambda path: path.symlink_to("/nowhere"), "No such file"),
     (lambda path: None, "No such file")])
-def test_what_is_no_file_is_told_in_a_sentence(tmp_path: Path, whole: Path, clips: list[tuple[str, Path]],
+def test_what_is_no_file_is_reported_in_a_sentence(tmp_path: Path, whole: Path, clips: list[tuple[str, Path]],
                                                place: Callable[[Path], object], reason: str) -> None:
     store = Path(shutil.copytree(whole, tmp_path / "store"))
     (store / NAME).unlink()
@@ -141,17 +145,17 @@ def test_what_is_no_file_is_told_in_a_sentence(tmp_path: Path, whole: Path, clip
     assert problem.startswith(f"{store / NAME}: ")
     with pytest.raises(SpectrumError, match=f"{NAME}: .*{reason}"):
         FeatureStore.open(store).load(IDS)
-    if reason == "Is a directory":
+    if reason == "no ordinary file":
         with pytest.raises(SpectrumError, match=f"{NAME}: it cannot be written"):
-            extraction.extract(clips, Colours, store, ONE, ALONE)
+            extract(clips, Colours, store, ONE, MACHINE, ALONE)
     else:
-        assert extraction.extract(clips, Colours, store, ONE, ALONE)["reused"] == 0
+        assert extract(clips, Colours, store, ONE, MACHINE, ALONE)["reused"] == 0
         assert FeatureStore.open(store).verify() == []
 
 
 @pytest.mark.parametrize(("text", "reason"), [
     ('{"schema": 1}', "schema 2, found 1"), ("[]", "schema 2, found 'none'"), ("[" * 100_000, "not readable, damaged"),
-    ("\udcff", "not readable, damaged"), (None, "it cannot be read")])
+    ("\udcff", "not readable, damaged"), (None, "it is no ordinary file")])
 def test_any_store_json_is_refused_or_read(tmp_path: Path, whole: Path, text: str | None, reason: str) -> None:
     store = Path(shutil.copytree(whole, tmp_path / "store"))
     (store / "store.json").unlink()
@@ -163,7 +167,97 @@ def test_any_store_json_is_refused_or_read(tmp_path: Path, whole: Path, text: st
         FeatureStore.open(store)
 
 
-def test_a_file_in_a_store_s_place_is_told(tmp_path: Path) -> None:
+def content_of(store: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((store / STORE_FILE).read_text())
+    del content["sha256_of_the_above"]
+    return content
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_rows_that_are_not_finite_are_refused_even_if_signed(tmp_path: Path, whole: Path, dtype: str,
+                                                             value: float) -> None:
+    store = Path(shutil.copytree(whole, tmp_path / "store"))
+
+    def change(file: h5py.File, data: Data) -> None:
+        data["rows"] = data["rows"].astype(dtype)
+        data["rows"][5, 3] = value
+
+    replaced(store, change)
+    content = content_of(store)
+    content["dtype"] = np.dtype(dtype).name
+    content["shards"][0]["sha256"] = sha256(store / NAME)
+    write_signed(store, content)
+    opened = FeatureStore.open(store)
+    for read in (lambda: opened.load(IDS), lambda: opened["v1"]):
+        with pytest.raises(SpectrumError, match=f"{NAME}: .*rows are not all finite"):
+            read()
+    assert opened.verify() == [f"{store / NAME}: rows are not all finite"]
+
+
+def test_times_that_are_not_finite_are_refused_even_if_signed(tmp_path: Path, whole: Path) -> None:
+    store = Path(shutil.copytree(whole, tmp_path / "store"))
+    replaced(store, lambda file, data: data["times"].fill(np.nan))
+    with pytest.raises(SpectrumError, match=f"{NAME}: .*times are not all finite"):
+        FeatureStore.open(store).times("v1")
+
+
+@pytest.mark.parametrize(("key", "value", "field"), [
+    ("modality", 3, "modality"), ("recipe", [], "recipe"), ("dim", "12", "dim"), ("dim", 0, "dim"),
+    ("dtype", "float64", "dtype"), ("shard_count", None, "shard_count"), ("shard_count", 0, "shard_count"),
+    ("videos", 3.5, "videos"), ("rows", -1, "rows"), ("shards", {}, "shards"), ("shards", [3], "shards.0"),
+    ("shards", [{"file": "../shard-0000.h5", "sha256": "0" * 64, "videos": 3, "rows": 12}], "shards.0.file"),
+    ("shards", [{"file": NAME, "sha256": "x", "videos": 3, "rows": 12}], "shards.0.sha256"),
+    ("failures", [{"id": "a", "path": "b"}], "failures.0.reason"), ("failures", "abc", "failures"),
+    ("partial", [{"id": "a", "share": 7}], "partial.0.share"), ("partial", None, "partial")])
+def test_a_signed_store_json_of_wrong_types_is_refused(tmp_path: Path, whole: Path, key: str, value: Any,
+                                                       field: str) -> None:
+    store = Path(shutil.copytree(whole, tmp_path / "store"))
+    write_signed(store, {**content_of(store), key: value})
+    with pytest.raises(SpectrumError, match=f"store.json: not what a feature store's file holds .{field}: ") as error:
+        FeatureStore.open(store)
+    assert "\n" not in str(error.value)
+    content = content_of(store)
+    del content[key]
+    write_signed(store, content)
+    with pytest.raises(SpectrumError, match=f"store.json: .*{key}: Field required"):
+        FeatureStore.open(store)
+
+
+@pytest.mark.parametrize("name", [NAME, STORE_FILE])
+def test_a_pipe_in_a_file_s_place_is_refused(tmp_path: Path, whole: Path, clips: list[tuple[str, Path]],
+                                             name: str) -> None:
+    store = Path(shutil.copytree(whole, tmp_path / "store"))
+    (store / name).unlink()
+    os.mkfifo(store / name)
+    for command in ("verify", "ls"):
+        done = subprocess.run([sys.executable, "-m", "pipeline.store", command, store], capture_output=True, text=True,
+                              timeout=60, check=False)
+        assert done.returncode == 1
+        assert f"{store / name}: " in done.stdout + done.stderr
+        assert "it is no ordinary file" in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+    extract(clips, Colours, store, ONE, MACHINE, ALONE)         # puts files in their places
+    assert FeatureStore.open(store).verify() == []
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal(tmp_path: Path, whole: Path) -> None:
+    evil = tmp_path / "st\x1b[31more\x9b"
+    shutil.copytree(whole, evil)
+    (evil / NAME).write_bytes(b"no shard")
+    content = content_of(evil)
+    content["failures"] = [{"id": "a\x1b]0;b", "path": "p", "reason": "c\x07"}]
+    write_signed(evil, content)
+    for command, folder in (("verify", evil), ("ls", evil), ("verify", tmp_path / "\x1b[2Jgone")):
+        done = subprocess.run([sys.executable, "-m", "pipeline.store", command, folder], capture_output=True, text=True,
+                              timeout=60, check=False)
+        shown = done.stdout + done.stderr
+        assert done.returncode == 1
+        assert not {"\x1b", "\x9b", "\x07"} & set(shown)
+        assert "\\x1b[" in shown
+
+
+def test_a_file_in_a_store_s_place_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for command in (["ls", tmp_path / "file"], ["verify", tmp_path / "file" / "store"]):
         done = subprocess.run([sys.executable, "-m", "pipeline.store", *command], capture_output=True, text=True,
@@ -172,4 +266,4 @@ def test_a_file_in_a_store_s_place_is_told(tmp_path: Path) -> None:
         assert "store.json: it cannot be read (Not a directory)" in done.stderr
         assert "Traceback" not in done.stderr
     with pytest.raises(SpectrumError, match="file/.store.lock: it cannot be written"):
-        extraction.extract([], Colours, tmp_path / "file" / "store", SECTION, ALONE)
+        extract([], Colours, tmp_path / "file" / "store", SECTION, MACHINE, ALONE)

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import subprocess
 import sys
@@ -10,10 +11,10 @@ import pytest
 
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint, sha256
-from pipeline.store import FeatureStore, Shard, read_shard, shard_name, shard_of, write_index, write_shard
+from pipeline.store.feature_store import FeatureStore
 from pipeline.store.reader import fletcher32
-from pipeline.store.shard import number_of
-from pipeline.store.store_file import read_index, sign
+from pipeline.store.shard import Shard, number_of, read_shard, shard_name, shard_of, write_shard
+from pipeline.store.store_file import STORE_FILE, write_signed, write_store_file
 
 RECIPE = {"kind": "test", "frames": 4}
 RECIPE_ID = fingerprint(RECIPE)
@@ -37,7 +38,7 @@ def make(folder: Path, count: int = 20, dim: int = 6) -> dict[str, np.ndarray]:
                     Shard(tuple(ids), offsets, packed, np.arange(len(packed)) / 10, ("0" * 64,) * len(ids),
                           np.ones(len(ids), np.float32)), RECIPE_ID)
         counts[shard] = (len(ids), len(packed))
-    write_index(folder, "appearance", RECIPE, dim, counts, SHARDS,
+    write_store_file(folder, "appearance", RECIPE, dim, counts, SHARDS,
                 [{"id": "z", "path": "z.mp4", "reason": "broken"}, {"id": "b", "path": "b.mp4", "reason": "cut off"}])
     return videos
 
@@ -110,9 +111,9 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
 def flip(path: Path, value: bytes) -> None:
     """Flips one bit of `value` where the file has it."""
     data = bytearray(path.read_bytes())
-    place = data.find(value)
-    assert place >= 0
-    data[place] ^= 1
+    position = data.find(value)
+    assert position >= 0
+    data[position] ^= 1
     path.write_bytes(data)
 
 
@@ -135,10 +136,11 @@ def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / shard_name(0)).unlink()
     (tmp_path / shard_name(1)).write_bytes(b"no HDF5")
     (tmp_path / "shard-0009.h5").write_bytes(b"")
-    index = read_index(tmp_path)
-    index["recipe"]["frames"] = 5
-    index["videos"] += 1
-    sign(tmp_path, index)
+    content = json.loads((tmp_path / STORE_FILE).read_text())
+    del content["sha256_of_the_above"]
+    content["recipe"]["frames"] = 5
+    content["videos"] += 1
+    write_signed(tmp_path, content)
     text = "\n".join(FeatureStore.open(tmp_path).verify())
     for part in ("shard-0000.h5: missing", "shard-0001.h5: its SHA-256", "shard-0001.h5: not readable",
                  "shard-0009.h5: not listed", "recipe_id does not belong", "do not add up"):
@@ -159,7 +161,7 @@ def test_verify_tests_the_content(tmp_path: Path, change: dict[str, object], sen
                "times": np.array([0.0, 1.0]), "source_sha256": ("0" * 64,) * 2,
                "shares": np.ones(2, np.float32)}
     write_shard(tmp_path / shard_name(0), Shard(**content), RECIPE_ID)
-    write_index(tmp_path, "audio", RECIPE, 1, {0: (2, 2)}, 1, [{"id": "failed", "path": "p", "reason": "r"}])
+    write_store_file(tmp_path, "audio", RECIPE, 1, {0: (2, 2)}, 1, [{"id": "failed", "path": "p", "reason": "r"}])
     assert FeatureStore.open(tmp_path).verify() == []
     write_shard(tmp_path / shard_name(0), Shard(**(content | change)), RECIPE_ID)
     problems = FeatureStore.open(tmp_path).verify()
@@ -170,7 +172,7 @@ def test_verify_finds_a_video_in_the_wrong_shard(tmp_path: Path) -> None:
     wrong = 1 - shard_of("a", 2)
     write_shard(tmp_path / shard_name(wrong), Shard(("a",), np.array([0, 1]), np.ones((1, 1), np.float16),
                                                     np.zeros(1), ("0" * 64,), np.ones(1, np.float32)), RECIPE_ID)
-    write_index(tmp_path, "audio", RECIPE, 1, {wrong: (1, 1)}, 2, [])
+    write_store_file(tmp_path, "audio", RECIPE, 1, {wrong: (1, 1)}, 2, [])
     assert any("ids of another shard" in problem for problem in FeatureStore.open(tmp_path).verify())
 
 
@@ -222,14 +224,14 @@ def test_load_reads_only_what_is_asked_for_of_many_chunks(tmp_path: Path, dtype:
     recipe = {"kind": "test", "dtype": np.dtype(dtype).name}
     write_shard(tmp_path / shard_name(0), Shard(ids, offsets, rows, np.zeros(len(rows)), ("0" * 64,) * 400,
                                                 np.ones(400, np.float32)), fingerprint(recipe))
-    write_index(tmp_path, "appearance", recipe, 2048, {0: (400, len(rows))}, 1, [])
+    write_store_file(tmp_path, "appearance", recipe, 2048, {0: (400, len(rows))}, 1, [])
     store = FeatureStore.open(tmp_path)
     for wanted in ([*range(400)], [0], [399, 0], [*random.permutation(400)], [*random.integers(0, 400, 50)], [7, 7, 3]):
-        loaded, places = store.load([ids[number] for number in wanted])
+        loaded, bounds = store.load([ids[number] for number in wanted])
         assert loaded.dtype == dtype
         expected = [rows[offsets[number]:offsets[number + 1]] for number in wanted]
         assert np.array_equal(loaded, np.concatenate(expected))
-        assert np.diff(places).tolist() == [len(part) for part in expected]
+        assert np.diff(bounds).tolist() == [len(part) for part in expected]
     with h5py.File(tmp_path / shard_name(0)) as file:       # an ordinary file to everybody else
         assert file["rows"].fletcher32
         assert np.array_equal(file["rows"][:], rows)
@@ -249,14 +251,15 @@ def test_partial_videos_are_listed(tmp_path: Path) -> None:
     shares = np.array([1, 0.25, 0.5], np.float32)
     write_shard(tmp_path / shard_name(0), Shard(("a", "b", "c"), np.arange(4), np.ones((3, 1), np.float16), np.zeros(3),
                                                 ("0" * 64,) * 3, shares), RECIPE_ID)
-    write_index(tmp_path, "audio", RECIPE, 1, {0: (3, 3)}, 1, [])
+    write_store_file(tmp_path, "audio", RECIPE, 1, {0: (3, 3)}, 1, [])
     store = FeatureStore.open(tmp_path)
     assert store.partial == {"b": 0.25, "c": 0.5}
     assert store.verify() == []
     assert read_shard(tmp_path / shard_name(0), RECIPE_ID).shares.tolist() == shares.tolist()
-    index = read_index(tmp_path)
-    index["partial"] = index["partial"][:1]
-    sign(tmp_path, index)
+    content = json.loads((tmp_path / STORE_FILE).read_text())
+    del content["sha256_of_the_above"]
+    content["partial"] = content["partial"][:1]
+    write_signed(tmp_path, content)
     assert any("partial videos" in problem for problem in FeatureStore.open(tmp_path).verify())
 
 

@@ -8,17 +8,18 @@ import numpy as np
 from pipeline.encoders.base import Future, completed
 from pipeline.media.decoder import DecodeStream, VideoDecoder
 from pipeline.media.sampling import Uniform
-from pipeline.params import Cluster, Extraction
+from pipeline.params import Cluster, Extraction, Machine
 
 SHARDS = 3
-SECTION = Extraction(decoders=2, timeout=30, shards=SHARDS)
+SECTION = Extraction(num_shards=SHARDS)
+MACHINE = Machine(decoder_processes=2, decoding_timeout=30)
 ALONE = Cluster()
 
 
 class Colours:
     """Each row is a picture's mean colour in the four quarters, [12]."""
 
-    name, modality, dim, batch = "colours", "appearance", 12, 5
+    name, modality, dim, batch_size = "colours", "appearance", 12, 5
 
     def __init__(self, frames: int = 4, delay: float = 0.0) -> None:
         self.frames, self.delay = frames, delay

@@ -7,21 +7,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline import extraction
 from pipeline.common.errors import readable_errors
 from pipeline.encoders import audio
 from pipeline.encoders.base import Encoder
-from pipeline.params import AudioEncoder, Cluster, Extraction
+from pipeline.extraction.run import extract
+from pipeline.params import AudioEncoder, Cluster, Extraction, Machine
 
-SECTION = Extraction(decoders=1, timeout=30, shards=4, save_every=0)
+SECTION = Extraction(num_shards=4)
+MACHINE = Machine(decoder_processes=1, decoding_timeout=30, save_interval=0)
 
 
 def encoder_section() -> AudioEncoder:
-    return AudioEncoder(name="sound", kind="logmel", windows=3, window_seconds=0.2, batch=4)
+    return AudioEncoder(name="sound", kind="logmel", num_windows=3, window_seconds=0.2, batch_size=4)
 
 
 def encoder() -> Encoder:
-    return audio.LogMel(encoder_section())
+    return audio.LogMelEncoder(encoder_section())
 
 
 def videos(folder: Path) -> list[tuple[str, Path]]:
@@ -29,7 +30,7 @@ def videos(folder: Path) -> list[tuple[str, Path]]:
 
 
 def run(clips: Path, store: Path, section: Extraction = SECTION) -> dict[str, Any]:
-    return extraction.extract(videos(clips), encoder, store, section, Cluster())
+    return extract(videos(clips), encoder, store, section, MACHINE, Cluster())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,163 @@
+"""Extracting the features of videos: what callers use.
+
+    build = partial(appearance.load, section, Path("models/sample/encoder"), "auto")
+    summary = extract([("clip_7", "clips/7.mp4")], build, Path("features/sample/sample-clip"),
+                      params.extraction, params.machine, params.cluster)
+"""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import params
+from pipeline.common.errors import SpectrumError
+from pipeline.common.files import fingerprint
+from pipeline.common.progress import Bar
+from pipeline.common.terminal import printable
+from pipeline.encoders.base import Encoder
+from pipeline.extraction.batching import encode_all, no_rows
+from pipeline.extraction.reading import file_problem, read_one
+from pipeline.extraction.recipe import recipe
+from pipeline.extraction.shard_maker import STEPS, Build, ShardProgress, ShardReport, Task, make_shards
+from pipeline.extraction.shards import Shards
+from pipeline.store.folder import (
+    only_writer,
+    readable_write_errors,
+    remove_leftovers,
+    remove_temporary_files,
+    shard_hashes,
+    stored_ids,
+)
+from pipeline.store.shard import Rows, check_id, shard_of
+from pipeline.store.store_file import STORE_FILE, write_store_file
+
+__all__ = ["encode_one", "extract", "recipe"]
+
+_SHOWN = 3      # videos that a message names
+
+
+def extract(videos: Sequence[tuple[str, str | Path]], build: Build, folder: Path, extraction: params.Extraction,
+            machine: params.Machine, cluster: params.Cluster) -> dict[str, Any]:
+    """Makes the store of `videos` (id, file) in `folder`; returns counts, rates and seconds per step.
+
+    `build` makes the encoder, in each process that needs one: it has to be picklable where there is a cluster. A
+    video that cannot be decoded is listed in the store and the run goes on. A video that cannot be read now, but has
+    rows of the same recipe in the store, keeps them: it counts as `kept`, and `kept_videos` has its id.
+
+    Raises SpectrumError at the end, with the store written, where more than the share `extraction.allowed_failures`
+    of the videos failed; and before anything is changed where most files of the stored videos are missing, where
+    another process writes the same store, or the disk is full.
+    """
+    started = time.perf_counter()
+    tasks = _tasks(videos, extraction.num_shards)
+    with only_writer(folder):
+        _check_files(videos, folder)
+        with readable_write_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_temporary_files(folder)
+        encoder = build()
+        with Bar(f"extract {encoder.name}", len(videos), "videos", "frames") as bar:
+            if cluster.scheduler == "none":
+                shards = Shards(folder, fingerprint(recipe(encoder, extraction)), no_rows(encoder),
+                                shard_hashes(folder))
+                reports, seconds = make_shards(tasks, encoder, shards, extraction, machine, _BarUpdate(bar))
+            else:
+                from pipeline.extraction.cluster import Job, make_by_workers  # dask, which one machine does without
+
+                job = Job(build, folder, extraction, machine)
+                reports, seconds = make_by_workers(tasks, job, encoder, cluster, _BarUpdate(bar))
+        failures = _sorted(entry for report in reports for entry in report.failures)
+        counts = {report.number: (report.videos, report.rows) for report in reports if report.videos}
+        with readable_write_errors(folder / STORE_FILE):
+            remove_leftovers(folder, set(counts))
+            write_store_file(folder, encoder.modality, recipe(encoder, extraction), encoder.dim, counts,
+                             extraction.num_shards, failures)
+    kept = _sorted(entry for report in reports for entry in report.kept)
+    if kept:
+        print(printable(f"{folder}: {len(kept)} of {len(videos)} videos cannot be read now and keep the rows that the "
+                        f"store has of them: {_some(kept)}"), file=sys.stderr)
+    _check_failures(failures, len(videos), folder, extraction.allowed_failures)
+    return {**_summary(reports, seconds, time.perf_counter() - started), "kept_videos": [entry["id"] for entry in kept]}
+
+
+def encode_one(path: Path, encoder: Encoder, extraction: params.Extraction,
+               machine: params.Machine) -> tuple[Rows, NDArray[np.float64]]:
+    """A single file's rows [T, D] and times [T], as a store has them up to rounding. Raises SpectrumError."""
+    items, times = read_one(path, encoder, extraction, machine)
+    return encode_all(encoder, items), np.array(times, np.float64)
+
+
+class _BarUpdate:
+    """Advances the bar by what is new of a shard: one that another worker starts again is not counted twice."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._last: dict[int, ShardProgress] = {}
+
+    def __call__(self, progress: ShardProgress) -> None:
+        before = self._last.get(progress.number, ShardProgress(progress.number, 0, 0, 0))
+        self._last[progress.number] = progress
+        failed = sum(shard.failed for shard in self._last.values())
+        self._bar.advance(progress.videos - before.videos, note=f"{failed} failed" if failed else "",
+                          inner=progress.frames - before.frames)
+
+
+def _tasks(videos: Sequence[tuple[str, str | Path]], num_shards: int) -> list[Task]:
+    by_shard: dict[int, dict[str, Path]] = {}
+    for video_id, path in videos:
+        check_id(video_id)
+        shard = by_shard.setdefault(shard_of(video_id, num_shards), {})
+        if video_id in shard:
+            raise SpectrumError(f"video {video_id!r} is listed twice ({shard[video_id]} and {path}); ids are unique")
+        shard[video_id] = Path(path)
+    return [Task(number, tuple(sorted(shard.items()))) for number, shard in sorted(by_shard.items())]
+
+
+def _check_files(videos: Sequence[tuple[str, str | Path]], folder: Path) -> None:
+    """Refuses to go on where most files are gone: a file system that is not mounted must not empty a store."""
+    stored = stored_ids(folder)
+    held = [Path(path) for video_id, path in videos if video_id in stored]
+    missing = [(path, problem) for path in held if (problem := file_problem(path))]
+    if 2 * len(missing) > len(held):
+        path, problem = missing[0]
+        raise SpectrumError(f"{folder}: {len(missing)} of the {len(held)} videos that this store holds are missing "
+                            f"({path}: {problem}); nothing was changed; mount the videos' folder and run again, or "
+                            "remove the store if they are gone for good")
+
+
+def _summary(reports: Sequence[ShardReport], seconds: Mapping[str, float], wall: float) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    for report in reports:
+        counts.update(report.counts)
+    videos, frames = sum(report.videos for report in reports), sum(report.frames for report in reports)
+    kept = sum(len(report.kept) for report in reports)
+    encoded = videos - counts["reused"] - counts["resumed"] - kept
+    return {
+        "videos": videos, "rows": sum(report.rows for report in reports), "frames": frames,
+        "failed": sum(len(report.failures) for report in reports),
+        **{name: counts[name] for name in ("partial", "silent", "reused", "resumed")}, "kept": kept,
+        "videos_per_second": round(encoded / wall, 2), "frames_per_second": round(frames / wall, 2),
+        "seconds": {step: round(seconds[step], 2) for step in STEPS},
+    }
+
+
+def _check_failures(failures: list[dict[str, str]], videos: int, folder: Path, allowed: float) -> None:
+    if len(failures) > allowed * videos:
+        raise SpectrumError(f"{folder}: {len(failures)} of {videos} videos failed, more than "
+                            f"extraction.allowed_failures={allowed:g} allows: {_some(failures)} (all of them: "
+                            f"{folder / STORE_FILE})")
+
+
+def _sorted(entries: Any) -> list[dict[str, str]]:
+    return sorted(entries, key=lambda entry: entry["id"])
+
+
+def _some(entries: Sequence[Mapping[str, str]]) -> str:
+    return ("; ".join(f"{entry['path']}: {entry['reason']}" for entry in entries[:_SHOWN])
+            + ("; …" if len(entries) > _SHOWN else ""))
