@@ -35,7 +35,7 @@ def read_store(folder: Path) -> tuple[StoreFacts, dict[str, Any]]:
     from pipeline.store.feature_store import FeatureStore
 
     store = FeatureStore.open(folder)
-    facts = StoreFacts(folder.name, store.modality, len(store), int(store.index["rows"]), store.dim, store.dtype.name,
+    facts = StoreFacts(folder.name, store.modality, len(store), store.metadata.rows, store.dim, store.dtype.name,
                        store.failures, store.partial)
     return facts, store.recipe
 

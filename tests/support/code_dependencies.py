@@ -4,12 +4,14 @@
 
 Every module that a stage imports, late imports included, and the data files (word lists, templates, model
 configurations) that those modules name. A folder stands for its files where the stage needs all of them; packages'
-`__init__.py` files that hold nothing but a docstring are left out.
+`__init__.py` files that hold nothing but a docstring do not count, nor does a package's `__main__.py` beside them that
+the stage does not run.
 """
 
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -22,6 +24,7 @@ from pipeline.common.code import import_closure
 _IGNORED = {"__pycache__"}
 
 
+@cache
 def code_dependencies(module: str) -> list[str]:
     """The shortest list of files and folders, sorted, that covers what `module` (such as stages.train) needs."""
     needed = {path for path in import_closure(module) if not _is_empty_package(path)}
@@ -37,7 +40,8 @@ def covered_files(dependencies: list[str]) -> set[Path]:
 
 def _cover(folder: Path, needed: set[Path]) -> Iterator[Path]:
     files = {path.relative_to(ROOT) for path in _files(ROOT / folder)}
-    relevant = {path for path in files if not _is_empty_package(path)}
+    relevant = {path for path in files if not _is_empty_package(path) and not (
+        path.name == "__main__.py" and path not in needed)}
     if relevant and relevant <= needed and len(relevant) > 1:
         yield folder
         return
@@ -62,13 +66,19 @@ def _is_named(data: Path, modules: set[Path]) -> bool:
     """Whether a module in the data file's folder, or in the one above, names the file or its folder."""
     for module in modules:
         if module.parent in (data.parent, data.parent.parent):
-            literals = {node.value for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8")))
-                        if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+            literals = _literals(module)
             if data.name in literals or (module.parent == data.parent.parent and data.parent.name in literals):
                 return True
     return False
 
 
+@cache
+def _literals(module: Path) -> set[str]:
+    return {node.value for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@cache
 def _is_empty_package(path: Path) -> bool:
     if path.name != "__init__.py":
         return False
