@@ -46,7 +46,8 @@ def modules_of_the_server() -> Iterator[None]:
 
 def learn(training: Training, state: Path | None = None, seed: int = 0,
           listeners: Listeners = Listeners()) -> TrainedCaptioner:
-    return train_on(world_split(60, seed=1, silent=5), world_split(15, seed=2), training, SECTION, seed, state, listeners)
+    splits = world_split(60, seed=1, silent=5), world_split(15, seed=2)
+    return train_on(*splits, training, SECTION, seed, state, listeners)
 
 
 def train_in_child(training: Training, state: Path | None, out: Path) -> None:
