@@ -232,7 +232,8 @@ def training_speed(world: World, rounds: int) -> dict[str, float | list[float]]:
     """The same captions, all those of TRAINING.videos_per_batch videos a step, in both ways."""
     ours = Phase(model := world.model(), world.objective(model, TRAINING), TRAINING)
     plain = PlainLoop(world, world.model())
-    batches = [np.arange(step * TRAINING.videos_per_batch, (step + 1) * TRAINING.videos_per_batch) for step in range(STEPS)]
+    size = TRAINING.videos_per_batch
+    batches = [np.arange(step * size, (step + 1) * size) for step in range(STEPS)]
     captions = sum(len(world.texts[video]) for batch in batches for video in batch)
 
     def learn(step: Callable[[Ids], None]) -> None:
