@@ -25,7 +25,8 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 DEFAULTS = dict(leaves(params.Params.model_validate({}).model_dump()))
-SHIPPED = dict(leaves(YAML(typ="safe").load(ROOT / "params.yaml")))
+TREE = YAML(typ="safe").load(ROOT / "params.yaml")
+SHIPPED = dict(leaves(TREE))
 
 
 def test_the_projects_own_file_lists_every_parameter() -> None:
@@ -49,7 +50,7 @@ def old_tree(old: str) -> dict[str, Any]:
     tree: dict[str, Any] = {name: 1}
     for section in reversed(sections):
         tree = {section: tree}
-    return lay_over(params.read(ROOT / "params.yaml"), tree)
+    return lay_over(TREE, tree)
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
@@ -62,7 +63,7 @@ def test_an_old_name_is_refused_with_the_new_one(old: str, new: str) -> None:
     assert sentences == [f"{old} is now called {new}"] + (
         ["decoding is now called generation"] if section == "decoding" and section != old else [])
     with pytest.raises(SpectrumError, match=re.escape(f"{old} is now called {new}")):
-        params.load([f"{old}=1"], ROOT / "params.yaml")
+        params.validate(params.override(TREE, [f"{old}=1"]), "params.yaml")
 
 
 def test_no_old_name_is_a_parameter() -> None:
