@@ -1,4 +1,4 @@
-"""How fast the captioner trains and tells, against a plain loop over the same model that does the same.
+"""How fast the captioner trains and generates captions, against a plain loop over the same model that does the same.
 
     python -m benchmarks.captioner                    # at CARE's size; 7 minutes on two slow cores
     python -m benchmarks.captioner --videos 32 --rounds 1
@@ -40,26 +40,27 @@ from pipeline.captioner.model.caption_decoder import Memory
 from pipeline.captioner.model.captioner import Captioner, Encoded, Shape
 from pipeline.captioner.model.dropout import Dropout
 from pipeline.captioner.training.batches import CaptionSet, Ids
+from pipeline.captioner.training.cross_entropy import CrossEntropy
 from pipeline.captioner.training.losses import attribute_loss
 from pipeline.captioner.training.optimization import Phase
-from pipeline.captioner.training.trainer import CrossEntropy
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from pipeline.common.device import cpu_cores
 from pipeline.common.files import write_json
 from pipeline.common.text import words
 from pipeline.emotion.taxonomy import Taxonomy
 
-CARE = params.Captioner(modalities=("appearance", "audio", "text"), width=512, heads=8, feedforward=2048,
-                        dropout=0.5, attention_dropout=0.1, universal_words=500, embedded_attributes=30, word_count=1,
-                        max_words=30)
-TRAINING = params.Training(videos=16)
-BEAM = params.Generation(beam=5, batch=64)
+CARE = params.Captioner(modalities=("appearance", "audio", "text"), decoder_modalities=(), hidden_size=512, num_heads=8,
+                        feedforward_size=2048, dropout=0.5, attention_dropout=0.1, universal_words=500,
+                        embedded_attributes=30, min_word_count=1, max_words=30)
+TRAINING = params.Training(epochs=50, videos_per_batch=16, learning_rate=5e-4, attribute_weight=1.0,
+                           neutral_caption_weight=1.0)
+BEAM = params.Generation(num_beams=5, batch_size=64, attribute_odds=0.0, consensus=0.0)
 WORDS, CAPTIONS = 10_000, 20            # a vocabulary and captions a video like MSR-VTT's
 ROWS = {"appearance": (28, 512), "audio": (28, 128), "text": (20, 512)}     # rows and dimension of each modality
 STEPS = 2                               # training steps a round
 SIZES = (16, 64, 256, 640)              # captions a batch
 
-Found = list[tuple[list[int], float]]
+Beams = list[tuple[list[int], float]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class World:
         torch.manual_seed(0)
         return Captioner(self.section, Shape.of(self.section, self.inputs, len(self.vocabulary)), self.attributes)
 
-    def goal(self, model: Captioner, settings: params.Training) -> CrossEntropy:
+    def objective(self, model: Captioner, settings: params.Training) -> CrossEntropy:
         captions = CaptionSet(self.texts, self.vocabulary, self.taxonomy, self.section.max_words, 1.0)
         return CrossEntropy(model, settings, self.inputs, captions, self.attributes.targets(self.texts), 0)
 
@@ -126,10 +127,10 @@ class PlainLoop:
         rows = [(video, ids) for video in videos for ids in self.encoded[video]]
         longest = self.world.section.max_words + 1
         read = torch.tensor([[BOS, *ids, *[PAD] * longest][:longest] for _, ids in rows])
-        say = torch.tensor([[*ids, EOS, *[PAD] * longest][:longest] for _, ids in rows])
+        following = torch.tensor([[*ids, EOS, *[PAD] * longest][:longest] for _, ids in rows])
         encoded = self.model.encode(self.features([video for video, _ in rows]))
         logits = self.model.decode(encoded, read, torch.arange(len(rows)))              # [R, 31, vocabulary]
-        target = say.masked_fill(say == UNK, PAD).flatten()
+        target = following.masked_fill(following == UNK, PAD).flatten()
         caption = F.cross_entropy(logits.flatten(0, 1), target, ignore_index=PAD, reduction="sum",
                                   label_smoothing=TRAINING.label_smoothing) / len(rows)
         assert encoded.attribute_logits is not None
@@ -148,7 +149,7 @@ class PlainLoop:
         caption, attribute = self.losses(videos)
         self.optimiser.zero_grad()
         (caption + attribute).backward()    # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), TRAINING.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), TRAINING.max_grad_norm)
         self.optimiser.step()
 
 
@@ -163,17 +164,17 @@ def plain_dropout(model: nn.Module) -> Captioner:
 
 
 @torch.no_grad()
-def plain_beams(model: Captioner, inputs: Inputs, section: params.Generation) -> list[Found]:
+def plain_beams(model: Captioner, inputs: Inputs, section: params.Generation) -> list[Beams]:
     """Beam search over a batch without a cache: every step sees whole captions and projects the memory anew."""
     model.eval()
     encoded, rows, masks = _unprojected(model, inputs)
-    longest, beam = model.section.max_words + 1, section.beam
-    alive: dict[int, Found] = {video: [([BOS], 0.0)] for video in range(len(inputs))}
-    done: dict[int, Found] = {video: [] for video in alive}
+    longest, beam = model.section.max_words + 1, section.num_beams
+    alive: dict[int, Beams] = {video: [([BOS], 0.0)] for video in range(len(inputs))}
+    done: dict[int, Beams] = {video: [] for video in alive}
     while alive:
         lines = [(video, tokens, total) for video, beams in alive.items() for tokens, total in beams]
         of = torch.tensor([video for video, _, _ in lines])
-        memory = model.decoder.remember({name: part[of] for name, part in rows.items()},
+        memory = model.decoder.project_memory({name: part[of] for name, part in rows.items()},
                                         {name: part[of] for name, part in masks.items()})
         theme = None if encoded.theme is None else encoded.theme[of]
         tokens = torch.tensor([tokens for _, tokens, _ in lines])
@@ -194,11 +195,11 @@ def plain_beams(model: Captioner, inputs: Inputs, section: params.Generation) ->
             grown = [([*beams[at // own.shape[1]][0], at % own.shape[1]], total)
                      for total, at in zip(best.values.tolist(), best.indices.tolist(), strict=True)
                      if total > -torch.inf]
-            done[video] += [(line[1:], total / (len(line) - 1) ** section.length_power)
+            done[video] += [(line[1:], total / (len(line) - 1) ** section.length_penalty)
                             for line, total in grown[:beam] if line[-1] == EOS]
             alive[video] = [one for one in grown if one[0][-1] != EOS][:beam]
             done[video] = sorted(done[video], key=lambda one: -one[1])[:beam]
-            bound = max((total for _, total in alive[video]), default=-np.inf) / longest ** section.length_power
+            bound = max((total for _, total in alive[video]), default=-np.inf) / longest ** section.length_penalty
             if done[video] and done[video][0][1] >= bound:
                 del alive[video]
     return [done[video] for video in range(len(inputs))]
@@ -207,31 +208,32 @@ def plain_beams(model: Captioner, inputs: Inputs, section: params.Generation) ->
 def _unprojected(model: Captioner, inputs: Inputs) -> tuple[Encoded, dict[str, Tensor], dict[str, Tensor]]:
     """What the model encodes, and the memory's rows before they are keys and values."""
     seen: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
-    remember = model.decoder.remember
+    project_memory = model.decoder.project_memory
 
     def keep(rows: dict[str, Tensor], masks: dict[str, Tensor]) -> Memory:
         seen.append((rows, masks))
-        return remember(rows, masks)
+        return project_memory(rows, masks)
 
-    model.decoder.remember = keep   # type: ignore[method-assign]
+    model.decoder.project_memory = keep   # type: ignore[method-assign]
     try:
         encoded = model.encode(inputs)
     finally:
-        del model.decoder.remember
+        del model.decoder.project_memory
     return encoded, *seen[0]
 
 
 @torch.no_grad()
-def our_beams(model: Captioner, inputs: Inputs, section: params.Generation) -> list[Found]:
+def our_beams(model: Captioner, inputs: Inputs, section: params.Generation) -> list[Beams]:
     model.eval()
     return search(model, model.encode(inputs), len(inputs), section)
 
 
 def training_speed(world: World, rounds: int) -> dict[str, float | list[float]]:
-    """The same captions, all those of TRAINING.videos videos a step, in both ways."""
-    ours = Phase(model := world.model(), world.goal(model, TRAINING), TRAINING)
+    """The same captions, all those of TRAINING.videos_per_batch videos a step, in both ways."""
+    ours = Phase(model := world.model(), world.objective(model, TRAINING), TRAINING)
     plain = PlainLoop(world, world.model())
-    batches = [np.arange(step * TRAINING.videos, (step + 1) * TRAINING.videos) for step in range(STEPS)]
+    size = TRAINING.videos_per_batch
+    batches = [np.arange(step * size, (step + 1) * size) for step in range(STEPS)]
     captions = sum(len(world.texts[video]) for batch in batches for video in batch)
 
     def learn(step: Callable[[Ids], None]) -> None:
@@ -251,7 +253,7 @@ def beam_speed(world: World, rounds: int) -> dict[str, float | list[float]]:
     model = world.model()
     with torch.no_grad():       # untrained it would never end: let it as often as people do
         _end_like_people(model)
-    batch = world.inputs.select(range(min(BEAM.batch, len(world.inputs))))
+    batch = world.inputs.select(range(min(BEAM.batch_size, len(world.inputs))))
     own, other = in_turn(rounds, lambda: our_beams(model, batch, BEAM), lambda: plain_beams(model, batch, BEAM))
     lengths = [len(beams[0][0]) for beams in our_beams(model, batch, BEAM)]
     return {"beam_speedup": statistics.median(other) / statistics.median(own), "beam_videos": len(batch),
@@ -273,9 +275,9 @@ def batch_sizes(world: World, rounds: int) -> list[dict[str, float]]:
     """Cost of a step against the captions of a batch, mixed over all videos."""
     found = []
     for size in SIZES:
-        settings = TRAINING.model_copy(update={"captions": size})
-        phase = Phase(model := world.model(), goal := world.goal(model, settings), settings)
-        batch: Ids = goal.order(np.random.default_rng(0))[0]
+        settings = TRAINING.model_copy(update={"captions_per_batch": size})
+        phase = Phase(model := world.model(), objective := world.objective(model, settings), settings)
+        batch: Ids = objective.order(np.random.default_rng(0))[0]
         seconds = statistics.median(in_turn(rounds, partial(phase.learn, batch))[0])
         found.append({"captions": len(batch), "seconds": seconds, "captions_per_second": len(batch) / seconds})
     return found
@@ -293,8 +295,8 @@ def _peak(section: params.Captioner, videos: int, ours: bool) -> float:
     with tempfile.TemporaryDirectory() as folder:
         world = make(Path(folder), section, videos)
         model = world.model()
-        batch = np.arange(min(TRAINING.videos, videos))
-        phase, plain = Phase(model, world.goal(model, TRAINING), TRAINING), PlainLoop(world, world.model())
+        batch = np.arange(min(TRAINING.videos_per_batch, videos))
+        phase, plain = Phase(model, world.objective(model, TRAINING), TRAINING), PlainLoop(world, world.model())
         forget_peak()           # which was that of making the world
         before = peak_mb()
         for _ in range(2):

@@ -71,12 +71,21 @@ def lay_over(tree: dict[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_preset(path: Path) -> dict[str, Any]:
-    """A preset laid over those that its `includes` names, files of the same folder."""
-    preset = read(path)
+    """A preset laid over those that its `includes` names, files of the same folder; plain values, no comments."""
+    preset = _plain(read(path))
     merged: dict[str, Any] = {}
     for name in preset.pop("includes", []):
         merged = lay_over(merged, read_preset(path.with_name(str(name))))
     return lay_over(merged, preset)
+
+
+def _plain(value: Any) -> Any:
+    """A tree without the places and comments of the file that it was read from."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_plain(below) for below in value]
+    return next((kind(value) for kind in (str, float) if isinstance(value, kind)), value)
 
 
 def apply(preset: Path, overrides: Sequence[str], path: Path = DEFAULT) -> Params:

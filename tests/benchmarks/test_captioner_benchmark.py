@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from benchmarks import captioner as bench
-from pipeline import params
 
-SMALL = bench.CARE.model_copy(update={"width": 32, "heads": 2, "feedforward": 64, "dropout": 0.0,
+SMALL = bench.CARE.model_copy(update={"hidden_size": 32, "num_heads": 2, "feedforward_size": 64, "dropout": 0.0,
                                       "attention_dropout": 0.0, "universal_words": 20, "embedded_attributes": 4,
                                       "max_words": 12})
 
@@ -20,7 +19,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> bench.World:
 def test_both_learn_the_same(world: bench.World) -> None:
     model, other = world.model(), world.model()
     videos = [4, 1, 2]
-    own = world.goal(model, bench.TRAINING).losses(np.array(videos))
+    own = world.objective(model, bench.TRAINING).losses(np.array(videos))
     plain = bench.PlainLoop(world, other).losses(videos)
     for a, b in zip(own, plain, strict=True):
         assert a.item() == pytest.approx(b.item(), rel=1e-5)
@@ -32,11 +31,11 @@ def test_both_learn_the_same(world: bench.World) -> None:
             assert torch.allclose(p.grad, q.grad, atol=1e-4)
 
 
-def test_both_tell_the_same(world: bench.World) -> None:
+def test_both_generate_the_same(world: bench.World) -> None:
     model = world.model()
     with torch.no_grad():
         bench._end_like_people(model)
-    settings = params.Generation(beam=3)
+    settings = bench.BEAM.model_copy(update={"num_beams": 3})
     ours = bench.our_beams(model, world.inputs, settings)
     plain = bench.plain_beams(model, world.inputs, settings)
     for a, b in zip(ours, plain, strict=True):
@@ -46,7 +45,7 @@ def test_both_tell_the_same(world: bench.World) -> None:
 
 
 def test_it_measures(world: bench.World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "TRAINING", bench.TRAINING.model_copy(update={"videos": 3}))
+    monkeypatch.setattr(bench, "TRAINING", bench.TRAINING.model_copy(update={"videos_per_batch": 3}))
     monkeypatch.setattr(bench, "SIZES", (4, 8))
     found = bench.training_speed(world, 1) | bench.beam_speed(world, 1)
     assert found["train_speedup"] > 0 and found["beam_speedup"] > 0 and found["captions_a_step"] == 60

@@ -1,6 +1,9 @@
 """Parameters: overrides, and every way in which a file can be wrong."""
 
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from project import ROOT
@@ -8,6 +11,63 @@ from ruamel.yaml import YAML
 
 from pipeline import params
 from pipeline.common.errors import SpectrumError
+from pipeline.params.files import lay_over
+from pipeline.params.renamed import RENAMED
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of a tree that is no section, such as captioner.hidden_size, with its value."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", list(value) if isinstance(value, tuple | list) else value
+
+
+DEFAULTS = dict(leaves(params.Params.model_validate({}).model_dump()))
+TREE = YAML(typ="safe").load(ROOT / "params.yaml")
+SHIPPED = dict(leaves(TREE))
+
+
+def test_the_projects_own_file_lists_every_parameter() -> None:
+    assert SHIPPED.keys() == DEFAULTS.keys()
+
+
+@pytest.mark.parametrize("key", DEFAULTS)
+def test_the_projects_own_file_says_the_default(key: str) -> None:
+    assert (SHIPPED[key], type(SHIPPED[key])) == (DEFAULTS[key], type(DEFAULTS[key]))
+
+
+def test_every_parameter_has_a_comment_on_its_line() -> None:
+    lines = [line for line in (ROOT / "params.yaml").read_text().splitlines() if re.match(r" *\w+: *[^ #]", line)]
+    assert len(lines) == len(DEFAULTS)
+    assert [line for line in lines if not re.search(r" # \S", line)] == []
+
+
+def old_tree(old: str) -> dict[str, Any]:
+    """The project's own parameters and one by its old name."""
+    *sections, name = old.split(".")
+    tree: dict[str, Any] = {name: 1}
+    for section in reversed(sections):
+        tree = {section: tree}
+    return lay_over(TREE, tree)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_is_refused_with_the_new_one(old: str, new: str) -> None:
+    assert new in DEFAULTS or new in params.Params.model_fields
+    with pytest.raises(SpectrumError, match=re.escape(f"old.yaml: {old} is now called {new}")) as error:
+        params.validate(old_tree(old), "old.yaml")
+    sentences = str(error.value).removeprefix("old.yaml: ").split("; ")
+    section = old.partition(".")[0]
+    assert sentences == [f"{old} is now called {new}"] + (
+        ["decoding is now called generation"] if section == "decoding" and section != old else [])
+    with pytest.raises(SpectrumError, match=re.escape(f"{old} is now called {new}")):
+        params.validate(params.override(TREE, [f"{old}=1"]), "params.yaml")
+
+
+def test_no_old_name_is_a_parameter() -> None:
+    assert not set(RENAMED) & {*DEFAULTS, *params.Params.model_fields}
 
 
 def test_the_projects_own_file_is_valid_and_names_every_section() -> None:
@@ -22,38 +82,38 @@ def test_overrides_reach_nested_keys_and_read_yaml_values() -> None:
     assert (loaded.seed, loaded.captioner.modalities, loaded.data.validation) == (7, ("appearance", "text"), 0.25)
 
 
-def test_the_decoder_remembers_modalities_that_there_are() -> None:
-    def memory(*overrides: str) -> tuple[str, ...]:
-        return params.load(overrides, ROOT / "params.yaml").captioner.memory
+def test_the_decoder_attends_to_modalities_that_there_are() -> None:
+    def attended(*overrides: str) -> tuple[str, ...]:
+        return params.load(overrides, ROOT / "params.yaml").captioner.decoder_modalities
 
     some = "captioner.decoder_modalities=[appearance, text]"
-    assert memory(some) == ("appearance", "text")
-    assert memory(some, "captioner.modalities=[appearance, audio]") == ("appearance",)
-    assert memory(some, "captioner.modalities=[text, appearance]") == ()      # all there are
-    assert memory("captioner.decoder_modalities=[]") == ()
+    assert attended(some) == ("appearance", "text")
+    assert attended(some, "captioner.modalities=[appearance, audio]") == ("appearance",)
+    assert attended(some, "captioner.modalities=[text, appearance]") == ()      # all there are
+    assert attended("captioner.decoder_modalities=[]") == ()
 
 
-@pytest.mark.parametrize(("override", "said"), [
-    ("capshioner.width=3", "capshioner: no such parameter"),
+@pytest.mark.parametrize(("override", "sentence"), [
+    ("capshioner.hidden_size=3", "capshioner: no such parameter"),
     ("captioner.widht=3", "captioner.widht: no such parameter"),
     ("seed=many", "seed: input should be a valid integer"),
     ("seed", "expected key=value"),
     ("seed.deeper=1", "seed is a value"),
     ("seed=[", "not readable as a YAML value"),
     ("dataset=../escape", "dataset:"),
-    ("captioner.hidden_size=250", "not a multiple of heads"),
+    ("captioner.hidden_size=250", "not a multiple of num_heads"),
     ("captioner.vtai=false", "need vtai=true"),
     ("captioner.modalities=[audio]", "must hold appearance"),
     ("captioner.decoder_modalities=[audio]", "must hold appearance"),
     ("captioner.decoder_modalities=5", "captioner.decoder_modalities: input should be a valid tuple"),
     ("captioner.modalities=5", "captioner.modalities: input should be a valid tuple"),
-    ("captioner={modalities: [appearance], memory: [text]}", "must hold appearance"),
+    ("captioner={modalities: [appearance], decoder_modalities: [text]}", "must hold appearance"),
     ("retrieval.used=500", "more than stored"),
     ("encoders.audio.name=sample-clip", "name one folder"),
     ("emotion={lexicon: 0, clip: 0}", "at least one back end"),
 ])
-def test_a_wrong_override_is_named(override: str, said: str) -> None:
-    with pytest.raises(SpectrumError, match=said.replace("[", r"\[")):
+def test_a_wrong_override_is_named(override: str, sentence: str) -> None:
+    with pytest.raises(SpectrumError, match=sentence.replace("[", r"\[")):
         params.load([override], ROOT / "params.yaml")
 
 
@@ -63,11 +123,11 @@ def test_overriding_leaves_the_tree_it_was_given_alone() -> None:
     assert tree == {"a": {"b": 1}}
 
 
-@pytest.mark.parametrize(("text", "said"), [("- 1\n", "expected a mapping"), ("a: [", "not readable as YAML")])
-def test_a_broken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "sentence"), [("- 1\n", "expected a mapping"), ("a: [", "not readable as YAML")])
+def test_a_broken_file_is_named(tmp_path: Path, text: str, sentence: str) -> None:
     file = tmp_path / "p.yaml"
     file.write_text(text)
-    with pytest.raises(SpectrumError, match=f"p.yaml: {said}"):
+    with pytest.raises(SpectrumError, match=f"p.yaml: {sentence}"):
         params.load(path=file)
 
 
@@ -76,12 +136,11 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
         params.load(path=tmp_path / "none.yaml")
 
 
-def test_a_missing_section_is_named(tmp_path: Path) -> None:
+def test_a_missing_section_has_its_defaults(tmp_path: Path) -> None:
     tree = params.read(ROOT / "params.yaml")
     del tree["data"]
     YAML().dump(tree, tmp_path / "p.yaml")
-    with pytest.raises(SpectrumError, match="data: field required"):
-        params.load(path=tmp_path / "p.yaml")
+    assert params.load(path=tmp_path / "p.yaml") == params.Params()
 
 
 def test_a_preset_is_laid_over_the_file_and_comments_stay(tmp_path: Path) -> None:
@@ -91,8 +150,8 @@ def test_a_preset_is_laid_over_the_file_and_comments_stay(tmp_path: Path) -> Non
     made = params.apply(preset, ["seed=3"], file)
     assert made == params.load(path=file)
     assert (made.dataset, made.seed, made.encoders.audio.kind) == ("mine", 3, "none")
-    assert made.encoders.audio.windows == params.load(path=ROOT / "params.yaml").encoders.audio.windows
-    assert "# Every setting of the graph." in file.read_text()
+    assert made.encoders.audio.num_windows == params.load(path=ROOT / "params.yaml").encoders.audio.num_windows
+    assert "# Every setting of the graph, at its default." in file.read_text()
 
 
 def test_a_preset_that_is_not_valid_changes_nothing(tmp_path: Path) -> None:

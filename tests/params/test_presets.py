@@ -39,11 +39,12 @@ def test_published_experiments_have_the_papers_sizes(preset: str, kind: str, fil
     assert (made.dataset, made.data.kind, made.data.missing_videos, made.data.published_counts) == \
         (preset, kind, "error", True)
     appearance, captioner = made.encoders.appearance, made.captioner
-    assert (appearance.model, appearance.weights, appearance.frames) == ("ViT-B-32", "openai", 28)
-    assert (captioner.hidden_size, captioner.num_heads, captioner.num_layers, captioner.feedforward_size) == (512, 8, 1, 2048)
+    assert (appearance.model, appearance.weights, appearance.num_frames) == ("ViT-B-32", "openai", 28)
+    assert (captioner.hidden_size, captioner.num_heads, captioner.num_layers) == (512, 8, 1)
+    assert captioner.feedforward_size == 2048
     assert (captioner.dropout, captioner.attention_dropout) == (0.5, 0.1)
     assert (captioner.universal_words, captioner.embedded_attributes) == (500, 30)
-    assert (captioner.min_word_count, captioner.max_words, made.generation.beam) == (3, 30, 5)
+    assert (captioner.min_word_count, captioner.max_words, made.generation.num_beams) == (3, 30, 5)
     assert (made.retrieval.stored, made.retrieval.used) == (100, 20)
     assert captioner.vtai and captioner.cfb and captioner.aeb
 
@@ -73,17 +74,20 @@ def test_a_preset_leaves_no_trace_of_the_one_before(file: Path) -> None:
 
 
 def test_what_describes_the_machine_stays(file: Path) -> None:
-    params.apply(ROOT / "presets/msvd.yaml", ["machine.device=cpu", "machine.decoding_timeout=7", "machine.scoring_timeout=8"], file)
+    params.apply(ROOT / "presets/msvd.yaml", [
+        "machine.device=cpu", "machine.decoding_timeout=7", "machine.scoring_timeout=8", "cluster.workers=3"], file)
     made = params.apply(ROOT / "presets/msrvtt.yaml", [], file)
-    assert (made.device, made.extraction.timeout, made.metrics.timeout) == ("cpu", 7.0, 8.0)
+    machine = made.machine
+    assert (machine.device, machine.decoding_timeout, machine.scoring_timeout) == ("cpu", 7.0, 8.0)
+    assert made.cluster.workers == 3
 
 
 def test_a_preset_without_a_data_set_is_laid_over_what_is_there(file: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.yaml"
-    small.write_text("captioner: {width: 64}\n")
+    small.write_text("captioner: {hidden_size: 64}\n")
     params.apply(ROOT / "presets/msvd.yaml", ["training.epochs=1"], file)
     made = params.apply(small, [], file)
-    assert (made.dataset, made.captioner.width, made.training.epochs) == ("msvd", 64, 1)
+    assert (made.dataset, made.captioner.hidden_size, made.training.epochs) == ("msvd", 64, 1)
 
 
 def test_comments_stay_through_all_presets(file: Path) -> None:
