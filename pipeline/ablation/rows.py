@@ -22,7 +22,7 @@ class Row:
     off: tuple[str, ...] = ()
 
     def of(self, section: params.Captioner) -> params.Captioner:
-        """`section` as this row has it; its `memory` follows its modalities."""
+        """`section` as this row has it; its `decoder_modalities` follow its modalities."""
         modalities = [name for name in section.modalities if name not in self.left_out]
         return params.Captioner.model_validate(
             section.model_dump() | dict.fromkeys(self.off, False) | {"modalities": modalities})

@@ -23,7 +23,9 @@ from pipeline.ablation.run import AblationData, RowListeners, TestVideos, train_
 from pipeline.ablation.table import markdown
 from pipeline.captioner.generation.captions import Caption
 from pipeline.captioner.inputs import Inputs
-from pipeline.captioner.training.data import Epoch, Split, TrainedCaptioner, TrainingSettings
+from pipeline.captioner.splits import Split
+from pipeline.captioner.trained import Epoch, TrainedCaptioner
+from pipeline.captioner.training.settings import TrainingSettings
 from pipeline.params import load
 from stages import ablate
 

@@ -17,8 +17,10 @@ from captioner_world import TRAINING, train_on, world, world_split
 from safetensors.torch import load_file, save_file
 
 from pipeline.captioner import checkpoint
+from pipeline.captioner.splits import Split
+from pipeline.captioner.trained import TrainedCaptioner
 from pipeline.captioner.training import trainer
-from pipeline.captioner.training.data import Listeners, Split, TrainedCaptioner, TrainingSettings
+from pipeline.captioner.training.settings import Listeners, TrainingSettings
 from pipeline.captioner.training.state import StateFile
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_json, write_json
