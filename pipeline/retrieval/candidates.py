@@ -57,7 +57,9 @@ class Candidates:
 
     def check_index(self, index: CaptionIndex) -> None:
         """Raises SpectrumError where these are rows of another index."""
-        if self.index_digest != index.digest or (self.rows >= len(index.texts)).any():
+        if (self.rows >= len(index.texts)).any():
+            raise SpectrumError(f"the candidates point past the caption index; {rerun('retrieve')}")
+        if self.index_digest != index.digest:
             raise SpectrumError(f"the candidates are rows of caption index {self.index_digest}, but the index that is "
                                 f"there is {index.digest}; {rerun('retrieve')}")
 

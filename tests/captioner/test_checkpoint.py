@@ -124,10 +124,10 @@ def test_own_clips_refuse_what_the_captioner_was_not_trained_on(full: TrainedCap
     from pipeline.captioner import clips
 
     encoders = {name: encoder(name=name) for name in ("appearance", "audio", "motion")}
-    index, emotions = SimpleNamespace(recipe_id="c3"), SimpleNamespace(recipe_id=lambda used: f"d{used}")
+    index, emotions = SimpleNamespace(recipe_id="c3", digest="i1"), SimpleNamespace(recipe_id=lambda used: f"d{used}")
     settings = params.Params(retrieval=params.Retrieval(used=4))
     checkpoint.save(tmp_path, full, training=TRAINING, dataset="world", taxonomy=TAXONOMY.name,
-                    recipes={"candidates": "c3", "emotion": "d4"}
+                    recipes={"index": "i1", "candidates": "c3", "emotion": "d4"}
                     | {name: fingerprint(clips.recipe(part, settings.extraction)) for name, part in encoders.items()})
     loaded = checkpoint.load(tmp_path)
 
@@ -139,7 +139,8 @@ def test_own_clips_refuse_what_the_captioner_was_not_trained_on(full: TrainedCap
     for changes, named in (
         ({"encoders": encoders | {"audio": encoder(name="other")}}, "audio of recipe"),
         ({"encoders": encoders | {"motion": encoder()}}, "motion of recipe"),
-        ({"index": SimpleNamespace(recipe_id="c9")}, "candidates of recipe c3, not c9"),
+        ({"index": SimpleNamespace(recipe_id="c9", digest="i1")}, "candidates of recipe c3, not c9"),
+        ({"index": SimpleNamespace(recipe_id="c3", digest="i2")}, "index of recipe i1, not i2"),
         ({"params": params.Params(retrieval=params.Retrieval(used=5))}, "emotion of recipe d4"),
     ):
         with pytest.raises(SpectrumError, match=named):
