@@ -10,6 +10,7 @@ from project import ROOT
 from test_emvidcap import TRAINVAL, files, section  # noqa: F401  a fixture and a helper
 
 from pipeline import params
+from pipeline.common.errors import SpectrumError
 from pipeline.datasets.manifest import Manifest
 from pipeline.params.paths import Paths
 from stages import prepare
@@ -44,7 +45,7 @@ def test_it_tells_counts_and_findings(project: Path, files: Path, capsys: pytest
         assert line in told
 
 
-def test_a_published_set_and_your_own_folder(project: Path) -> None:
+def test_your_own_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "clips").mkdir()
     rows = ["video,caption,split"]
     for n, split in enumerate(("train", "validation", "test")):
@@ -54,7 +55,26 @@ def test_a_published_set_and_your_own_folder(project: Path) -> None:
     settings = params.load(["dataset=mine", "data.kind=folder", "data.videos=clips", "data.captions=captions.csv",
                             "data.corpus=captions.csv"], ROOT / "params.yaml")
     assert prepare.run(settings, Paths.of(settings))["findings"] == {}
+    assert f"than retrieval.stored ({settings.retrieval.stored}) asks for" in capsys.readouterr().out
     assert len(Manifest.load(project / "data/mine").videos) == 3
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    (["0,a cat,train", "1,a cat,train", "2,a cat,test"], "no video of split validation has a caption"),
+    (["0,a cat,train"], "no video of split validation and test has a caption"),
+    (["0,a cat,train", "1,a cat,validation", "2,!?,test"], "video '2': none of its captions has a word"),
+    (["0,a cat,train", "1,a cat,validation", "2,一个快乐的女孩在唱歌,test"],
+     "written without spaces, separate the words"),
+])
+def test_what_a_later_stage_needs_is_known_here(project: Path, rows: list[str], message: str) -> None:
+    (project / "clips").mkdir()
+    for n in range(3):
+        (project / "clips" / f"{n}.mp4").write_bytes(b"x")
+    (project / "captions.csv").write_text("\n".join(["video,caption,split", *rows]))
+    settings = params.load(["dataset=mine", "data.kind=folder", "data.videos=clips", "data.captions=captions.csv",
+                            "data.corpus=captions.csv"], ROOT / "params.yaml")
+    with pytest.raises(SpectrumError, match=message):
+        prepare.run(settings, Paths.of(settings))
 
 
 @pytest.mark.parametrize("kind", ["msvd", "msrvtt", "emvidcap-s", "emvidcap-l", "emvidcap"])
