@@ -84,12 +84,12 @@ class Checklist:
         `where` names the parameter to mend; two such files are as bad as none.
         """
         of_name = ([path for path in below if path.match(name)] for name in names)
-        found = next((paths for paths in of_name if paths), [])
-        status = (str(found[0]) if len(found) == 1 else f"not below {where}" if not found
-                  else f"{len(found)} of them: {some(map(str, found))}; keep one")
-        if needed or found:
-            self.add(len(found) == 1, f"{' or '.join(names)} ({what}): {status}")
-        return found[0] if len(found) == 1 else None
+        matches = next((paths for paths in of_name if paths), [])
+        status = (str(matches[0]) if len(matches) == 1 else f"not below {where}" if not matches
+                  else f"{len(matches)} of them: {some(map(str, matches))}; keep one")
+        if needed or matches:
+            self.add(len(matches) == 1, f"{' or '.join(names)} ({what}): {status}")
+        return matches[0] if len(matches) == 1 else None
 
     def add(self, there: bool, line: str) -> None:
         self._lines.append((there, line))
@@ -99,8 +99,8 @@ class Checklist:
         if all(there for there, _ in self._lines):
             return
         if self._section.missing_videos != "keep":
-            found = len(videos_below(Path(self._section.videos))[0])
-            self.add(found >= self._videos, f"videos: {found} of {self._videos} files below data.videos "
+            present = len(videos_below(Path(self._section.videos))[0])
+            self.add(present >= self._videos, f"videos: {present} of {self._videos} files below data.videos "
                                              f"({self._section.videos})")
         self.enforce()
 
@@ -108,7 +108,7 @@ class Checklist:
         if not all(there for there, _ in self._lines):
             marked = [f"  {'✓' if there else '✗'} {line}" for there, line in self._lines]
             raise SpectrumError("\n".join([f"{self._title} is not complete:", *marked,
-                                           "docs/datasets.md says where to get each and how to lay it out"]))
+                                           "docs/datasets.md lists where to get each and how to lay it out"]))
 
 
 def build(section: Data, annotations: Annotations, checklist: Checklist) -> tuple[Manifest, Findings]:
@@ -198,22 +198,22 @@ def _paths(section: Data, annotations: Annotations, checklist: Checklist) -> dic
     files, annotations.findings.files_passed_over = videos_below(Path(section.videos))
     for path in files:
         of_stem.setdefault(clean(path.stem), []).append(path)
-    found = {video: [path for name in _called(annotations, video) for path in of_stem.pop(clean(name), ())]
+    files_of = {video: [path for name in _called(annotations, video) for path in of_stem.pop(clean(name), ())]
              for video in annotations.videos}
     annotations.findings.files_of_no_video = sum(map(len, of_stem.values()))
-    for video, paths in found.items():
+    for video, paths in files_of.items():
         if len(paths) > 1:
             raise SpectrumError(f"video {video!r} has {len(paths)} files: {some(map(str, paths))}; keep one of them "
                                 f"in data.videos ({section.videos})")
-    missing = [video for video, paths in found.items() if not paths]
+    missing = [video for video, paths in files_of.items() if not paths]
     if section.missing_videos == "error":
         examples = some(" or ".join(_called(annotations, video)) for video in missing)
         advice = (f"; missing: {examples}. Name them so, or set data.missing_videos to leave_out (use those that are "
                   "there) or keep (their features are imported)") if missing else ""
-        checklist.add(not missing, f"videos: {len(found) - len(missing)} of {len(found)} below data.videos "
+        checklist.add(not missing, f"videos: {len(files_of) - len(missing)} of {len(files_of)} below data.videos "
                                     f"({section.videos}){advice}")
         checklist.enforce()
-    return {video: str(paths[0]) for video, paths in found.items() if paths}
+    return {video: str(paths[0]) for video, paths in files_of.items() if paths}
 
 
 def _called(annotations: Annotations, video: str) -> tuple[str, ...]:
