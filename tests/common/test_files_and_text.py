@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.captioner.vocabulary import Vocabulary
 from pipeline.common import files, text
 from pipeline.common.errors import SpectrumError
 
@@ -146,3 +147,12 @@ def test_words() -> None:
         ["a", "man", "is", "sad", "its", "the", "dogs", "ball"]
     assert text.words("well-known  naïve_thing") == ["well", "known", "naïve", "thing"]
     assert text.words(" ?! ") == []
+
+
+def test_a_vocabulary_of_ten_scripts_gives_captions_back() -> None:
+    captions = ["a happy girl", "весёлая девочка поёт", "एक ख़ुश लड़की", "فَتَاةٌ سَعِيدَةٌ", "הַיַּלְדָּה שְׂמֵחָה", "ஒரு பெண்",
+                "행복한 소녀", "χαρούμενο κορίτσι", "快乐 的 女孩", "เด็ก ผู้หญิง ยิ้ม"]
+    captions = [unicodedata.normalize("NFC", caption) for caption in captions]
+    vocabulary = Vocabulary.build(captions, 1)
+    for caption in captions:
+        assert vocabulary.decode(vocabulary.encode(text.words(caption))) == caption
