@@ -57,13 +57,13 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     (tmp_path / "b.jsonl").write_text('{"a": 1}\n\n{oops}\n')
     (tmp_path / "c.jsonl").write_bytes(b'"\xff"')
-    for call, said in ((lambda: files.read_json(tmp_path / "a.json"), "a.json: not readable"),
+    for call, message in ((lambda: files.read_json(tmp_path / "a.json"), "a.json: not readable"),
                        (lambda: files.read_json(tmp_path / "n.json"), "n.json: no such file"),
                        (lambda: files.read_json(tmp_path), "it cannot be read"),
                        (lambda: list(files.read_jsonl(tmp_path / "n.jsonl")), "n.jsonl: no such file"),
                        (lambda: list(files.read_jsonl(tmp_path / "b.jsonl")), "b.jsonl, line 3"),
                        (lambda: list(files.read_jsonl(tmp_path / "c.jsonl")), "c.jsonl: not UTF-8")):
-        with pytest.raises(SpectrumError, match=said):
+        with pytest.raises(SpectrumError, match=message):
             call()
 
 

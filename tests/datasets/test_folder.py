@@ -66,7 +66,7 @@ def test_files_of_one_stem_keep_their_endings(clips: Path) -> None:
         build(section(clips, "c.csv"), 0)
 
 
-@pytest.mark.parametrize(("name", "text", "said"), [
+@pytest.mark.parametrize(("name", "text", "message"), [
     ("c.csv", "video,caption,split\nzz,one,train\n", "video 'zz' .* no such file there"),
     ("c.csv", "video,caption,split\na,one,training\n", "line 2: split 'training'"),
     ("c.csv", "video,caption,split\na,one,train\na,two,test\n", "of split train and of test"),
@@ -76,9 +76,9 @@ def test_files_of_one_stem_keep_their_endings(clips: Path) -> None:
     ("c.txt", "a one\n", "line 1: expected video<TAB>caption"),
     ("c.xlsx", "", "captions are read from"),
 ])
-def test_what_is_wrong_is_named(clips: Path, name: str, text: str, said: str) -> None:
+def test_what_is_wrong_is_named(clips: Path, name: str, text: str, message: str) -> None:
     (clips / name).write_text(text)
-    with pytest.raises(SpectrumError, match=said):
+    with pytest.raises(SpectrumError, match=message):
         build(section(clips, name), 0)
 
 

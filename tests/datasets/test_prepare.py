@@ -1,4 +1,4 @@
-"""The prepare stage: what it writes, what it tells, and how it refuses."""
+"""The prepare stage: what it writes, what it prints, and how it refuses."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_tells_counts_and_findings(project: Path, files: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_it_prints_counts_and_findings(project: Path, files: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
     with (files / "v1(EmVideo-S)" / TRAINVAL).open("ab") as file:
         file.write(b"vid900,a caf\xe9\r\nvid1,\r\n")
     settings = params.load(["dataset=e", "data.kind=emvidcap", f"data.captions={files}", f"data.videos={files}",
@@ -37,12 +37,12 @@ def test_it_tells_counts_and_findings(project: Path, files: Path, capsys: pytest
         "empty_captions": 1, "lines_not_utf8": 1, "dropped_from_training": {"vid80703": "it is in the test file, too"},
         "videos_without_file": {"train": 1237, "validation": 137, "test": 516},
         "not_as_published": ["EmVidCap-S trainval: 241 videos, published 240 (not among the published: vid900)"]}
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for line in ("e: 1,890 videos, ", "  test: 516 videos, 1,032 captions", "  empty captions: 1",
                  "  dropped from training: vid80703 (it is in the test file, too)",
                  "  videos without file: train 1,237, validation 137, test 516",
                  "  not the published data set: compare no result with a published one"):
-        assert line in told
+        assert line in printed
 
 
 def test_your_own_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,10 +81,10 @@ def test_what_a_later_stage_needs_is_known_here(project: Path, rows: list[str], 
 def test_a_checklist_is_what_a_user_sees_who_has_no_files(project: Path, kind: str) -> None:
     (project / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     params.apply(ROOT / f"presets/{kind}.yaml", [], project / "params.yaml")
-    told = subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=project, capture_output=True, text=True,
+    ended = subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=project, capture_output=True, text=True,
                           check=False, env={"PYTHONPATH": str(ROOT), "PATH": ""})
-    assert told.returncode == 1 and "Traceback" not in told.stderr
-    lines = told.stderr.strip().splitlines()
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    lines = ended.stderr.strip().splitlines()
     assert lines[0].endswith("is not complete:") and lines[-1].startswith("docs/datasets.md")
     assert all(line.startswith("  ✗ ") and "downloads/" in line for line in lines[1:-1])
     assert not (project / "data").exists()
