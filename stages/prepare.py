@@ -9,7 +9,7 @@ Makes data/<dataset>/{videos,captions,corpus}.jsonl and encoder-inputs.json. Pub
 
 from pipeline.datasets import emvidcap, folder, msrvtt, msvd
 from pipeline.datasets.encoder_inputs import write_encoder_inputs
-from pipeline.datasets.manifest import Manifest
+from pipeline.datasets.manifest import Manifest, check_trainable
 from pipeline.datasets.published import Findings
 from pipeline.params import Params
 from pipeline.params.paths import Paths
@@ -18,18 +18,19 @@ from stages.command import Summary, stage
 
 def run(params: Params, paths: Paths) -> Summary:
     manifest, findings = _read(params)
+    check_trainable(manifest)
     manifest.write(paths.data)
     write_encoder_inputs(paths.data, manifest, params.encoders.appearance)
-    found = findings.as_json()
-    print("\n".join(_told(params.dataset, manifest, found)))
+    listed = findings.as_json()
+    print("\n".join(_lines(params, manifest, listed)))
     return {"splits": manifest.counts(), "corpus": len(manifest.corpus), "captions": manifest.caption_counts(),
-            "findings": found}
+            "findings": listed}
 
 
 def _read(params: Params) -> tuple[Manifest, Findings]:
     match params.data.kind:
         case "folder":
-            return folder.build(params.data, params.seed), Findings()
+            return folder.prepare(params.data, params.seed)
         case "msvd":
             return msvd.prepare(params.data)
         case "msrvtt":
@@ -38,16 +39,19 @@ def _read(params: Params) -> tuple[Manifest, Findings]:
             return emvidcap.prepare(params.data, params.seed)
 
 
-def _told(dataset: str, manifest: Manifest, found: Summary) -> list[str]:
-    """What a person wants to know of it, a line each."""
-    told = [f"{dataset}: {len(manifest.videos):,} videos, {len(manifest.captions):,} captions, "
-            f"{len(manifest.corpus):,} to retrieve from"]
-    told += [f"  {split}: {counts['videos']:,} videos, {counts['captions']:,} captions"
-             for split, counts in manifest.counts().items()]
+def _lines(params: Params, manifest: Manifest, findings: Summary) -> list[str]:
+    """What a person wants to know of the data set, a line each."""
+    lines = [f"{params.dataset}: {len(manifest.videos):,} videos, {len(manifest.captions):,} captions, "
+             f"{len(manifest.corpus):,} to retrieve from"]
+    lines += [f"  {split}: {counts['videos']:,} videos, {counts['captions']:,} captions"
+              for split, counts in manifest.counts().items()]
     of_captions = manifest.caption_counts()
-    told.append(f"  {of_captions['repeated']:,} captions repeat one of their video, {of_captions['not_ascii']:,} are "
-                "not ASCII; all are kept")
-    for name, value in found.items():
+    lines.append(f"  {of_captions['repeated']:,} captions repeat one of their video, {of_captions['not_ascii']:,} are "
+                 "not ASCII; all are kept")
+    if len(manifest.corpus) < params.retrieval.stored:
+        lines.append(f"  fewer captions to retrieve from than retrieval.stored ({params.retrieval.stored}) asks for: "
+                     "lower it, or give more captions in data.corpus")
+    for name, value in findings.items():
         match value:
             case dict():
                 text = ", ".join(f"{key} {part:,}" if isinstance(part, int) else f"{key} ({part})"
@@ -56,10 +60,10 @@ def _told(dataset: str, manifest: Manifest, found: Summary) -> list[str]:
                 text = "; ".join(value)
             case _:
                 text = f"{value:,}"
-        told.append(f"  {name.replace('_', ' ')}: {text}")
-    if "left_out_videos" in found or "not_as_published" in found:
-        told.append("  not the published data set: compare no result with a published one")
-    return told
+        lines.append(f"  {name.replace('_', ' ')}: {text}")
+    if "left_out_videos" in findings or "not_as_published" in findings:
+        lines.append("  not the published data set: compare no result with a published one")
+    return lines
 
 
 if __name__ == "__main__":

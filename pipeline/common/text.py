@@ -3,17 +3,27 @@
 import re
 import unicodedata
 
+import regex
+
 # Every character that some reader takes for the end of a line, and every control character: one of them
 # inside a caption would shift all later captions of a line-based scorer.
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_SPACES = re.compile(r"\s+")
+# Characters that nobody sees: the mark of a file's beginning, hints for hyphens, joints and the direction of writing.
+# A zero-width space (U+200B) separates words, as other spaces do.
+_INVISIBLE = re.compile("[\u00ad\u061c\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+_SPACES = re.compile("[\\s\u200b]+")
 _APOSTROPHES = re.compile(r"['\u2018\u2019\u02bc]")
-_NOT_A_WORD = re.compile(r"[^\w\s]|_")
+_JOINERS = re.compile("[\u200c\u200d]")         # between letters of one word; in emoji
+# A mark belongs to the letter before it: vowel signs, points, accents without a composed form.
+_NOT_A_WORD = regex.compile(r"[^\p{L}\p{N}\p{M}\s]\p{M}*|(?<![\p{L}\p{N}\p{M}])\p{M}+")
+_WITHOUT_SPACES = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u30fc\p{M}]+")
+_LONGEST_WORD = 8       # letters, marks not counted, that a word of those scripts may have
 
 
 def clean(text: str) -> str:
-    """`text` on one line: NFC, no control characters or line separators, single spaces, none at the ends."""
-    text = unicodedata.normalize("NFC", text)
+    """`text` on one line: NFC, no control, invisible or line-ending characters, single spaces, none at the ends."""
+    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     return _SPACES.sub(" ", _BREAKS.sub(" ", text)).strip()
 
 
@@ -23,6 +33,20 @@ def has_lone_surrogates(text: str) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """The lower-case words of a caption without punctuation: "A dog's ball!" → a, dogs, ball."""
-    text = _APOSTROPHES.sub("", clean(text).lower())
-    return _NOT_A_WORD.sub(" ", text).split()
+    """The lower-case words of a caption without punctuation: "A dog's ball!" → a, dogs, ball.
+
+    Letters keep their marks, in every script. Languages that put no spaces between words need them put in before:
+    see `run_without_spaces`.
+    """
+    text = _JOINERS.sub("", _APOSTROPHES.sub("", clean(text).lower()))
+    separated: str = _NOT_A_WORD.sub(" ", text)
+    return separated.split()
+
+
+def run_without_spaces(text: str) -> str:
+    """The first part of `text` that looks like words with no space between them, as Chinese, Japanese, Thai, Lao,
+    Khmer and Burmese are written; "" where there is none."""
+    if text.isascii():
+        return ""
+    return next((run for run in _WITHOUT_SPACES.findall(text)
+                 if sum(unicodedata.category(letter)[0] != "M" for letter in run) > _LONGEST_WORD), "")

@@ -2,7 +2,7 @@
 
 Both parts are published as two files of the same names, `EmVideo_trainval_captions.csv` and
 `EmVideo_test_captions.csv`, header `VideoID,EmCaptions`: those of S comma-separated with CRLF, those of L
-TAB-separated with LF. Which part a folder holds is told by its ids: MSVD's `vid1` to `vid1970`, or
+TAB-separated with LF. Which part a folder holds follows from its ids: MSVD's `vid1` to `vid1970`, or
 `vid<class><number>` of five digits and more. There is no validation split: a share of trainval is held out by
 video. A clip that L has in trainval and test is dropped from training.
 """
@@ -15,7 +15,7 @@ from typing import Literal
 
 from pipeline.common.errors import SpectrumError
 from pipeline.datasets import msvd
-from pipeline.datasets.folder import dealt
+from pipeline.datasets.folder import order_by_hash
 from pipeline.datasets.manifest import Manifest
 from pipeline.datasets.published import (
     Annotations,
@@ -24,10 +24,10 @@ from pipeline.datasets.published import (
     build,
     check_published,
     difference,
-    files_below,
     lines,
     read,
 )
+from pipeline.datasets.video_files import files_below
 from pipeline.params import Data
 
 Part = Literal["s", "l"]
@@ -38,7 +38,7 @@ _IDS: dict[Part, str] = {"s": r"vid\d{1,4}", "l": r"vid\d{5,}"}
 _VIDEOS: dict[Part, int] = {"s": 240 + 134, "l": 1134 + 382}
 _IN_BOTH: dict[Part, list[str]] = {"s": [], "l": ["vid80703"]}
 
-Rows = list[tuple[str, str, str]]     # place, video, caption
+Rows = list[tuple[str, str, str]]     # position, video, caption
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def prepare(section: Data, seed: int) -> tuple[Manifest, Findings]:
 
 
 def _folders(files: Iterable[Path]) -> dict[Part, list[Path]]:
-    """The folders that hold files of each part, by the first id in them; one that cannot be told is of neither."""
+    """The folders that hold files of each part, by the first id in them; one without such an id is of neither."""
     folders: dict[Part, list[Path]] = {}
     for path in files:
         if path.name in (_TRAINVAL, _TEST):
@@ -91,21 +91,21 @@ def _folders(files: Iterable[Path]) -> dict[Part, list[Path]]:
 
 def _read(path: Path, part: Part, findings: Findings) -> Rows:
     rows = lines(path, findings)
-    place, header = next(rows, (f"{path}, line 1", ""))
+    position, header = next(rows, (f"{path}, line 1", ""))
     columns = re.fullmatch(r'"?VideoID"?([,\t])"?EmCaptions"?\s*', header, re.IGNORECASE)
     if columns is None:
-        raise SpectrumError(f"{place}: expected the header VideoID,EmCaptions (or a TAB between), found "
+        raise SpectrumError(f"{position}: expected the header VideoID,EmCaptions (or a TAB between), found "
                             f"{header!r:.100}")
-    return [_row(place, line, columns[1], part) for place, line in rows]
+    return [_row(position, line, columns[1], part) for position, line in rows]
 
 
-def _row(place: str, line: str, separator: str, part: Part) -> tuple[str, str, str]:
-    video, found, caption = line.partition(separator)
+def _row(position: str, line: str, separator: str, part: Part) -> tuple[str, str, str]:
+    video, separated, caption = line.partition(separator)
     video = _unquoted(video)
-    if not found or not re.fullmatch(_IDS[part], video):
-        raise SpectrumError(f"{place}: expected vid<number>{separator!r}caption of EmVidCap-{part.upper()}, found "
+    if not separated or not re.fullmatch(_IDS[part], video):
+        raise SpectrumError(f"{position}: expected vid<number>{separator!r}caption of EmVidCap-{part.upper()}, found "
                             f"{line!r:.100}")
-    return place, video, _unquoted(caption)
+    return position, video, _unquoted(caption)
 
 
 def _unquoted(text: str) -> str:
@@ -120,31 +120,31 @@ def _differences(part: Part, files: _Files) -> list[str]:
     name = f"EmVidCap-{part.upper()}"
     trainval, test = _videos(files.trainval), _videos(files.test)
     both = sorted(set(trainval) & set(test))
-    told = difference(name, "videos in trainval and test both", both, _IN_BOTH[part])
+    differences = difference(name, "videos in trainval and test both", both, _IN_BOTH[part])
     if part == "s":
-        return (told + difference(f"{name} trainval", "videos", trainval, [f"vid{n}" for n in range(1, 241)])
+        return (differences + difference(f"{name} trainval", "videos", trainval, [f"vid{n}" for n in range(1, 241)])
                 + difference(f"{name} test", "videos", test, [f"vid{n}" for n in range(1301, 1435)]))
     # 1134 counts the trainval videos with or without the one that is also in test: both readings are taken.
     if len(trainval) not in {1134, 1135}:
-        told.append(f"{name} trainval: {len(trainval)} videos, published 1134")
+        differences.append(f"{name} trainval: {len(trainval)} videos, published 1134")
     if len(test) != 382:
-        told.append(f"{name} test: {len(test)} videos, published 382")
-    return told
+        differences.append(f"{name} test: {len(test)} videos, published 382")
+    return differences
 
 
 def _add(annotations: Annotations, files: _Files, validation: float, seed: int) -> None:
     test = set(_videos(files.test))
     learnt = [video for video in _videos(files.trainval) if video not in test]
-    held_out = set(dealt(learnt, seed)[:max(round(validation * len(learnt)), 1)])
-    for place, video, caption in files.trainval:
+    held_out = set(order_by_hash(learnt, seed)[:max(round(validation * len(learnt)), 1)])
+    for position, video, caption in files.trainval:
         if video in test:
             annotations.findings.dropped_from_training[video] = "it is in the test file, too"
         else:
-            annotations.add_video(place, video, "validation" if video in held_out else "train")
-            annotations.add_caption(place, video, caption)
-    for place, video, caption in files.test:
-        annotations.add_video(place, video, "test")
-        annotations.add_caption(place, video, caption)
+            annotations.add_video(position, video, "validation" if video in held_out else "train")
+            annotations.add_caption(position, video, caption)
+    for position, video, caption in files.test:
+        annotations.add_video(position, video, "test")
+        annotations.add_caption(position, video, caption)
 
 
 def _videos(rows: Rows) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_jsonl, write_jsonl
-from pipeline.common.text import clean, has_lone_surrogates
+from pipeline.common.text import clean, has_lone_surrogates, run_without_spaces, words
 
 # A video of `predict` has no captions: it is captioned and shown, never trained on or scored.
 Split = Literal["train", "validation", "test", "predict"]
@@ -97,72 +97,92 @@ def check(
     captions: Iterable[tuple[str, Caption]],
     corpus: Iterable[tuple[str, Caption]],
 ) -> Manifest:
-    """A manifest of rows that each come with the place they were read from, for the errors to name."""
+    """A manifest of rows that each come with the position they were read from, for the errors to name."""
     seen: dict[str, tuple[str, Video]] = {}
-    for place, video in videos:
+    for position, video in videos:
         if video.split not in SPLITS:
-            raise SpectrumError(f"{place}: video {video.id!r} has split {video.split!r}; expected one of {SPLITS}")
+            raise SpectrumError(f"{position}: video {video.id!r} has split {video.split!r}; expected one of {SPLITS}")
         if video.id != clean(video.id) or not video.id or has_lone_surrogates(video.id):
-            raise SpectrumError(f"{place}: {video.id!r} is no id: ids are one line of Unicode without outer spaces")
+            raise SpectrumError(f"{position}: {video.id!r} is no id: ids are one line of Unicode without outer spaces")
         if video.id in seen:
             first, other = seen[video.id]
             what = "of two splits" if other.split != video.split else "twice"
-            raise SpectrumError(f"{place}: video {video.id!r} is there {what} (first in {first}); ids are unique")
-        seen[video.id] = (place, video)
+            raise SpectrumError(f"{position}: video {video.id!r} is there {what} (first in {first}); ids are unique")
+        seen[video.id] = (position, video)
     if not seen:
         raise SpectrumError("the data set has no videos")
     _check_names(seen)
 
     kept: list[Caption] = []
     captioned: set[str] = set()
-    for place, caption in captions:
+    for position, caption in captions:
         if caption.video_id not in seen:
-            raise SpectrumError(f"{place}: caption of the unknown video {caption.video_id!r}")
+            raise SpectrumError(f"{position}: caption of the unknown video {caption.video_id!r}")
         if seen[caption.video_id][1].split == "predict":
-            raise SpectrumError(f"{place}: video {caption.video_id!r} has a caption but is of split predict")
-        kept.append(_cleaned(place, caption))
+            raise SpectrumError(f"{position}: video {caption.video_id!r} has a caption but is of split predict")
+        kept.append(_cleaned(position, caption))
         captioned.add(caption.video_id)
-    for place, video in seen.values():
+    for position, video in seen.values():
         if video.split != "predict" and video.id not in captioned:
-            raise SpectrumError(f"{place}: video {video.id!r} of split {video.split} has no caption; "
+            raise SpectrumError(f"{position}: video {video.id!r} of split {video.split} has no caption; "
                                 "give it one or put it in split predict")
-    candidates = tuple(_cleaned(place, caption) for place, caption in corpus)
+    candidates = tuple(_cleaned(position, caption) for position, caption in corpus)
     return Manifest(tuple(video for _, video in seen.values()), tuple(kept), candidates)
 
 
-def _cleaned(place: str, caption: Caption) -> Caption:
+def check_trainable(manifest: Manifest) -> None:
+    """Raises SpectrumError for what would end a later stage: an empty split, a video none of whose captions has a word
+    that can be learnt or scored, captions of a language that needs its words separated first."""
+    empty = [split for split in SPLITS[:3] if not manifest.ids(split)]
+    if empty:
+        raise SpectrumError(
+            f"no video of split {' and '.join(empty)} has a caption; training and evaluation need one of train, of "
+            "validation and of test at least: caption more videos, or change the splits")
+    for video, texts in manifest.captions_of.items():
+        if texts and not any(words(text) for text in texts):
+            raise SpectrumError(f"video {video!r}: none of its captions has a word (such as {texts[0]!r:.60}); "
+                                "write one that has, or take the video out of the captions")
+    for caption in (*manifest.captions, *manifest.corpus):
+        if unsegmented := run_without_spaces(caption.text):
+            raise SpectrumError(f"video {caption.video_id!r}: its caption has {unsegmented!r:.60} as one word; in a "
+                                "language written without spaces, separate the words by spaces before")
+
+
+def _cleaned(position: str, caption: Caption) -> Caption:
     text = clean(caption.text)
     if not text:
-        raise SpectrumError(f"{place}: empty caption of video {caption.video_id!r}")
+        raise SpectrumError(f"{position}: empty caption of video {caption.video_id!r}")
     if has_lone_surrogates(text):
-        raise SpectrumError(f"{place}: caption of video {caption.video_id!r} has half a character (a lone surrogate)")
+        raise SpectrumError(f"{position}: caption of video {caption.video_id!r} has half a character "
+                            "(a lone surrogate)")
     return Caption(caption.video_id, text)
 
 
 def _check_names(seen: Mapping[str, tuple[str, Video]]) -> None:
     owner = {video_id: video_id for video_id in seen}
-    for place, video in seen.values():
+    for position, video in seen.values():
         for name in video.names:
             if name != clean(name) or not name or has_lone_surrogates(name):
-                raise SpectrumError(f"{place}: {name!r} is no name: names are one line of Unicode without outer spaces")
+                raise SpectrumError(f"{position}: {name!r} is no name: names are one line of Unicode without outer "
+                                    "spaces")
             if owner.setdefault(name, video.id) != video.id:
-                raise SpectrumError(f"{place}: video {video.id!r} is also called {name!r}, as is video "
+                raise SpectrumError(f"{position}: video {video.id!r} is also called {name!r}, as is video "
                                     f"{owner[name]!r}; names are unique")
 
 
-def _video(place: str, row: Any) -> Video:
+def _video(position: str, row: Any) -> Video:
     names = row.pop("names", []) if isinstance(row, dict) else []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise SpectrumError(f"{place}: expected a list of strings as names, found {names!r:.200}")
-    fields = _strings(place, row, "id", "path", "split")
+        raise SpectrumError(f"{position}: expected a list of strings as names, found {names!r:.200}")
+    fields = _strings(position, row, "id", "path", "split")
     return Video(fields["id"], fields["path"], fields["split"], tuple(names))    # type: ignore[arg-type]  # see check
 
 
-def _caption(place: str, row: Any) -> Caption:
-    return Caption(**_strings(place, row, "text", "video_id"))
+def _caption(position: str, row: Any) -> Caption:
+    return Caption(**_strings(position, row, "text", "video_id"))
 
 
-def _strings(place: str, row: Any, *keys: str) -> dict[str, str]:
+def _strings(position: str, row: Any, *keys: str) -> dict[str, str]:
     if not isinstance(row, dict) or set(row) != set(keys) or not all(isinstance(row[key], str) for key in keys):
-        raise SpectrumError(f"{place}: expected an object of the strings {sorted(keys)}, found {row!r:.200}")
+        raise SpectrumError(f"{position}: expected an object of the strings {sorted(keys)}, found {row!r:.200}")
     return row

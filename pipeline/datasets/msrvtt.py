@@ -22,9 +22,9 @@ from pipeline.datasets.published import (
     caption_differences,
     check_published,
     difference,
-    files_below,
     read,
 )
+from pipeline.datasets.video_files import files_below
 from pipeline.params import Data
 
 _FILES = {"train_val_videodatainfo.json": "train_val_annotation.zip",
@@ -79,30 +79,30 @@ def _unpacked(path: Path, data: bytes, name: str) -> bytes:
     raise SpectrumError(f"{path}: no {name} inside; get the archive again from its owners")
 
 
-def _read(place: str, tree: Any, annotations: Annotations) -> None:
-    for number, row in enumerate(_rows(place, tree, "videos")):
-        here = f"{place}, videos[{number}]"
+def _read(position: str, tree: Any, annotations: Annotations) -> None:
+    for number, row in enumerate(_rows(position, tree, "videos")):
+        here = f"{position}, videos[{number}]"
         video, split = _strings(here, row, "video_id", "split")
         if split not in _SPLITS or not re.fullmatch(r"video\d+", video):
             raise SpectrumError(f"{here}: expected video<number> of split {', '.join(_SPLITS)}, found {row!r:.200}")
         if video in annotations.videos:
             raise SpectrumError(f"{here}: video {video!r} is there twice (first in {annotations.videos[video][0]})")
         annotations.add_video(here, video, _SPLITS[split])
-    for number, row in enumerate(_rows(place, tree, "sentences")):
-        here = f"{place}, sentences[{number}]"
+    for number, row in enumerate(_rows(position, tree, "sentences")):
+        here = f"{position}, sentences[{number}]"
         video, caption = _strings(here, row, "video_id", "caption")
         if video not in annotations.videos:
             raise SpectrumError(f"{here}: caption of the unknown video {video!r}")
         annotations.add_caption(here, video, caption)
 
 
-def _rows(place: str, tree: Any, key: str) -> list[Any]:
+def _rows(position: str, tree: Any, key: str) -> list[Any]:
     if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
-        raise SpectrumError(f"{place}: expected an object with the lists `videos` and `sentences`")
+        raise SpectrumError(f"{position}: expected an object with the lists `videos` and `sentences`")
     return list(tree[key])
 
 
-def _strings(place: str, row: Any, *keys: str) -> list[str]:
+def _strings(position: str, row: Any, *keys: str) -> list[str]:
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
-        raise SpectrumError(f"{place}: expected the strings {' and '.join(keys)}, found {row!r:.200}")
+        raise SpectrumError(f"{position}: expected the strings {' and '.join(keys)}, found {row!r:.200}")
     return [row[key] for key in keys]

@@ -18,9 +18,9 @@ from pipeline.datasets.published import (
     caption_differences,
     check_published,
     difference,
-    files_below,
     lines,
 )
+from pipeline.datasets.video_files import files_below
 from pipeline.params import Data
 
 MAP = "youtube_mapping.txt"
@@ -70,12 +70,12 @@ def read_map(path: Path, videos: Iterable[str]) -> dict[str, str]:
     """`youtubeid_start_end` of every one of `videos`. Raises SpectrumError for a line that is no such pair, an id or
     a name that is there twice, a video that is not there."""
     name_of: dict[str, str] = {}
-    for place, line in lines(path, Findings()):
+    for position, line in lines(path, Findings()):
         parts = line.split()
         if len(parts) != 2 or not re.fullmatch(r".+_\d+_\d+", parts[0]) or not re.fullmatch(r"vid\d+", parts[1]):
-            raise SpectrumError(f"{place}: expected `youtubeid_start_end vid1`, found {line!r:.100}")
+            raise SpectrumError(f"{position}: expected `youtubeid_start_end vid1`, found {line!r:.100}")
         if name_of.setdefault(parts[1], parts[0]) != parts[0]:
-            raise SpectrumError(f"{place}: {parts[1]} is called {name_of[parts[1]]} and {parts[0]}")
+            raise SpectrumError(f"{position}: {parts[1]} is called {name_of[parts[1]]} and {parts[0]}")
     for video in videos:
         if video not in name_of:
             raise SpectrumError(f"{path}: no line for {video}, which has captions; get the whole map")
@@ -83,9 +83,9 @@ def read_map(path: Path, videos: Iterable[str]) -> dict[str, str]:
 
 
 def _read(path: Path, split: Split, annotations: Annotations) -> None:
-    for place, line in lines(path, annotations.findings):
+    for position, line in lines(path, annotations.findings):
         video, tab, caption = line.partition("\t")
         if not tab or "\t" in caption or not re.fullmatch(r"vid\d+", video):
-            raise SpectrumError(f"{place}: expected vid<number><TAB>caption, found {line!r:.100}")
-        annotations.add_video(place, video, split)
-        annotations.add_caption(place, video, caption)
+            raise SpectrumError(f"{position}: expected vid<number><TAB>caption, found {line!r:.100}")
+        annotations.add_video(position, video, split)
+        annotations.add_caption(position, video, caption)

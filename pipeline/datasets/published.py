@@ -1,12 +1,11 @@
 """What the adapters of published data sets share: finding the owners' files, checking them against what was
-published, finding the videos' files, and telling what is missing in one list.
+published, finding the videos' files, and listing all that is missing together.
 
 An adapter reads its files into `Annotations`; `build` makes the manifest of them. Policy: what would change a
 published number is an error (another set or number of videos or captions, a video without a file), unless the
 parameters allow it, and then it is counted among the findings; what changes none is counted.
 """
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,9 @@ from typing import Any
 from pipeline.common.errors import SpectrumError
 from pipeline.common.text import clean
 from pipeline.datasets import manifest
-from pipeline.datasets.folder import SUFFIXES, read_captions
+from pipeline.datasets.corpus import select_corpus
 from pipeline.datasets.manifest import Caption, Manifest, Split, Video
+from pipeline.datasets.video_files import videos_below
 from pipeline.params import Data
 
 LEARNT: tuple[Split, ...] = ("train", "validation", "test")
@@ -26,7 +26,7 @@ _SHOWN = 5      # ids or names that a message shows of many
 
 @dataclass
 class Findings:
-    """What was found beside the videos and captions themselves; empty and zero entries are not told."""
+    """What was found beside the videos and captions themselves; empty and zero entries are not listed."""
 
     empty_captions: int = 0                 # left out
     lines_not_utf8: int = 0                 # read as Windows-1252
@@ -34,6 +34,9 @@ class Findings:
     left_out_videos: dict[str, int] = field(default_factory=dict)               # by split: no file
     videos_without_file: dict[str, int] = field(default_factory=dict)           # by split: kept, features imported
     files_of_no_video: int = 0
+    files_passed_over: int = 0              # hidden ones
+    corpus_left_out: int = 0                # captions of videos of validation, test and predict in another corpus
+    no_id_in_name: list[str] = field(default_factory=list)                      # files left out
     not_as_published: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -42,24 +45,24 @@ class Findings:
 
 @dataclass
 class Annotations:
-    """A data set as its owners' files describe it. `place` is where a row stands: file and line or position."""
+    """A data set as its owners' files describe it. `position`: of a row, file and line or list and number."""
 
     title: str
-    videos: dict[str, tuple[str, Split]] = field(default_factory=dict)          # id → place, split
-    captions: list[tuple[str, Caption]] = field(default_factory=list)           # place, caption
+    videos: dict[str, tuple[str, Split]] = field(default_factory=dict)          # id → position, split
+    captions: list[tuple[str, Caption]] = field(default_factory=list)           # position, caption
     names: dict[str, str] = field(default_factory=dict)                         # id → what its video is called
     keys: dict[str, str] = field(default_factory=dict)                          # id → key in features of others
     findings: Findings = field(default_factory=Findings)
 
-    def add_video(self, place: str, video: str, split: Split) -> None:
-        first, other = self.videos.setdefault(video, (place, split))
+    def add_video(self, position: str, video: str, split: Split) -> None:
+        first, other = self.videos.setdefault(video, (position, split))
         if other != split:
-            raise SpectrumError(f"{place}: video {video!r} is of split {split}, but of {other} in {first}; "
+            raise SpectrumError(f"{position}: video {video!r} is of split {split}, but of {other} in {first}; "
                                 "get the file again from its owners")
 
-    def add_caption(self, place: str, video: str, text: str) -> None:
+    def add_caption(self, position: str, video: str, text: str) -> None:
         if clean(text):
-            self.captions.append((place, Caption(video, text)))
+            self.captions.append((position, Caption(video, text)))
         else:
             self.findings.empty_captions += 1
 
@@ -82,14 +85,14 @@ class Checklist:
         `where` names the parameter to mend; two such files are as bad as none.
         """
         of_name = ([path for path in below if path.match(name)] for name in names)
-        found = next((paths for paths in of_name if paths), [])
-        told = (str(found[0]) if len(found) == 1 else f"not below {where}" if not found
-                else f"{len(found)} of them: {some(map(str, found))}; keep one")
-        if needed or found:
-            self.tell(len(found) == 1, f"{' or '.join(names)} ({what}): {told}")
-        return found[0] if len(found) == 1 else None
+        matches = next((paths for paths in of_name if paths), [])
+        status = (str(matches[0]) if len(matches) == 1 else f"not below {where}" if not matches
+                  else f"{len(matches)} of them: {some(map(str, matches))}; keep one")
+        if needed or matches:
+            self.add(len(matches) == 1, f"{' or '.join(names)} ({what}): {status}")
+        return matches[0] if len(matches) == 1 else None
 
-    def tell(self, there: bool, line: str) -> None:
+    def add(self, there: bool, line: str) -> None:
         self._lines.append((there, line))
 
     def enforce_annotations(self) -> None:
@@ -97,8 +100,8 @@ class Checklist:
         if all(there for there, _ in self._lines):
             return
         if self._section.missing_videos != "keep":
-            found = len(videos_below(self._section))
-            self.tell(found >= self._videos, f"videos: {found} of {self._videos} files below data.videos "
+            present = len(videos_below(Path(self._section.videos))[0])
+            self.add(present >= self._videos, f"videos: {present} of {self._videos} files below data.videos "
                                              f"({self._section.videos})")
         self.enforce()
 
@@ -106,7 +109,7 @@ class Checklist:
         if not all(there for there, _ in self._lines):
             marked = [f"  {'✓' if there else '✗'} {line}" for there, line in self._lines]
             raise SpectrumError("\n".join([f"{self._title} is not complete:", *marked,
-                                           "docs/datasets.md says where to get each and how to lay it out"]))
+                                           "docs/datasets.md lists where to get each and how to lay it out"]))
 
 
 def build(section: Data, annotations: Annotations, checklist: Checklist) -> tuple[Manifest, Findings]:
@@ -117,19 +120,21 @@ def build(section: Data, annotations: Annotations, checklist: Checklist) -> tupl
     """
     findings = annotations.findings
     path_of = _paths(section, annotations, checklist)
-    videos = [(place, Video(video, path_of.get(video, ""), split, _names(annotations, video)))
-              for video, (place, split) in annotations.videos.items()]
+    videos = [(position, Video(video, path_of.get(video, ""), split, _names(annotations, video)))
+              for video, (position, split) in annotations.videos.items()]
     without = Counter[str](video.split for _, video in videos if not video.path)
     if section.missing_videos == "leave_out":
         findings.left_out_videos = dict(without)
-        videos = [(place, video) for place, video in videos if video.path]
+        videos = [(position, video) for position, video in videos if video.path]
         _refuse_empty_splits(annotations, {video.split for _, video in videos})
     elif section.missing_videos == "keep":
         findings.videos_without_file = dict(without)
     kept = {video.id for _, video in videos}
-    captions = [(place, caption) for place, caption in annotations.captions
+    captions = [(position, caption) for position, caption in annotations.captions
                 if caption.video_id in kept or caption.video_id not in annotations.videos]
-    return manifest.check(videos, captions, _corpus(section, annotations)), findings
+    split_of: dict[str, Split] = {video: split for video, (_, split) in annotations.videos.items()}
+    corpus, findings.corpus_left_out = select_corpus(section, annotations.captions, split_of)
+    return manifest.check(videos, captions, corpus), findings
 
 
 def check_published(section: Data, annotations: Annotations, differences: list[str]) -> None:
@@ -147,8 +152,9 @@ def difference(part: str, what: str, found: Collection[str], published: Collecti
     known, wanted = set(found), set(published)
     missing = [video for video in published if video not in known]
     unknown = [video for video in found if video not in wanted]
-    told = [f"missing: {some(missing)}"] * bool(missing) + [f"not among the published: {some(unknown)}"] * bool(unknown)
-    return [f"{part}: {len(found)} {what}, published {len(published)} ({'; '.join(told)})"] if told else []
+    parts = [f"{title}: {some(ids)}" for title, ids in (("missing", missing), ("not among the published", unknown))
+             if ids]
+    return [f"{part}: {len(found)} {what}, published {len(published)} ({'; '.join(parts)})"] if parts else []
 
 
 def caption_differences(annotations: Annotations, published: Mapping[Split, int]) -> list[str]:
@@ -165,23 +171,6 @@ def some(items: Iterable[str]) -> str:
     return ", ".join(listed[:_SHOWN]) + more
 
 
-def files_below(folder: Path) -> list[Path]:
-    """Every file below a folder, sorted, links to folders followed (once each); nothing where it does not exist."""
-    files: list[Path] = []
-    seen: set[str] = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(where)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        files += [Path(where, name) for name in names]
-    return sorted(files)
-
-
-def videos_below(section: Data) -> list[Path]:
-    return [path for path in files_below(Path(section.videos)) if path.suffix.lower() in SUFFIXES]
-
-
 def read(path: Path) -> bytes:
     """A whole file. Raises SpectrumError where it cannot be read: a link to nowhere, no permission, a broken disk."""
     try:
@@ -192,7 +181,7 @@ def read(path: Path) -> bytes:
 
 
 def lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
-    """(place, line) of every line that is not blank, without its ending (LF or CRLF) and the file's mark.
+    """(file and line, text) of every line that is not blank, without its ending (LF or CRLF) and the file's mark.
 
     A line that is not UTF-8 is read as Windows-1252 and counted.
     """
@@ -209,24 +198,25 @@ def lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
 def _paths(section: Data, annotations: Annotations, checklist: Checklist) -> dict[str, str]:
     """The file of every video that has one, found anywhere below `data.videos` by the video's id or other name."""
     of_stem: dict[str, list[Path]] = {}
-    for path in videos_below(section):
-        of_stem.setdefault(path.stem, []).append(path)
-    found = {video: [path for name in _called(annotations, video) for path in of_stem.pop(name, ())]
+    files, annotations.findings.files_passed_over = videos_below(Path(section.videos))
+    for path in files:
+        of_stem.setdefault(clean(path.stem), []).append(path)
+    files_of = {video: [path for name in _called(annotations, video) for path in of_stem.pop(clean(name), ())]
              for video in annotations.videos}
     annotations.findings.files_of_no_video = sum(map(len, of_stem.values()))
-    for video, paths in found.items():
+    for video, paths in files_of.items():
         if len(paths) > 1:
             raise SpectrumError(f"video {video!r} has {len(paths)} files: {some(map(str, paths))}; keep one of them "
                                 f"in data.videos ({section.videos})")
-    missing = [video for video, paths in found.items() if not paths]
+    missing = [video for video, paths in files_of.items() if not paths]
     if section.missing_videos == "error":
         examples = some(" or ".join(_called(annotations, video)) for video in missing)
         advice = (f"; missing: {examples}. Name them so, or set data.missing_videos to leave_out (use those that are "
                   "there) or keep (their features are imported)") if missing else ""
-        checklist.tell(not missing, f"videos: {len(found) - len(missing)} of {len(found)} below data.videos "
+        checklist.add(not missing, f"videos: {len(files_of) - len(missing)} of {len(files_of)} below data.videos "
                                     f"({section.videos}){advice}")
         checklist.enforce()
-    return {video: str(paths[0]) for video, paths in found.items() if paths}
+    return {video: str(paths[0]) for video, paths in files_of.items() if paths}
 
 
 def _called(annotations: Annotations, video: str) -> tuple[str, ...]:
@@ -245,11 +235,3 @@ def _refuse_empty_splits(annotations: Annotations, left: set[Split]) -> None:
             f"{annotations.title}: data.missing_videos=leave_out leaves no video of {', '.join(empty)}; training "
             "needs some of each. Get more of the videos, or give those you have a captions file of their own "
             "(data.kind=folder), or caption them with a trained model (python -m stages.caption)")
-
-
-def _corpus(section: Data, annotations: Annotations) -> list[tuple[str, Caption]]:
-    """All published training captions, those of videos that were left out among them; or another file's."""
-    if Path(section.corpus) == Path(section.captions):
-        training = set(annotations.of("train"))
-        return [(place, caption) for place, caption in annotations.captions if caption.video_id in training]
-    return [(place, Caption(name, text)) for place, name, text, _ in read_captions(Path(section.corpus))]

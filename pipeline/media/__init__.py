@@ -11,7 +11,7 @@ probing.py reads the packets into a Track (track.py): which frame begins when, w
 the file is whole.
 Two back ends decode by that plan, pyav.py and ffmpeg.py; what holds for both is here. What counts are the times of
 the packets, not the header: variable frame rate, missing durations and B-frames need no special case. Files are
-untrusted: only the file itself is read, whatever it says inside.
+untrusted: only the file itself is read, whatever others it names.
 """
 
 import math
@@ -69,7 +69,7 @@ def sound(path: str, n: int, window: float, rate: int, backend: Backend,
           tally: Tally) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """`n` windows of mono sound, `window` seconds each: (time of its centre, float32 [window * rate]).
 
-    They are centred on uniform times of the sound track. Every sample stands at the time that its stamp says:
+    They are centred on uniform times of the sound track. Every sample stands at the time of its stamp:
     a hole in the track, or what lies beyond its ends, is zeros. A file without sound gives nothing at all:
     silence and no sound are not the same. Raises Unreadable as `frames` does.
     """

@@ -40,7 +40,7 @@ Outcome = tuple[float, str]     # share that could be decoded, why not more
 
 
 class MediaError(SpectrumError):
-    """A video that cannot be read. `reason` says why, without the file's name."""
+    """A video that cannot be read. `reason`: why, without the file's name."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -65,7 +65,7 @@ class DecodeStream(Iterator[Item]):
     @classmethod
     def empty(cls) -> "DecodeStream":
         """Of a video that lacks what was asked for: no items, and whole."""
-        return cls(_nothing())
+        return cls(_no_items())
 
     def __next__(self) -> Item:
         try:
@@ -80,7 +80,7 @@ class DecodeStream(Iterator[Item]):
         self._items.close()
 
 
-def _nothing() -> Generator[Item, None, Outcome]:
+def _no_items() -> Generator[Item, None, Outcome]:
     yield from ()
     return 1.0, ""
 
@@ -91,7 +91,7 @@ def decoder_recipe(name: Backend = "pyav") -> dict[str, str]:
 
 
 class VideoDecoder:
-    """One decoder process, started when first needed and again after a crash. Not for two threads at once.
+    """One decoder process, started when first needed and again after a crash. Not for two threads at a time.
 
     `timeout` is the time a video may keep its reader waiting, in seconds; what the reader itself takes
     between two items is not counted. The process ends with its parent, however that ends.

@@ -80,7 +80,7 @@ def probe(path: str) -> Probe:
 
 
 def display_matrix(frame: Any) -> bytes | None:
-    """What a decoded frame says of turning and mirroring; None where it says nothing."""
+    """How a decoded frame asks to be turned and mirrored; None where it does not."""
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             return bytes(data)
@@ -181,7 +181,7 @@ def _scan(container: InputContainer, stream: Any, counted: bool) -> Track:
 
 
 def _read_packets(container: InputContainer, stream: Any, counted: bool) -> _Packets:
-    found = _Packets([], math.inf, -math.inf, "", 0, 0)
+    packets = _Packets([], math.inf, -math.inf, "", 0, 0)
     segment, read_at = 0, -math.inf
     try:
         for packet in container.demux():
@@ -189,7 +189,7 @@ def _read_packets(container: InputContainer, stream: Any, counted: bool) -> _Pac
             if pts is None or packet.size == 0 or not packet.time_base or packet.is_discard or _hollow(packet):
                 continue
             begins, lasts = float(pts * packet.time_base), float((packet.duration or 0) * packet.time_base)
-            found.earliest, found.latest = min(found.earliest, begins), max(found.latest, begins + lasts)
+            packets.earliest, packets.latest = min(packets.earliest, begins), max(packets.latest, begins + lasts)
             if packet.stream_index != stream.index:
                 continue
             if packet.dts is not None:
@@ -198,12 +198,12 @@ def _read_packets(container: InputContainer, stream: Any, counted: bool) -> _Pac
                 read_at = now
             if packet.has_sidedata("skip_samples"):
                 first, last = struct.unpack("<II", bytes(packet.get_sidedata("skip_samples"))[:8])
-                found.primed += first if len(found.rows) < 1 else 0
-                found.padded = last
-            found.rows.append((pts, packet.duration or 0, packet.is_keyframe, segment))
+                packets.primed += first if len(packets.rows) < 1 else 0
+                packets.padded = last
+            packets.rows.append((pts, packet.duration or 0, packet.is_keyframe, segment))
     except av.FFmpegError as broken:
-        found.error = describe_error(broken)
-    return found
+        packets.error = describe_error(broken)
+    return packets
 
 
 def _offsets(table: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -223,7 +223,7 @@ def _without_beginning(path: str, track: Track) -> Track:
     """
     first = _first_frame(path, track)
     if first is None:
-        return track                            # nothing decodes: the back end says why
+        return track                            # no frame decodes: the back end gives the reason
     if track.counted:
         kept = np.arange(len(track.ticks)) >= first
     else:
@@ -271,12 +271,12 @@ def _there(container: InputContainer, earliest: float, latest: float) -> tuple[f
     kinds = set(container.format.name.split(","))
     if container.duration is None or not _DECLARE_DURATION & kinds:
         return 1.0, ""
-    promised, found = container.duration / av.time_base, latest - earliest
+    promised, present = container.duration / av.time_base, latest - earliest
     if "matroska" in kinds and 0 < earliest < promised:     # here the promise is when it ends, not how long it is
         promised -= earliest
     if "avi" in kinds:      # here FFmpeg corrects the duration by the file's size, but not the frame count
         promised = max([promised, *(float(stream.frames / stream.average_rate)
                                     for stream in container.streams.video if stream.average_rate)])
-    if found >= promised - max(0.5, 0.02 * promised):
+    if present >= promised - max(0.5, 0.02 * promised):
         return 1.0, ""
-    return found / promised, f"it is cut off: its header promises {promised:.2f} s, {found:.2f} s are there"
+    return present / promised, f"it is cut off: its header promises {promised:.2f} s, {present:.2f} s are there"

@@ -66,7 +66,7 @@ def _send(out: BinaryIO, header: dict[str, Any], body: bytes | memoryview = b"")
 
 
 def _jobs(lines: BinaryIO, jobs: "queue.SimpleQueue[dict[str, Any]]") -> None:
-    """Reads jobs until the parent is gone; then ends the process at once, even inside a codec that hangs."""
+    """Reads jobs until the parent is gone; then ends the process immediately, even inside a codec that hangs."""
     for line in lines:
         jobs.put(json.loads(line))
     if os.getpgid(0) == os.getpid():

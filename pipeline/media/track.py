@@ -52,14 +52,14 @@ class Track:
     index: int
     format: str         # of the container, as FFmpeg calls it
     base: float
-    start: float        # when the first frame is shown or the first sample is heard
+    start: float        # when the first frame is shown or the first sample sounds
     last: float         # when the last frame is shown
     end: float          # when it ceases to be
     filled: float       # seconds that its packets fill, less than end - start where there are holes
     share: float        # that is there of what header and packets promise; less than 1 where the file was cut
     reason: str
     seekable: bool
-    distinct: bool      # no two frames begin at once: a frame is known by its time
+    distinct: bool      # no two frames begin at the same time: a frame is known by its time
     counted: bool       # the n-th frame that is decoded is shown at the n-th time, whatever time it has itself
     deep: bool          # more than 8 bits a colour
     offsets: tuple[float, ...]      # seconds to add to the times in the file: at first 0, then after each restart

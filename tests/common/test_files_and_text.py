@@ -3,15 +3,18 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.captioner.vocabulary import Vocabulary
 from pipeline.common import files, text
 from pipeline.common.errors import SpectrumError
 
@@ -54,13 +57,13 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     (tmp_path / "b.jsonl").write_text('{"a": 1}\n\n{oops}\n')
     (tmp_path / "c.jsonl").write_bytes(b'"\xff"')
-    for call, said in ((lambda: files.read_json(tmp_path / "a.json"), "a.json: not readable"),
+    for call, message in ((lambda: files.read_json(tmp_path / "a.json"), "a.json: not readable"),
                        (lambda: files.read_json(tmp_path / "n.json"), "n.json: no such file"),
                        (lambda: files.read_json(tmp_path), "expected a file, but it is a folder"),
                        (lambda: list(files.read_jsonl(tmp_path / "n.jsonl")), "n.jsonl: no such file"),
                        (lambda: list(files.read_jsonl(tmp_path / "b.jsonl")), "b.jsonl, line 3"),
                        (lambda: list(files.read_jsonl(tmp_path / "c.jsonl")), "c.jsonl: not UTF-8")):
-        with pytest.raises(SpectrumError, match=said):
+        with pytest.raises(SpectrumError, match=message):
             call()
 
 
@@ -84,8 +87,72 @@ def test_a_clean_caption_is_one_line_for_every_reader(caption: str) -> None:
     assert text.clean(cleaned) == cleaned
 
 
+def reference_clean(caption: str) -> str:
+    """The first version's text, which stored data sets and vocabularies have."""
+    return re.sub(r"\s+", " ", re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ",
+                                     unicodedata.normalize("NFC", caption))).strip()
+
+
+def reference_words(caption: str) -> list[str]:
+    return re.sub(r"[^\w\s]|_", " ", re.sub(r"['\u2018\u2019\u02bc]", "", reference_clean(caption).lower())).split()
+
+
+@given(st.text(st.characters(max_codepoint=0x17F, blacklist_characters="\xad\u0130")))
+def test_latin_text_is_what_it_always_was(caption: str) -> None:
+    assert text.clean(caption) == reference_clean(caption)
+    assert text.words(caption) == reference_words(caption)
+
+
+def test_captions_of_msvd_are_what_they_always_were(real_data: Path) -> None:
+    captions = [line.partition("\t")[2] for path in sorted((real_data / "msvd").glob("sents_*.txt"))
+                for line in path.read_text(encoding="utf-8").split("\n")]
+    assert len(captions) > 80_000
+    for caption in captions:
+        assert text.clean(caption) == reference_clean(caption)
+        assert text.words(caption) == reference_words(caption)
+
+
+@pytest.mark.parametrize(("caption", "wanted"), [
+    ("A happy man.", ["a", "happy", "man"]),
+    ("वह ख़ुशी से नाचती है।", ["वह", "ख़ुशी", "से", "नाचती", "है"]),
+    ("เด็ก ผู้หญิง ร้องเพลง", ["เด็ก", "ผู้หญิง", "ร้องเพลง"]),
+    ("كَلْبٌ سَعِيدٌ يَجْرِي", ["كَلْبٌ", "سَعِيدٌ", "يَجْرِي"]),
+    ("İstanbul'da mutlu", ["i̇stanbulda", "mutlu"]),
+    ("הַיֶּלֶד שָׂמֵחַ", ["הַיֶּלֶד", "שָׂמֵחַ"]),
+    ("ஒரு பெண் சிரிக்கிறாள்", ["ஒரு", "பெண்", "சிரிக்கிறாள்"]),
+    ("Весёлая собака бежит", ["весёлая", "собака", "бежит"]),
+    ("한 소녀가 노래한다", ["한", "소녀가", "노래한다"]),
+    ("女孩 快乐 地 唱歌", ["女孩", "快乐", "地", "唱歌"]),
+    ("می\u200cروم خانه", ["میروم", "خانه"]),
+    ("a dog \u2764\ufe0f \U0001f468\u200d\U0001f469 runs", ["a", "dog", "runs"]),
+])
+def test_words_keep_their_marks_in_every_script(caption: str, wanted: list[str]) -> None:
+    assert text.words(caption) == [unicodedata.normalize("NFC", word) for word in wanted]
+    assert not text.run_without_spaces(caption)
+
+
+@pytest.mark.parametrize("caption", ["一个快乐的女孩在唱歌", "猫が嬉しそうに走っている", "เด็กผู้หญิงร้องเพลงอย่างมีความสุข",
+                                     "ក្មេងស្រីច្រៀងដោយរីករាយ"])
+def test_text_without_spaces_is_seen(caption: str) -> None:
+    assert text.run_without_spaces(f"a {caption} b") == caption
+
+
+def test_characters_that_nobody_sees_are_taken_out() -> None:
+    assert text.clean("\ufeffa hap\u00adpy\u200b \u2060dog\u200e") == "a happy dog"
+    assert text.words("a\u200bhappy\ufeff dog") == ["a", "happy", "dog"]
+
+
 def test_words() -> None:
     assert text.words("A man\u2028is\rsad,\x00 it's  The dog\u2019s ball!") == \
         ["a", "man", "is", "sad", "its", "the", "dogs", "ball"]
     assert text.words("well-known  naïve_thing") == ["well", "known", "naïve", "thing"]
     assert text.words(" ?! ") == []
+
+
+def test_a_vocabulary_of_ten_scripts_gives_captions_back() -> None:
+    captions = ["a happy girl", "весёлая девочка поёт", "एक ख़ुश लड़की", "فَتَاةٌ سَعِيدَةٌ", "הַיַּלְדָּה שְׂמֵחָה", "ஒரு பெண்",
+                "행복한 소녀", "χαρούμενο κορίτσι", "快乐 的 女孩", "เด็ก ผู้หญิง ยิ้ม"]
+    captions = [unicodedata.normalize("NFC", caption) for caption in captions]
+    vocabulary = Vocabulary.build(captions, 1)
+    for caption in captions:
+        assert vocabulary.decode(vocabulary.encode(text.words(caption))) == caption

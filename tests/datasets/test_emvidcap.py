@@ -66,7 +66,7 @@ def test_large_is_tab_separated_with_lf_mixed_case_and_accents(files: Path) -> N
     assert findings.lines_not_utf8 == 0
 
 
-def test_the_clip_of_both_splits_is_dropped_from_training_and_told(files: Path) -> None:
+def test_the_clip_of_both_splits_is_dropped_from_training_and_reported(files: Path) -> None:
     manifest, findings = emvidcap.prepare(section(files), seed=0)
     assert manifest.split_of["vid80703"] == "test"
     assert len(manifest.captions_of["vid80703"]) == 2
@@ -107,9 +107,9 @@ def test_clips_of_small_are_those_of_msvd(files: Path) -> None:
 def test_a_checklist_of_what_is_missing(files: Path, tmp_path: Path) -> None:
     (files / "v2_EmVideo-L" / TEST).unlink()
     (files / "youtube_mapping.txt").unlink()
-    with pytest.raises(SpectrumError) as told:
+    with pytest.raises(SpectrumError) as raised:
         emvidcap.prepare(section(files, missing_videos="error"), seed=0)
-    lines = str(told.value).splitlines()
+    lines = str(raised.value).splitlines()
     assert [line.strip()[0] for line in lines[1:-1]] == list("✓✓✓✗✗✗")
     assert f"{TEST} (of EmVidCap-L): not below" in lines[4] and "videos: 0 of 1890" in lines[6]
     assert len(emvidcap.prepare(section(files, "emvidcap-s"), 0)[0].videos) == 374     # needs none of them
@@ -121,10 +121,10 @@ def test_other_counts_than_the_published(files: Path) -> None:
     small = files / "v1(EmVideo-S)"
     with (small / TRAINVAL).open("ab") as file:
         file.write(b"vid1301,a man\r\nvid900,a man\r\n")
-    with pytest.raises(SpectrumError) as told:
+    with pytest.raises(SpectrumError) as raised:
         emvidcap.prepare(section(files), seed=0)
-    assert "trainval and test both, published 0 (not among the published: vid1301)" in str(told.value)
-    assert "EmVidCap-S trainval: 242 videos, published 240" in str(told.value)
+    assert "trainval and test both, published 0 (not among the published: vid1301)" in str(raised.value)
+    assert "EmVidCap-S trainval: 242 videos, published 240" in str(raised.value)
     manifest, findings = emvidcap.prepare(section(files, published_counts=False), seed=0)
     assert manifest.split_of["vid1301"] == "test"
     assert len(findings.not_as_published) == 2 and set(findings.dropped_from_training) == {"vid1301", "vid80703"}
@@ -133,12 +133,12 @@ def test_other_counts_than_the_published(files: Path) -> None:
     for name in (TRAINVAL, TEST):
         text = "".join((large / name).read_text().splitlines(keepends=True)[:-2])
         (large / name).write_text(text)
-    told_of = emvidcap.prepare(section(files, "emvidcap-l", published_counts=False), seed=0)[1].not_as_published
-    assert told_of[-1] == "EmVidCap-L test: 381 videos, published 382"
-    assert any("trainval and test both" in line for line in told_of)      # vid80703 was the last of trainval
+    differences = emvidcap.prepare(section(files, "emvidcap-l", published_counts=False), seed=0)[1].not_as_published
+    assert differences[-1] == "EmVidCap-L test: 381 videos, published 382"
+    assert any("trainval and test both" in line for line in differences)      # vid80703 was the last of trainval
 
 
-@pytest.mark.parametrize(("content", "said"), [
+@pytest.mark.parametrize(("content", "message"), [
     (b"", "line 1: expected the header VideoID,EmCaptions"),
     (b"vid1,a man\n", "line 1: expected the header VideoID,EmCaptions"),
     (b"VideoID,EmCaptions,Emotion\nvid1,a man,joy\n", "line 1: expected the header VideoID,EmCaptions"),
@@ -148,10 +148,10 @@ def test_other_counts_than_the_published(files: Path) -> None:
     (b"VideoID,EmCaptions\r\nvid1,a man\r\n,a boy\r\n", "line 3: expected vid<number>"),
     (b"VideoID,EmCaptions\r\nvid1,\"a\r\nman\"\r\n", "line 3: expected vid<number>"),
 ])
-def test_a_line_that_is_wrong_is_named(files: Path, content: bytes, said: str) -> None:
+def test_a_line_that_is_wrong_is_named(files: Path, content: bytes, message: str) -> None:
     path = files / "v1(EmVideo-S)" / TRAINVAL
     path.write_bytes(content)
-    with pytest.raises(SpectrumError, match=re.escape(f"{TRAINVAL}, {said}")):
+    with pytest.raises(SpectrumError, match=re.escape(f"{TRAINVAL}, {message}")):
         emvidcap.prepare(section(files, "emvidcap-s"), seed=0)
 
 
@@ -173,7 +173,7 @@ def test_another_spelling_of_the_header_is_the_same_header(files: Path, header: 
     assert emvidcap.prepare(section(files), seed=0)[0] == before
 
 
-def test_a_file_that_cannot_be_read_is_told(files: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(files: Path) -> None:
     path = files / "v1(EmVideo-S)" / TRAINVAL
     path.unlink()
     for target in ("nowhere", "/proc/self/mem"):

@@ -1,17 +1,24 @@
 """Your own videos: names, splits and corpora of a folder data set."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from pipeline.common.errors import SpectrumError
 from pipeline.datasets import folder
+from pipeline.datasets.captions_file import read_captions
+from pipeline.datasets.manifest import Manifest
 from pipeline.params import Data
 
 
 def section(root: Path, captions: str, corpus: str | None = None, **shares: float) -> Data:
     return Data(kind="folder", videos=str(root / "clips"), captions=str(root / captions),
                 corpus=str(root / (corpus or captions)), **shares)
+
+
+def build(section: Data, seed: int) -> Manifest:
+    return folder.prepare(section, seed)[0]
 
 
 @pytest.fixture
@@ -26,7 +33,7 @@ def clips(tmp_path: Path) -> Path:
 def test_csv_with_splits(clips: Path) -> None:
     (clips / "c.csv").write_bytes("\ufeffvideo,caption,split\r\na,\"a dog, running\",train\r\n"
                                   "b c.avi,a cat,validation\r\ndeep/d,été,test\r\na.mp4,the dog,train\r\n".encode())
-    manifest = folder.build(section(clips, "c.csv"), seed=0)
+    manifest = build(section(clips, "c.csv"), seed=0)
     assert manifest.split_of == {"-e": "predict", "a": "train", "b c": "validation", "deep/d": "test"}
     assert manifest.captions_of["a"] == ["a dog, running", "the dog"]
     assert [caption.text for caption in manifest.corpus] == ["a dog, running", "the dog"]
@@ -36,16 +43,16 @@ def test_csv_with_splits(clips: Path) -> None:
 def test_splits_are_dealt_by_seed_and_leave_none_empty(clips: Path) -> None:
     (clips / "c.jsonl").write_text("".join(f'{{"video": "{name}", "caption": "x y"}}\n'
                                            for name in ("a", "b c", "deep/d", "-e")))
-    dealt = [folder.build(section(clips, "c.jsonl", validation=0.1, test=0.2), seed).split_of for seed in range(6)]
+    dealt = [build(section(clips, "c.jsonl", validation=0.1, test=0.2), seed).split_of for seed in range(6)]
     assert all(sorted(split.values()) == ["test", "train", "train", "validation"] for split in dealt)
-    assert dealt[0] == folder.build(section(clips, "c.jsonl", validation=0.1, test=0.2), 0).split_of
+    assert dealt[0] == build(section(clips, "c.jsonl", validation=0.1, test=0.2), 0).split_of
     assert len({tuple(split.items()) for split in dealt}) > 1
 
 
 def test_a_corpus_of_its_own_in_tab_separated_lines(clips: Path) -> None:
     (clips / "c.jsonl").write_text('{"video": "a", "caption": "a dog", "split": "train"}\n')
     (clips / "corpus.txt").write_text("vid1\ta squirrel eats\r\nvid1\ta chipmunk\n\n")
-    corpus = folder.build(section(clips, "c.jsonl", "corpus.txt"), 0).corpus
+    corpus = build(section(clips, "c.jsonl", "corpus.txt"), 0).corpus
     assert [(caption.video_id, caption.text) for caption in corpus] == \
         [("vid1", "a squirrel eats"), ("vid1", "a chipmunk")]
 
@@ -53,13 +60,13 @@ def test_a_corpus_of_its_own_in_tab_separated_lines(clips: Path) -> None:
 def test_files_of_one_stem_keep_their_endings(clips: Path) -> None:
     (clips / "clips/a.mov").write_bytes(b"x")
     (clips / "c.csv").write_text("video,caption,split\na.mp4,one,train\na.mov,two,train\n")
-    assert folder.build(section(clips, "c.csv"), 0).captions_of["a.mov"] == ["two"]
+    assert build(section(clips, "c.csv"), 0).captions_of["a.mov"] == ["two"]
     (clips / "c.csv").write_text("video,caption,split\na,one,train\n")
     with pytest.raises(SpectrumError, match=r"c.csv, line 2: video 'a' .* fits 2 files"):
-        folder.build(section(clips, "c.csv"), 0)
+        build(section(clips, "c.csv"), 0)
 
 
-@pytest.mark.parametrize(("name", "text", "said"), [
+@pytest.mark.parametrize(("name", "text", "message"), [
     ("c.csv", "video,caption,split\nzz,one,train\n", "video 'zz' .* no such file there"),
     ("c.csv", "video,caption,split\na,one,training\n", "line 2: split 'training'"),
     ("c.csv", "video,caption,split\na,one,train\na,two,test\n", "of split train and of test"),
@@ -69,17 +76,125 @@ def test_files_of_one_stem_keep_their_endings(clips: Path) -> None:
     ("c.txt", "a one\n", "line 1: expected video<TAB>caption"),
     ("c.xlsx", "", "captions are read from"),
 ])
-def test_what_is_wrong_is_named(clips: Path, name: str, text: str, said: str) -> None:
+def test_what_is_wrong_is_named(clips: Path, name: str, text: str, message: str) -> None:
     (clips / name).write_text(text)
-    with pytest.raises(SpectrumError, match=said):
-        folder.build(section(clips, name), 0)
+    with pytest.raises(SpectrumError, match=message):
+        build(section(clips, name), 0)
 
 
 def test_missing_files(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(SpectrumError, match="no such file of captions"):
-        folder.build(section(clips, "none.csv"), 0)
+        build(section(clips, "none.csv"), 0)
     (clips / "latin.csv").write_bytes(b"video,caption\na,\xe9t\xe9\n")
     with pytest.raises(SpectrumError, match="not UTF-8"):
-        folder.build(section(clips, "latin.csv"), 0)
+        build(section(clips, "latin.csv"), 0)
     with pytest.raises(SpectrumError, match="no videos there"):
-        folder.build(Data(kind="folder", videos=str(tmp_path / "nowhere"), captions="c", corpus="c"), 0)
+        build(Data(kind="folder", videos=str(tmp_path / "nowhere"), captions="c", corpus="c"), 0)
+
+
+REPORTED = {
+    "a comma outside quotes": ("c.csv", "video,caption\na,a girl smiles\nb c,a man walks, alone\n",
+                               r"c.csv, line 3: 3 fields where the header names 2"),
+    "a quote that is never closed": ("c.csv", 'video,caption,split\na,"a girl smiles,train\nb c,a man,train\n'
+                                     'deep/d,"a cat",test\n', r"c.csv, line 2: a quotation mark opens a field"),
+    "a missing column": ("c.csv", "video,caption,split\na,a girl\n", "line 2: 2 fields where the header names 3"),
+    "a field without end": ("c.csv", f"video,caption\na,{'x' * 140_000}\n", "line 2: 140,002 characters"),
+    "an empty file": ("c.csv", "", "line 1: expected a header"),
+    "a header alone": ("c.csv", "video,caption\n", "no captions there"),
+    "three columns without names": ("c.txt", "a\ta girl\ttrain\n", "line 1: expected video<TAB>caption"),
+    "no lists in JSON": ("c.json", "{}", "expected a list of objects"),
+    "broken JSON": ("c.json", "[", "not readable as JSON"),
+    "a truth as an id": ("c.jsonl", '{"video": true, "caption": "x"}\n', "expected `video` and `caption`"),
+}
+
+
+@pytest.mark.parametrize("case", REPORTED)
+def test_no_row_is_cut_or_swallowed(clips: Path, case: str) -> None:
+    name, text, message = REPORTED[case]
+    (clips / name).write_text(text)
+    with pytest.raises(SpectrumError, match=message):
+        build(section(clips, name), 0)
+
+
+@pytest.mark.parametrize(("name", "line"), [("captions_unquoted_comma.csv", 2), ("captions_stray_quote.csv", 2)])
+def test_reported_captions(tmp_path: Path, name: str, line: int) -> None:
+    with pytest.raises(SpectrumError, match=f"{name}, line {line}: "):
+        list(read_captions(Path(__file__).parent / "reported" / name))
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("c.csv", "Video;Caption;Split\na;a girl, smiling;Train\nb c;a man;val\ndeep/d;a cat;TEST\n"),
+    ("c.csv", "video\tcaption\tsplit\r\na\ta girl, smiling\ttrain\r\nb c\ta man\tvalid\r\ndeep/d\ta cat\ttest\r\n"),
+    ("c.csv", '\ufeffvideo_id,caption,split,,\na,"a girl, smiling",train,,\nb c,a man,validation,,\n,,,,\n'
+              'deep/d,a cat,test\n'),
+    ("c.tsv", "video\tsentence\tsplit\na\ta girl, smiling\ttrain\nb c\ta man\tval\ndeep/d\ta cat\ttest\n"),
+    ("c.jsonl", '{"video_id": "a", "caption": "a girl, smiling", "split": "train"}\n'
+                '{"Video": "b c", "sentence": "a man", "split": "val"}\n'
+                '{"video": "deep/d", "caption": "a cat", "split": "test"}\n'),
+    ("c.json", '{"videos": [{"video_id": "a", "split": "train"}, {"video_id": "b c", "split": "validate"}, '
+               '{"video_id": "deep/d", "split": "test"}], "sentences": [{"video_id": "a", '
+               '"caption": "a girl, smiling"}, '
+               '{"video_id": "b c", "caption": "a man"}, {"video_id": "deep/d", "caption": "a cat"}]}'),
+])
+def test_what_people_have_is_read(clips: Path, name: str, text: str) -> None:
+    (clips / name).write_bytes(text.encode())
+    found = build(section(clips, name), 0)
+    assert found.split_of == {"-e": "predict", "a": "train", "b c": "validation", "deep/d": "test"}
+    assert found.captions_of["a"] == ["a girl, smiling"]
+
+
+def test_coco_and_numbers_as_ids(clips: Path) -> None:
+    for number in (1, 2):
+        (clips / "clips" / f"{number}.mp4").write_bytes(b"x")
+    (clips / "c.jsonl").write_text('{"video_id": 1, "caption": "one"}\n{"video": 2, "caption": "two"}\n')
+    assert build(section(clips, "c.jsonl"), 0).captions_of["2"] == ["two"]
+    (clips / "c.json").write_text('{"images": [{"id": 7, "file_name": "1.mp4"}], '
+                                  '"annotations": [{"image_id": 7, "id": 3, "caption": "one"}]}')
+    assert build(section(clips, "c.json"), 0).captions_of["1"] == ["one"]
+
+
+def test_names_are_found_in_whatever_form_they_are_written(clips: Path) -> None:
+    for name in ("cafe\u0301.mp4", "no\u00a0break.mp4", "two  spaces.mp4"):
+        (clips / "clips" / name).write_bytes(b"x")
+    (clips / "c.csv").write_text("video,caption,split\ncaf\u00e9,one,train\nno break.mp4,two,train\n"
+                                 "two spaces,three,train\ntwo  spaces,four,train\n")
+    found = build(section(clips, "c.csv"), 0)
+    assert found.captions_of["caf\u00e9"] == ["one"]
+    assert found.captions_of["no break"] == ["two"]
+    assert found.captions_of["two spaces"] == ["three", "four"]
+    assert all(Path(video.path).is_file() for video in found.videos)
+
+
+def test_a_name_that_can_be_no_id_costs_its_file_alone(clips: Path) -> None:
+    (clips / "clips" / os.fsdecode(b"caf\xe9.mp4")).write_bytes(b"x")
+    (clips / "clips" / "\u00a0.mp4").write_bytes(b"x")
+    (clips / "c.csv").write_text("video,caption,split\na,one,train\n")
+    found, findings = folder.prepare(section(clips, "c.csv"), 0)
+    assert set(found.ids()) == {"a", "b c", "deep/d", "-e"}
+    assert len(findings.no_id_in_name) == 2
+
+
+def test_two_spellings_of_one_name_are_refused(clips: Path) -> None:
+    for name in ("cafe\u0301.mp4", "caf\u00e9.mp4"):
+        (clips / "clips" / name).write_bytes(b"x")
+    (clips / "c.csv").write_text("video,caption,split\na,one,train\n")
+    with pytest.raises(SpectrumError, match="make one id; rename all but one"):
+        build(section(clips, "c.csv"), 0)
+
+
+def test_hidden_files_are_passed_over_and_links_followed(clips: Path) -> None:
+    for name in ("._a.mp4", ".ipynb_checkpoints/a.mp4"):
+        path = clips / "clips" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    (clips / "elsewhere").mkdir()
+    for name in ("m.mts", "n.m2ts", "o.vob", "p.asf", "q.MPG"):
+        (clips / "elsewhere" / name).write_bytes(b"x")
+    (clips / "clips" / "linked").symlink_to(clips / "elsewhere")
+    (clips / "c.csv").write_text("video,caption,split\na,one,train\nlinked/q,two,train\n")
+    found, findings = folder.prepare(section(clips, "c.csv"), 0)
+    assert {f"linked/{name}" for name in "mnopq"} < set(found.ids())
+    assert findings.files_passed_over == 2
+    (clips / "c.csv").write_text("video,caption,split\nnotes.txt,one,train\n")
+    with pytest.raises(SpectrumError, match="it is there, but it is no video that is read"):
+        build(section(clips, "c.csv"), 0)

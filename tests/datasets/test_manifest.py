@@ -49,7 +49,7 @@ def test_captions_are_counted(tmp_path: Path) -> None:
         {"all": 6, "repeated": 1, "not_ascii": 1}
 
 
-@pytest.mark.parametrize(("videos", "captions", "said"), [
+@pytest.mark.parametrize(("videos", "captions", "message"), [
     ([*VIDEOS, {"id": "a", "path": "x", "split": "train"}], CAPTIONS, "videos.jsonl, line 4: video 'a' is there twice"),
     ([*VIDEOS, {"id": "a", "path": "x", "split": "test"}], CAPTIONS, "of two splits"),
     ([{**VIDEOS[0], "split": "training"}], [], "line 1: video 'a' has split 'training'"),
@@ -69,6 +69,6 @@ def test_captions_are_counted(tmp_path: Path) -> None:
     ([], [], "has no videos"),
 ])
 def test_what_is_wrong_is_named(tmp_path: Path, videos: list[dict[str, Any]], captions: list[dict[str, str]],
-                                said: str) -> None:
-    with pytest.raises(SpectrumError, match=said):
+                                message: str) -> None:
+    with pytest.raises(SpectrumError, match=message):
         Manifest.load(write(tmp_path, videos, captions))

@@ -91,7 +91,7 @@ def test_as_many_captions_as_published(files: Path, monkeypatch: pytest.MonkeyPa
     assert msrvtt.prepare(whole)[0].captions_of["video7010"][0] == "a cat runs"
 
 
-@pytest.mark.parametrize(("change", "said"), [
+@pytest.mark.parametrize(("change", "message"), [
     ({"videos": 3}, "expected an object with the lists `videos` and `sentences`"),
     ({"videos": [{"video_id": "video7010"}]}, "videos[0]: expected the strings video_id and split"),
     ({"videos": ["video7010"]}, "videos[0]: expected the strings video_id and split"),
@@ -103,14 +103,14 @@ def test_as_many_captions_as_published(files: Path, monkeypatch: pytest.MonkeyPa
     ({"sentences": [{"video_id": "video7010", "caption": "\ud800"}]}, "half a character"),
     ({"sentences": []}, "video 'video7010' of split test has no caption"),
 ])
-def test_a_row_that_is_wrong_is_named(files: Path, change: dict[str, Any], said: str) -> None:
+def test_a_row_that_is_wrong_is_named(files: Path, change: dict[str, Any], message: str) -> None:
     (files / TEST).write_text(json.dumps(tree({7010: "test"}) | change))
-    with pytest.raises(SpectrumError, match=re.escape(said)) as told:
+    with pytest.raises(SpectrumError, match=re.escape(message)) as raised:
         msrvtt.prepare(section(files))
-    assert TEST in str(told.value)
+    assert TEST in str(raised.value)
 
 
-@pytest.mark.parametrize(("name", "content", "said"), [
+@pytest.mark.parametrize(("name", "content", "message"), [
     (TEST, b"{", r"not readable as JSON \(.*line 1 column 2"),
     (TEST, b'{"videos": "\xff"}', "not readable as JSON"),
     (TEST, b"[1]", "expected an object with the lists"),
@@ -119,10 +119,10 @@ def test_a_row_that_is_wrong_is_named(files: Path, change: dict[str, Any], said:
     (TEST, b'{"videos": ' + b"9" * 5000 + b"}", "not readable as JSON"),
     (f"{TEST}.zip", b"PK", "not readable as a zip archive"),
 ])
-def test_a_broken_file_is_named(files: Path, name: str, content: bytes, said: str) -> None:
+def test_a_broken_file_is_named(files: Path, name: str, content: bytes, message: str) -> None:
     (files / TEST).unlink()
     (files / name).write_bytes(content)
-    with pytest.raises(SpectrumError, match=f"{name}: .*{said}"):
+    with pytest.raises(SpectrumError, match=f"{name}: .*{message}"):
         msrvtt.prepare(section(files))
 
 
@@ -153,7 +153,7 @@ def test_what_an_archive_calls_its_file_leads_nowhere_else(files: Path) -> None:
     assert not (files.parent / TEST).exists() and not (files.parent.parent / TEST).exists()
 
 
-def test_an_annotation_that_cannot_be_read_is_told(files: Path) -> None:
+def test_an_annotation_that_cannot_be_read_is_reported(files: Path) -> None:
     (files / TEST).unlink()
     (files / TEST).symlink_to("/proc/self/mem")
     with pytest.raises(SpectrumError, match=f"{TEST}: it cannot be read"):

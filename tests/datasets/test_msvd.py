@@ -80,9 +80,9 @@ def test_a_checklist_of_what_is_missing(files: Path) -> None:
     (files / "sents_val_lc_nopunc.txt").unlink()
     (files / "youtube_mapping.txt").unlink()
     (files / "clips/sents_test_lc_nopunc.txt").write_text("vid1301\tx\n")
-    with pytest.raises(SpectrumError) as told:
+    with pytest.raises(SpectrumError) as raised:
         msvd.prepare(section(files))
-    lines = str(told.value).splitlines()
+    lines = str(raised.value).splitlines()
     assert lines[0] == "MSVD is not complete:" and "docs/datasets.md" in lines[-1]
     assert [line.strip()[0] for line in lines[1:-1]] == ["✓", "✗", "✗", "✗", "✗"]
     assert f"sents_val*.txt (captions of validation): not below data.captions ({files})" in lines[2]
@@ -97,10 +97,10 @@ def test_nothing_is_there_at_all(tmp_path: Path) -> None:
 def test_videos_without_files(files: Path) -> None:
     (files / "clips/more" / f"{name(3)}.avi").unlink()
     (files / "clips" / f"{name(1302)}.MP4").unlink()
-    with pytest.raises(SpectrumError) as told:
+    with pytest.raises(SpectrumError) as raised:
         msvd.prepare(section(files))
-    assert f"✗ videos: 5 of 7 below data.videos ({files}); missing: vid3 or {name(3)}, vid1302 or" in str(told.value)
-    assert "✓ youtube_mapping.txt" in str(told.value)
+    assert f"✗ videos: 5 of 7 below data.videos ({files}); missing: vid3 or {name(3)}, vid1302 or" in str(raised.value)
+    assert "✓ youtube_mapping.txt" in str(raised.value)
 
     manifest, findings = msvd.prepare(section(files, missing_videos="leave_out"))
     assert manifest.ids() == ["vid1", "vid2", "vid1201", "vid1202", "vid1301"]
@@ -146,12 +146,12 @@ def test_a_corpus_of_its_own(files: Path) -> None:
     assert [caption.text for caption in manifest.corpus] == ["a whale sings"]
 
 
-def test_what_differs_from_the_published_set_is_told(files: Path) -> None:
-    with pytest.raises(SpectrumError) as told:
+def test_what_differs_from_the_published_set_is_reported(files: Path) -> None:
+    with pytest.raises(SpectrumError) as raised:
         msvd.prepare(section(files, published_counts=True))
     assert ("✗ train: 3 videos, published 1200 (missing: vid4, vid5, vid6, vid7, vid8 and 1192 more)"
-            in str(told.value))
-    assert "data.published_counts=false" in str(told.value)
+            in str(raised.value))
+    assert "data.published_counts=false" in str(raised.value)
     assert len(msvd.prepare(section(files))[1].not_as_published) == 3
 
 
@@ -168,7 +168,7 @@ def test_as_many_captions_as_published(tmp_path: Path) -> None:
         msvd.prepare(whole)
 
 
-@pytest.mark.parametrize(("file", "line", "said"), [
+@pytest.mark.parametrize(("file", "line", "message"), [
     ("sents_train_lc_nopunc.txt", b"vid1 a man", "line 7: expected vid<number><TAB>caption"),
     ("sents_train_lc_nopunc.txt", b"vid1\ta man\tmore", "line 7: expected vid<number><TAB>caption"),
     ("sents_train_lc_nopunc.txt", b"vid1 \ta man", "line 7: expected vid<number><TAB>caption"),
@@ -181,13 +181,13 @@ def test_as_many_captions_as_published(tmp_path: Path) -> None:
     ("youtube_mapping.txt", b"\r\na_1_2 vid1", "line 8: vid1 is called -a_B1x_1_10 and a_1_2"),
     ("youtube_mapping.txt", b"\r\n-a_B1x_1_10 vid9\r\n", None),      # a video of no caption
 ])
-def test_a_line_that_is_wrong_is_named(files: Path, file: str, line: bytes, said: str | None) -> None:
+def test_a_line_that_is_wrong_is_named(files: Path, file: str, line: bytes, message: str | None) -> None:
     with (files / file).open("ab") as opened:
         opened.write(line + b"\n")
-    if said is None:
+    if message is None:
         assert msvd.prepare(section(files))[0].id_of[name(1)] == "vid1"
         return
-    with pytest.raises(SpectrumError, match=re.escape(said if "no line" in said else f"{file}, {said}")):
+    with pytest.raises(SpectrumError, match=re.escape(message if "no line" in message else f"{file}, {message}")):
         msvd.prepare(section(files))
 
 
@@ -200,7 +200,7 @@ def test_a_mark_and_the_endings_of_windows_change_nothing(files: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sents_train_lc_nopunc.txt", "youtube_mapping.txt", "corpus.txt"])
-def test_a_file_that_cannot_be_read_is_told(files: Path, name: str) -> None:
+def test_a_file_that_cannot_be_read_is_reported(files: Path, name: str) -> None:
     path = files / name
     path.unlink(missing_ok=True)
     path.symlink_to("/proc/self/mem")       # reading it fails, even for root

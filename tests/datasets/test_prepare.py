@@ -1,4 +1,4 @@
-"""The prepare stage: what it writes, what it tells, and how it refuses."""
+"""The prepare stage: what it writes, what it prints, and how it refuses."""
 
 import json
 import subprocess
@@ -10,6 +10,7 @@ from project import ROOT
 from test_emvidcap import TRAINVAL, files, section  # noqa: F401  a fixture and a helper
 
 from pipeline import params
+from pipeline.common.errors import SpectrumError
 from pipeline.datasets.manifest import Manifest
 from pipeline.params.paths import Paths
 from stages import prepare
@@ -21,7 +22,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_tells_counts_and_findings(project: Path, files: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_it_prints_counts_and_findings(project: Path, files: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
     with (files / "v1(EmVideo-S)" / TRAINVAL).open("ab") as file:
         file.write(b"vid900,a caf\xe9\r\nvid1,\r\n")
     settings = params.load(["dataset=e", "data.kind=emvidcap", f"data.captions={files}", f"data.videos={files}",
@@ -36,15 +37,15 @@ def test_it_tells_counts_and_findings(project: Path, files: Path, capsys: pytest
         "empty_captions": 1, "lines_not_utf8": 1, "dropped_from_training": {"vid80703": "it is in the test file, too"},
         "videos_without_file": {"train": 1237, "validation": 137, "test": 516},
         "not_as_published": ["EmVidCap-S trainval: 241 videos, published 240 (not among the published: vid900)"]}
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for line in ("e: 1,890 videos, ", "  test: 516 videos, 1,032 captions", "  empty captions: 1",
                  "  dropped from training: vid80703 (it is in the test file, too)",
                  "  videos without file: train 1,237, validation 137, test 516",
                  "  not the published data set: compare no result with a published one"):
-        assert line in told
+        assert line in printed
 
 
-def test_a_published_set_and_your_own_folder(project: Path) -> None:
+def test_your_own_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "clips").mkdir()
     rows = ["video,caption,split"]
     for n, split in enumerate(("train", "validation", "test")):
@@ -54,17 +55,36 @@ def test_a_published_set_and_your_own_folder(project: Path) -> None:
     settings = params.load(["dataset=mine", "data.kind=folder", "data.videos=clips", "data.captions=captions.csv",
                             "data.corpus=captions.csv"], ROOT / "params.yaml")
     assert prepare.run(settings, Paths.of(settings))["findings"] == {}
+    assert f"than retrieval.stored ({settings.retrieval.stored}) asks for" in capsys.readouterr().out
     assert len(Manifest.load(project / "data/mine").videos) == 3
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    (["0,a cat,train", "1,a cat,train", "2,a cat,test"], "no video of split validation has a caption"),
+    (["0,a cat,train"], "no video of split validation and test has a caption"),
+    (["0,a cat,train", "1,a cat,validation", "2,!?,test"], "video '2': none of its captions has a word"),
+    (["0,a cat,train", "1,a cat,validation", "2,一个快乐的女孩在唱歌,test"],
+     "written without spaces, separate the words"),
+])
+def test_what_a_later_stage_needs_is_known_here(project: Path, rows: list[str], message: str) -> None:
+    (project / "clips").mkdir()
+    for n in range(3):
+        (project / "clips" / f"{n}.mp4").write_bytes(b"x")
+    (project / "captions.csv").write_text("\n".join(["video,caption,split", *rows]))
+    settings = params.load(["dataset=mine", "data.kind=folder", "data.videos=clips", "data.captions=captions.csv",
+                            "data.corpus=captions.csv"], ROOT / "params.yaml")
+    with pytest.raises(SpectrumError, match=message):
+        prepare.run(settings, Paths.of(settings))
 
 
 @pytest.mark.parametrize("kind", ["msvd", "msrvtt", "emvidcap-s", "emvidcap-l", "emvidcap"])
 def test_a_checklist_is_what_a_user_sees_who_has_no_files(project: Path, kind: str) -> None:
     (project / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     params.apply(ROOT / f"presets/{kind}.yaml", [], project / "params.yaml")
-    told = subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=project, capture_output=True, text=True,
+    ended = subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=project, capture_output=True, text=True,
                           check=False, env={"PYTHONPATH": str(ROOT), "PATH": ""})
-    assert told.returncode == 1 and "Traceback" not in told.stderr
-    lines = told.stderr.strip().splitlines()
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    lines = ended.stderr.strip().splitlines()
     assert lines[0].endswith("is not complete:") and lines[-1].startswith("docs/datasets.md")
     assert all(line.startswith("  ✗ ") and "downloads/" in line for line in lines[1:-1])
     assert not (project / "data").exists()

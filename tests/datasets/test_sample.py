@@ -51,8 +51,8 @@ def test_a_build_has_the_clips_and_captions_it_was_asked_for(built: tuple[Manife
     assert {caption.video_id for caption in manifest.corpus} == set(manifest.ids("train"))
     assert len(manifest.corpus) == 30
     assert all(Path(video.path).parent == folder / "clips" for video in manifest.videos)
-    said = {word for caption in manifest.captions for word in text.words(caption.text)}
-    assert not said & {part for video in manifest.videos for part in video.id.split("-")}
+    texts = {word for caption in manifest.captions for word in text.words(caption.text)}
+    assert not texts & {part for video in manifest.videos for part in video.id.split("-")}
 
 
 def test_clips_are_h264_and_aac_of_the_size_and_length_asked_for(built: tuple[Manifest, Path]) -> None:
@@ -93,7 +93,7 @@ def test_more_clips_than_the_world_has_scenes_for_are_refused() -> None:
         splits(train=1900)
 
 
-def test_no_cue_alone_tells_an_emotion_and_all_together_do() -> None:
+def test_no_cue_alone_gives_an_emotion_and_all_together_do() -> None:
     moods = grammar.EMOTIONS.values()
     for cue, values in (("face", grammar.FACES), ("light", grammar.LIGHTS), ("motion", grammar.MOTIONS),
                         ("sound", grammar.SOUNDS)):
@@ -126,15 +126,15 @@ def test_captions_vary_and_some_leave_out_the_emotion_or_the_place() -> None:
     moody = placed = total = 0
     forms = set()
     for one in splits()["train"][:200]:
-        said = grammar.captions(one, 6, rng)
-        assert len(set(said)) == 6
-        emotions = [{taxonomy.first_category(word) for word in text.words(caption)} - {None} for caption in said]
+        texts = grammar.captions(one, 6, rng)
+        assert len(set(texts)) == 6
+        emotions = [{taxonomy.first_category(word) for word in text.words(caption)} - {None} for caption in texts]
         assert {one.emotion} in emotions and all(found <= {one.emotion} for found in emotions)
         moody += sum(bool(found) for found in emotions)
-        placed += sum(any(place in caption for place in grammar.PLACES[one.place]) for caption in said)
+        placed += sum(any(place in caption for place in grammar.PLACES[one.place]) for caption in texts)
         total += 6
-        forms |= {caption.split()[0] for caption in said}
-        assert all(caption == text.clean(caption) for caption in said)
+        forms |= {caption.split()[0] for caption in texts}
+        assert all(caption == text.clean(caption) for caption in texts)
     assert 0.12 < 1 - moody / total < 0.22
     assert 0.08 < 1 - placed / total < 0.18
     assert {"a", "an", "the", "there", "in"} <= forms

@@ -147,7 +147,7 @@ def test_a_process_ends_with_its_parent(tmp_path: Path) -> None:
     assert not alive(pid)
 
 
-def test_a_process_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_does_not_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> subprocess.Popen[bytes]:
         child = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                  bufsize=0)

@@ -197,7 +197,7 @@ def test_space_that_was_never_written_is_not_there(tmp_path: Path, backend: Back
     assert len(set(found)) == 4
 
 
-def test_decoding_that_ends_in_silence_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoding_that_ends_without_an_error_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = pyav._Decoded.__iter__
     monkeypatch.setattr(pyav._Decoded, "__iter__", lambda self: islice(everything(self), 20))
     tally = Tally()
@@ -206,7 +206,7 @@ def test_decoding_that_ends_in_silence_is_told(tmp_path: Path, monkeypatch: pyte
     assert "decoding ends at 1.90 s, its packets go on to 5.90 s" in tally.reason
 
 
-def test_where_nothing_decodes_the_reason_is_told(tmp_path: Path, backend: Backend) -> None:
+def test_where_nothing_decodes_the_reason_is_reported(tmp_path: Path, backend: Backend) -> None:
     path = clip(tmp_path / "a.mkv", 12)
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:

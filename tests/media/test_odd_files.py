@@ -49,7 +49,7 @@ def listing(name: str, text: str) -> Callable[[Path], Path]:
     return make
 
 
-def has_lone_surrogates(path: Path) -> Path:
+def halved(path: Path) -> Path:
     os.truncate(path, path.stat().st_size // 2)
     return path
 
@@ -99,29 +99,29 @@ def _(folder: Path) -> Path:
 
 @made("cut in half, mkv")
 def _(folder: Path) -> Path:
-    return has_lone_surrogates(clip(folder / "a.mkv", 60, sound=440.0))
+    return halved(clip(folder / "a.mkv", 60, sound=440.0))
 
 
 @made("cut in half, avi")
 def _(folder: Path) -> Path:
-    return has_lone_surrogates(clip(folder / "a.avi", 60, codec="mpeg4", sound=440.0))
+    return halved(clip(folder / "a.avi", 60, codec="mpeg4", sound=440.0))
 
 
 @made("cut in half, mp4 with its index first")
 def _(folder: Path) -> Path:
-    return has_lone_surrogates(clip(folder / "a.mp4", 60, sound=440.0, options={"movflags": "faststart"}))
+    return halved(clip(folder / "a.mp4", 60, sound=440.0, options={"movflags": "faststart"}))
 
 
 @made("cut in half, mp4 with its index last")
 def _(folder: Path) -> Path:
-    return has_lone_surrogates(clip(folder / "a.mp4", 60, sound=440.0))
+    return halved(clip(folder / "a.mp4", 60, sound=440.0))
 
 
 @made("its second half never written (zeros), mp4")
 def _(folder: Path) -> Path:
     path = clip(folder / "a.mp4", 60, sound=440.0, options={"movflags": "faststart"})
     size = path.stat().st_size
-    os.truncate(has_lone_surrogates(path), size)
+    os.truncate(halved(path), size)
     return path
 
 

@@ -78,7 +78,7 @@ def decoded_pictures(path: Path) -> list[tuple[float, np.ndarray]]:
 
 
 def decoded_sound(path: Path) -> tuple[float, np.ndarray]:
-    """When the first sample is heard, and all samples at 16 kHz where their stamps put them."""
+    """When the first sample sounds, and all samples at 16 kHz where their stamps put them."""
     resampler = av.AudioResampler(format="flt", layout="mono", rate=16_000)
     with av.open(str(path)) as container:
         parts = [(float(part.pts * part.time_base), part.to_ndarray()[0])

@@ -170,3 +170,15 @@ def test_ten_bits_become_the_colours_of_bt601(tmp_path: Path, backend: Backend) 
             "-qp", "1", path)
     [(_, image)] = frames(path, 1, backend)
     assert np.abs(image.astype(int) - (0x33, 0x66, 0xCC)).max() <= 2
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "aac"), ("a.mkv", "aac"), ("a.mkv", "libopus"),
+                                             ("a.webm", "libopus")])
+def test_what_an_encoder_puts_around_the_sound_is_no_part_of_it(tmp_path: Path, name: str, codec: str,
+                                                                backend: Backend) -> None:
+    path = tmp_path / name
+    program("-f", "lavfi", "-i", "sine=f=500:r=48000:d=2", "-c:a", codec, path)
+    [(time, whole)] = sound(path, 1, 3.0, backend)
+    assert time == pytest.approx(1.0, abs=0.012)
+    audible = np.flatnonzero(np.abs(whole) > 0.05)
+    assert time - 1.5 + audible[0] / 16_000 == pytest.approx(0.0, abs=0.01)

@@ -27,8 +27,8 @@ def sample(model: Captioner, encoded: Encoded, videos: int, settings: SamplingSe
            generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
     """Tokens [V, count, longest] (words, <eos>, then <pad>) and their Σ log p [V, count], by the model as it is.
 
-    log p is the model's under the rules (`constraints.forbid`), before temperature and `top_p`. Random numbers are those
-    of `generator`, or PyTorch's own.
+    log p is the model's under the constraints, before temperature and `top_p`. Random numbers are those of
+    `generator`, or PyTorch's own.
     """
     device, longest, count = model.device, model.section.max_words + 1, settings.count
     texts = torch.full((videos, count, longest), PAD, device=device)

@@ -42,11 +42,11 @@ def build(section: params.Sample, seed: int, folder: Path) -> Manifest:
             texts += [(video.id, Caption(video.id, text)) for text in captions(scene, section.captions, rng)]
     _remove_others(folder / "clips", {clip.path.name for clip in clips})
     _render_all(clips)
-    return check(videos, texts, [(place, text) for place, text in texts if place.startswith("train-")])
+    return check(videos, texts, [(video, text) for video, text in texts if video.startswith("train-")])
 
 
 def _render_all(clips: list[Clip]) -> None:
-    programs.ffmpeg()       # its absence is told once, here, not by every worker
+    programs.ffmpeg()       # its absence is reported once, here, not by every worker
     pool = ProcessPoolExecutor(min(cpu_cores(), len(clips)), mp_context=get_context("spawn"))
     with Bar("render", len(clips), "clips") as bar, pool:
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.datasets.sample.grammar import choose
-from pipeline.datasets.sample.pen import INK, WHITE, Colour, Pen, Point, hue, shade, vary
+from pipeline.datasets.sample.pen import INK, WHITE, Arc, Colour, Pen, Point, hue, shade, vary
 
 HIP, SHOULDER, HEAD, RADIUS = 0.24, 0.46, 0.72, 0.235
 SKINS: tuple[Colour, ...] = ((255, 219, 184), (236, 188, 146), (198, 140, 98), (141, 92, 62))
@@ -107,7 +107,7 @@ _TORSOS: dict[str, Callable[[Pen, Look], None]] = {
 def _man(pen: Pen, look: Look) -> None:
     pen.oval(0, HEAD + 0.04, RADIUS, RADIUS * 0.98, look.hair)
     pen.oval(0, HEAD - 0.02, RADIUS * 0.96, RADIUS * 0.9, look.skin)
-    pen.arc(0, HEAD - 0.03, RADIUS * 0.9, RADIUS * 0.85, 190, 350, 0.07, look.hair)   # beard
+    pen.arc(Arc(0, HEAD - 0.03, RADIUS * 0.9, RADIUS * 0.85, 190, 350), 0.07, look.hair)   # beard
 
 
 def _woman(pen: Pen, look: Look) -> None:
@@ -192,6 +192,6 @@ def _draw_face(pen: Pen, face: str, blink: bool, light: Colour | None) -> None:
         for side in (-1, 1):
             pen.disc(side * 0.165, HEAD - 0.06, 0.04, (250, 130, 130))
     elif face == "frown":
-        pen.arc(0, HEAD - 0.18, 0.12, 0.09, 10, 170, 0.055, ink)
+        pen.arc(Arc(0, HEAD - 0.18, 0.12, 0.09, 10, 170), 0.055, ink)
     else:
         pen.oval(0, HEAD - 0.125, 0.085, 0.095, (170, 30, 44), ink)

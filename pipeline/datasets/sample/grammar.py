@@ -1,7 +1,7 @@
 """What happens in the sample world and how its people would say it: scenes, cues of mood, captions.
 
 A scene is an actor, an action, a place and an emotion. The emotion shows in four cues of three values. Each value
-is shared by three or four emotions, so no single cue tells the emotion. Together they form an error-correcting
+is shared by three or four emotions, so no single cue gives the emotion away. Together they form an error-correcting
 code (the tetracode): nine of the emotions differ from each other in three cues, so that a cue that is overlooked
 can be made up for by the others. The tenth, calm, differs from pride in sound alone and from the rest in two or more.
 """
@@ -163,14 +163,14 @@ def _deck(keys: Sequence[str], count: int, rng: np.random.Generator) -> list[str
 def captions(scene: Scene, count: int, rng: np.random.Generator) -> list[str]:
     """`count` different captions of a scene. About one in six leaves the emotion out, never all of them."""
     while True:
-        found: list[str] = []
-        while len(found) < count:
+        texts: list[str] = []
+        while len(texts) < count:
             text = _caption(scene, rng)
-            if text not in found:
-                found.append(text)
+            if text not in texts:
+                texts.append(text)
         words = {*scene.mood.before, *scene.mood.after, *scene.mood.beside}
-        if any(words & set(text.split()) for text in found):
-            return found
+        if any(words & set(text.split()) for text in texts):
+            return texts
 
 
 def _caption(scene: Scene, rng: np.random.Generator) -> str:

@@ -18,6 +18,19 @@ _ROUND = [(math.cos(n * math.pi / 12), math.sin(n * math.pi / 12)) for n in rang
 
 
 @dataclass(frozen=True)
+class Arc:
+    """Part of an ellipse around (x, y) with the radii rx and ry: from `start` to `end` degrees, anticlockwise from
+    the right."""
+
+    x: float
+    y: float
+    rx: float
+    ry: float
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
 class Pen:
     """Units: `scale` pixels are 1; x goes right, y up, from `origin` (pixels), tilted by `tilt` radians."""
 
@@ -64,11 +77,10 @@ class Pen:
             for x, y in (corners[0], corners[-1]):
                 self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
 
-    def arc(self, x: float, y: float, rx: float, ry: float, start: float, end: float, width: float,
-            fill: Colour = INK) -> None:
-        """An arc from `start` to `end` degrees, anticlockwise from the right."""
-        angles = [math.radians(start + (end - start) * n / 10) for n in range(11)]
-        self.stroke([(x + rx * math.cos(a), y + ry * math.sin(a)) for a in angles], width, fill)
+    def arc(self, arc: "Arc", width: float, fill: Colour = INK) -> None:
+        """A thick line along an arc."""
+        angles = [math.radians(arc.start + (arc.end - arc.start) * n / 10) for n in range(11)]
+        self.stroke([(arc.x + arc.rx * math.cos(a), arc.y + arc.ry * math.sin(a)) for a in angles], width, fill)
 
     def _width(self, width: float) -> int:
         return max(1, round(width * self.scale))

@@ -39,6 +39,17 @@ class _Motion:
     tilt: float
 
 
+@dataclass(frozen=True)
+class _Figure:
+    """Who acts in one clip, with what, and where: feet and height in pixels."""
+
+    scene: Scene
+    look: figures.Look
+    tool: props.Tool
+    feet: tuple[float, float]
+    height: float
+
+
 def frames(scene: Scene, seconds: float, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
     """Frames [size, size, 3], `FPS` a second."""
     full = 2 * size
@@ -47,6 +58,7 @@ def frames(scene: Scene, seconds: float, size: int, rng: np.random.Generator) ->
     look, tool = figures.look(scene.actor, rng), props.Tool.of(scene.action, rng)
     height = rng.uniform(0.62, 0.7) * _SIZES.get(scene.actor, 1.0) * _SIZES.get(scene.action, 1.0) * full
     feet = (rng.uniform(0.27, 0.36) * full, rng.uniform(0.89, 0.95) * full)
+    figure = _Figure(scene, look, tool, feet, height)
     speed, phase, blinks = rng.uniform(0.85, 1.2), rng.uniform(0, 1), rng.uniform(0, 2.5)
     mirrored = rng.random() < 0.5
     strength = rng.uniform(0.75, 1.1)
@@ -56,8 +68,7 @@ def frames(scene: Scene, seconds: float, size: int, rng: np.random.Generator) ->
         time = number / FPS
         picture = backdrop.copy()
         motion = _motion(scene.mood.motion, time * speed + phase, rng)
-        _draw_figure(ImageDraw.Draw(picture), scene, look, tool, time, feet, height, motion,
-                     blink=(time + blinks) % 2.5 < 0.12)
+        _draw_figure(ImageDraw.Draw(picture), figure, time, motion, blink=(time + blinks) % 2.5 < 0.12)
         if mirrored:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         drawn = np.asarray(picture.reduce(2), dtype=np.float32)      # [size, size, 3]
@@ -73,18 +84,18 @@ def _draw_backdrop(draw: ImageDraw.ImageDraw, place: str, full: int, rng: np.ran
     draw_place(Pen(draw, (-left * full, (1 + down) * full), zoom * full), place, spot)
 
 
-def _draw_figure(draw: ImageDraw.ImageDraw, scene: Scene, look: figures.Look, tool: props.Tool, time: float,
-                 feet: tuple[float, float], height: float, motion: _Motion, blink: bool) -> None:
+def _draw_figure(draw: ImageDraw.ImageDraw, figure: _Figure, time: float, motion: _Motion, blink: bool) -> None:
+    scene, tool, height = figure.scene, figure.tool, figure.height
     lifted = 0.22 if scene.action == "bicycle" else 0.0
-    ground = Pen(draw, feet, height)
+    ground = Pen(draw, figure.feet, height)
     ground.oval(0.05, 0.0, 0.3 - motion.dy, 0.045, (70, 66, 74), None)       # shadow
-    origin = (feet[0] + motion.dx * height, feet[1] - (motion.dy + lifted) * height)
+    origin = (figure.feet[0] + motion.dx * height, figure.feet[1] - (motion.dy + lifted) * height)
     pen = Pen(draw, origin, height, motion.tilt)
     props.draw_behind(pen, scene.action, tool, time)
     pose = props.pose(scene.action, tool, time)
-    figures.draw_body(pen, look, pose)
+    figures.draw_body(pen, figure.look, pose)
     props.draw_between(pen, scene.action, tool, time)
-    figures.draw_head(pen, look, pose, scene.mood.face, blink)
+    figures.draw_head(pen, figure.look, pose, scene.mood.face, blink)
     _draw_marks(pen, scene.mood.motion)
 
 
