@@ -173,7 +173,7 @@ def test_sounds_differ_in_their_spectrum() -> None:
     assert centre("bells") > 490
 
 
-def test_a_failing_ffmpeg_is_told_with_its_own_words(tmp_path: Path) -> None:
+def test_a_failing_ffmpeg_is_reported_with_its_own_words(tmp_path: Path) -> None:
     broken = clip.Clip(grammar.Scene("cat", "kite", "beach", "calm"), tmp_path / "clip.mp4", (0, 0), 0.5, 113)
     with pytest.raises(SpectrumError, match=r"clip\.mp4: .*status \d+: .*divisible by 2"):
         clip.render(broken)

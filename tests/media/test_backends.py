@@ -91,8 +91,8 @@ def test_recipes_name_the_back_end_and_its_version() -> None:
     assert media.recipe("ffmpeg")["backend"] == "ffmpeg"
 
 
-def test_a_file_that_changes_between_two_runs_of_the_program_is_reported(tmp_path: Path,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes_between_two_runs_of_the_program_is_reported(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = clip(tmp_path / "a.mkv", 6)
     monkeypatch.setattr(ffmpeg, "_among", lambda name, values: "0")     # no frame comes of those that were listed
     with pytest.raises(Unreadable, match="other frames each time"):
