@@ -188,8 +188,8 @@ def fidelity(videos: list[tuple[str, Path]], encoder: appearance.OpenClipEncoder
         for video_id, path in videos:
             frames = [transform(Image.fromarray(frame)) for _, frame in encoder.read(decoder, path)]
             wanted = encoder.model.encode_image(torch.stack(frames).to(encoder.device)).cpu()
-            found = torch.from_numpy(store[video_id].astype(np.float32))
-            least = min(least, float(torch.nn.functional.cosine_similarity(wanted, found).min()))
+            stored = torch.from_numpy(store[video_id].astype(np.float32))
+            least = min(least, float(torch.nn.functional.cosine_similarity(wanted, stored).min()))
     return least
 
 
@@ -216,17 +216,17 @@ def main(clips: Annotated[Path, typer.Argument(help="a folder of videos")],
         open_clip_model.prepare(SECTION, folder / "encoder", seed=0)
         encoder = appearance.load(SECTION, folder / "encoder", "cuda" if torch.cuda.is_available() else "cpu")
         taken = named(evenly(clips, videos), videos)
-        found = halves(Halves(taken, encoder, processes), folder / "stores", rounds)
+        figures = halves(Halves(taken, encoder, processes), folder / "stores", rounds)
         store = FeatureStore.open(folder / "stores" / "0")
         one_each = list({path: (video_id, path) for video_id, path in taken}.values())
         some = one_each[::-(-len(one_each) // FAITHFUL)]
-        found |= {"fidelity_min_cosine": fidelity(some, encoder, store, processes), "fidelity_videos": len(some)}
+        figures |= {"fidelity_min_cosine": fidelity(some, encoder, store, processes), "fidelity_videos": len(some)}
         (folder / "loading").mkdir()
-        found |= memory(folder, folder / "encoder") | loading(folder / "loading")
-    found = {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
-    found |= {"decoders": decoders or cpu_cores(), "machine": machine()}
-    write_json(Path("reports/bench/extraction.json"), found)
-    print(json.dumps(found, indent=2))
+        figures |= memory(folder, folder / "encoder") | loading(folder / "loading")
+    figures = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
+    figures |= {"decoders": decoders or cpu_cores(), "machine": machine()}
+    write_json(Path("reports/bench/extraction.json"), figures)
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from pipeline.common.terminal import printable
 from pipeline.datasets.manifest import Manifest
 from pipeline.encoders.base import Encoder, on_device
 from pipeline.params import Params
@@ -41,8 +42,8 @@ def _import(params: Params, paths: Paths, modality: str, folder: Path, manifest:
 
     features = Path(getattr(params.encoders, modality).features)
     if not features.absolute().is_relative_to(Path(params.data.videos).absolute()):
-        print(f"{features} is not below data.videos ({params.data.videos}), so DVC does not notice when it is "
-              f"replaced; link it there, or then run `dvc repro -f encoder extract@{modality}`")
+        print(printable(f"{features} is not below data.videos ({params.data.videos}), so DVC does not notice when it "
+                        f"is replaced; link it there, or then run `dvc repro -f encoder extract@{modality}`"))
     return import_modality(modality, params, paths.encoder, folder, manifest.id_of)
 
 

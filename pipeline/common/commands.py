@@ -1,6 +1,5 @@
 """The commands that messages name: the one place in the library that knows how the graph's programs are called."""
 
-REPRODUCE = "run `dvc repro`"
 MAKE = "run the stage that makes it, or `dvc repro`"
 REMAKE = "make it again with `dvc repro`"
 RESTORE = "bring it back with `dvc checkout --force`"

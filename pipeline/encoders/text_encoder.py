@@ -3,7 +3,7 @@
     encoder = text_encoder(params.encoders.appearance, paths.encoder, "cpu")
     encoder.encode_texts(["a dog runs"])        # [1, dim], of length 1
 
-No frame is read here, and nothing that decodes videos is imported; torch only for a text tower.
+No frame is read here, so no module that decodes videos is imported; torch only for a text tower.
 """
 
 from collections.abc import Sequence
@@ -83,7 +83,7 @@ class OpenClipTextEncoder:
         """The text tower on no more columns than the longest text has.
 
         A causal tower that is read at the end-of-text token never sees what stands behind it, so cutting the
-        padding changes nothing but the time; captions of 10 words fill a sixth of CLIP's 77 columns.
+        padding changes the time alone; captions of 10 words fill a sixth of CLIP's 77 columns.
         """
         import open_clip
         import torch

@@ -1,4 +1,4 @@
-"""Batches that mix videos, all of one shape: a row's bits may depend on the shape, on nothing else in the batch."""
+"""Batches that mix videos, all of one shape: a row's bits may depend on the shape, but not on the rest of the batch."""
 
 import time
 from typing import Any

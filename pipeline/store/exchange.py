@@ -5,7 +5,7 @@
     export_features(FeatureStore.open(Path("features/msvd/clip")), Path("out.hdf5"), "hdf5")
 
 What is not known is not made up: a published file has no times, so the times of imported rows are their numbers
-0, 1, 2 …, and the recipe says `times: unknown`.
+0, 1, 2 …, and the recipe has `times: unknown`.
 """
 
 import shutil
@@ -71,7 +71,7 @@ def import_features(path: Path, folder: Path, options: ImportOptions) -> dict[st
     Keys that are no id are counted and left out; videos that `path` has no features of, or only zeros, are listed as
     failures, and more of them than `options.allowed_missing` are an error.
 
-    Raises SpectrumError, with nothing changed in `folder`, for rows of different widths or types, values that are
+    Raises SpectrumError, with `folder` unchanged, for rows of different widths or types, values that are
     not finite (also: not in float16), features of one video under two keys.
     """
     with open_features(path) as source:

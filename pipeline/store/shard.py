@@ -159,7 +159,7 @@ def _check_recipe(file: Any, path: Path, recipe_id: str) -> None:
 
 
 def _datasets(file: Any, size: int) -> dict[str, Any]:
-    """The data sets of an open file of `size` bytes, if they are a shard's; else a ValueError that says why not.
+    """The data sets of an open file of `size` bytes, if they are a shard's; else raises ValueError.
 
     It may come from anywhere: what it names may lie in other files, and what it claims may not fit into memory.
     """
@@ -186,7 +186,7 @@ def _datasets(file: Any, size: int) -> dict[str, Any]:
 
 
 def _is_checksummed(dataset: Any) -> bool:
-    """Whether it lies in chunks with fletcher32 and nothing else: then it is neither virtual nor in another file."""
+    """Whether it lies in chunks with fletcher32 alone: then it is neither virtual nor in another file."""
     about = dataset.id.get_create_plist()
     return bool(about.get_layout() == h5py.h5d.CHUNKED and about.get_nfilters() == 1
                 and about.get_filter(0)[0] == h5py.h5z.FILTER_FLETCHER32)
@@ -198,7 +198,7 @@ def decoded_texts(dataset: Any) -> tuple[str, ...]:
 
 def damaged_error(path: Path, error: Exception | str) -> SpectrumError:
     """What to raise where a shard cannot be read."""
-    # HDF5 adds lines of its own to what the system says.
+    # HDF5 adds lines of its own to the system's error text.
     why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
     return SpectrumError(f"{path}: not readable, damaged or no shard ({why}); "
                          f"{RESTORE}, or {rerun('extract')}: whole shards are kept")

@@ -85,7 +85,7 @@ def log_mel_section() -> AudioEncoder:
 
 def sound_section(model: Path | str, **changes: object) -> AudioEncoder:
     return AudioEncoder(**{"name": "sound", "kind": "transformers", "model": str(model), "num_windows": 3,
-                           "window_seconds": 0.9, "batch": 4, **changes})
+                           "window_seconds": 0.9, "batch_size": 4, **changes})
 
 
 def fused(folder: Path) -> Path:

@@ -169,7 +169,7 @@ def test_texts_become_unit_rows_whatever_the_batch(tiny: appearance.OpenClipEnco
 
 def test_texts_are_encoded_as_open_clip_does_on_the_whole_context(tiny: appearance.OpenClipEncoder) -> None:
     texts = ["a dog", "", "a very long day in the rain that is followed by another one", "rain " * 100]
-    tokens = open_clip.get_tokenizer(tiny._model_name)(texts)
+    tokens = open_clip.get_tokenizer(MODEL)(texts)
     with torch.inference_mode():
         by_hand = tiny.model.encode_text(tokens, normalize=True).numpy()
     assert np.allclose(tiny.encode_texts(texts[:2]), by_hand[:2], atol=1e-5)
@@ -282,7 +282,7 @@ def test_a_folder_of_open_clip(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_parameters_or_changed_weights_is_refused(tmp_path: Path) -> None:
     open_clip_model.save_trained(MODEL, open_clip.create_model(MODEL), tmp_path, {})
-    with pytest.raises(SpectrumError, match="asked for is test-tiny with random"):
+    with pytest.raises(SpectrumError, match="parameters ask for test-tiny with random"):
         appearance.load(section(), tmp_path, "cpu")
     tensors = safetensors.torch.load_file(tmp_path / "model.safetensors")
     tensors["logit_scale"] += 1

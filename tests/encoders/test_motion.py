@@ -23,7 +23,7 @@ from pipeline.params.paths import Paths
 
 def section(model: Path | str, **changes: object) -> MotionEncoder:
     return MotionEncoder(**{"kind": "transformers", "model": str(model), "num_windows": 2, "window_seconds": 0.8,
-                            "batch": 2, **changes})
+                            "batch_size": 2, **changes})
 
 
 def first_token(folder: Path) -> Path:

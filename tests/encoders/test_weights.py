@@ -211,8 +211,9 @@ def test_a_network_that_lacks_is_noticed_before_torch_is_imported(tmp_path: Path
             assert named in message and bool(named) == bool(message), (model, weights, message)
         assert not {name.split(".")[0] for name in sys.modules} & {"torch", "open_clip", "safetensors"}
         from pipeline.encoders import open_clip_model
+        library = open_clip_model._open_clip()
         import open_clip, safetensors.torch
-        assert open_clip.create_model and open_clip_model._open_clip() is open_clip
+        assert open_clip.create_model and library is open_clip
         """
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1",
                    "PYTHONPATH": str(ROOT)}

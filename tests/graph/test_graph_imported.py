@@ -77,7 +77,7 @@ def test_features_go_in_train_evaluate_and_come_out_bit_equal(tmp_path: Path) ->
     store = FeatureStore.open(project / "features/msvd-simulated/simulated")
     run(project, sys.executable, "-m", "pipeline.store", "verify", str(store.folder))
     (project / "map.txt").write_text("".join(f"video{n - 1} vid{n}\n" for split in SPLITS.values() for n in split))
-    run(project, sys.executable, "-m", "pipeline.store", "export", str(store.folder), "out.hdf5", "--map", "map.txt")
+    run(project, sys.executable, "-m", "pipeline.store", "export", str(store.folder), "out.hdf5", "--names", "map.txt")
     with h5py.File(project / "out.hdf5") as file:
         assert set(file) == set(frames)
         assert all(file[key].dtype == rows.dtype and file[key][()].tobytes() == rows.tobytes()
