@@ -43,7 +43,7 @@ def prepare(section: Data, seed: int) -> tuple[Manifest, Findings]:
     ordered = dict.fromkeys([*(caption.video_id for _, caption in captions), *path_of])
     videos = [(path_of[video], Video(video, path_of[video], split_of.get(video, "predict"))) for video in ordered]
     kinds: dict[str, Split] = {video.id: video.split for _, video in videos}
-    corpus, findings.corpus_left_out = select_corpus(section, captions, kinds)
+    corpus, findings.corpus_left_out = select_corpus(section, captions, kinds, names.find)
     return manifest.check(videos, captions, corpus), findings
 
 
@@ -82,10 +82,18 @@ class _Names:
                 self._exact.setdefault(name, set()).add(video)
             self._stems.setdefault(clean(str(inside.with_suffix(""))), set()).add(video)
 
+    def find(self, name: str) -> str | None:
+        """The id behind a name; None where it fits no video, or several."""
+        matches = self._matches(name)
+        return next(iter(matches)) if len(matches) == 1 else None
+
+    def _matches(self, name: str) -> set[str]:
+        wanted = clean(name)
+        return self._exact.get(wanted) or self._stems.get(wanted) or set()
+
     def id_of(self, position: str, name: str) -> str:
         """The id behind a name. Raises SpectrumError where it fits no video, or several."""
-        wanted = clean(name)
-        matches = self._exact.get(wanted) or self._stems.get(wanted) or set()
+        matches = self._matches(name)
         if len(matches) == 1:
             return next(iter(matches))
         if matches:

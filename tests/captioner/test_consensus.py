@@ -73,6 +73,7 @@ def test_the_weight_decides_between_likelihood_and_agreement() -> None:
 def test_an_index_counts_videos() -> None:
     texts = [text for own in CORPUS for text in own]
     videos = [str(number) for number, own in enumerate(CORPUS) for _ in own]
-    index = CaptionIndex(tuple(texts), tuple(videos), np.zeros((len(texts), 2), np.float32), "recipe", "digest", "corpus", None)
+    vectors = np.zeros((len(texts), 2), np.float32)
+    index = CaptionIndex(tuple(texts), tuple(videos), vectors, "recipe", "digest", "corpus", None)
     sentences, candidates = ["a man runs"], ["a man cooks", "the dog runs"]
     assert Consensus.of(index).agreement(sentences, candidates) == Consensus(CORPUS).agreement(sentences, candidates)

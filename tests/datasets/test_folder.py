@@ -43,10 +43,33 @@ def test_csv_with_splits(clips: Path) -> None:
 def test_splits_are_dealt_by_seed_and_leave_none_empty(clips: Path) -> None:
     (clips / "c.jsonl").write_text("".join(f'{{"video": "{name}", "caption": "x y"}}\n'
                                            for name in ("a", "b c", "deep/d", "-e")))
-    dealt = [build(section(clips, "c.jsonl", validation=0.1, test=0.2), seed).split_of for seed in range(6)]
-    assert all(sorted(split.values()) == ["test", "train", "train", "validation"] for split in dealt)
-    assert dealt[0] == build(section(clips, "c.jsonl", validation=0.1, test=0.2), 0).split_of
-    assert len({tuple(split.items()) for split in dealt}) > 1
+    splits = [build(section(clips, "c.jsonl", validation=0.1, test=0.2), seed).split_of for seed in range(6)]
+    assert all(set(split.values()) == {"test", "train", "validation"} for split in splits)
+    assert splits[0] == build(section(clips, "c.jsonl", validation=0.1, test=0.2), 0).split_of
+    assert len({tuple(split.items()) for split in splits}) > 1
+
+
+def test_new_videos_move_no_other_to_another_split() -> None:
+    videos = [f"clip {number}" for number in range(1100)]
+    before, after = (folder.automatic_splits(videos[:count], 0, 0.1, 0.2) for count in (1000, 1100))
+    assert before.items() <= after.items()
+    shares = [sum(split == name for split in after.values()) / len(after) for name in ("train", "validation", "test")]
+    assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["absolute", "link", "copy"])
+def test_the_captions_by_another_name_are_no_other_corpus(clips: Path, name: str,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or validation and test references would be retrieved for their own videos."""
+    rows = [("a.mp4", "a dog", "train"), ("b c", "a cat", "validation"), ("deep/d.mkv", "a cow", "test")]
+    (clips / "c.csv").write_text("video,caption,split\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    monkeypatch.chdir(clips)
+    (clips / "link.csv").symlink_to("c.csv")
+    (clips / "copy.csv").write_bytes((clips / "c.csv").read_bytes())
+    corpus = {"absolute": str(clips / "c.csv"), "link": "link.csv", "copy": "copy.csv"}[name]
+    manifest, findings = folder.prepare(Data(kind="folder", videos="clips", captions="c.csv", corpus=corpus), 0)
+    assert [caption.text for caption in manifest.corpus] == ["a dog"]
+    assert findings.corpus_left_out == (2 if name == "copy" else 0)
 
 
 def test_a_corpus_of_its_own_in_tab_separated_lines(clips: Path) -> None:
