@@ -50,7 +50,7 @@ def _lines(params: Params, manifest: Manifest, findings: Summary) -> list[str]:
                  "not ASCII; all are kept")
     if len(manifest.corpus) < params.retrieval.stored:
         lines.append(f"  fewer captions to retrieve from than retrieval.stored ({params.retrieval.stored}) asks for: "
-                     "lower it, or give more captions in data.corpus")
+                     "as many as there are will be candidates")
     for name, value in findings.items():
         match value:
             case dict():

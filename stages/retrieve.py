@@ -38,7 +38,11 @@ def run(params: Params, paths: Paths) -> Summary:
     texts = encoder.encode_texts([manifest.captions_of[video][0] for video in tested])
     scores = score_retrieval(texts @ video_queries(store, tested).T, np.arange(len(tested)))
     write_json(paths.retrieval, scores)
-    return {"videos": len(candidates.ids), "left_out": len(manifest.videos) - len(candidates.ids),
+    stored = candidates.rows.shape[1]
+    if stored < params.retrieval.stored:
+        print(f"the corpus has {len(index.texts)} distinct captions, so {stored} candidates a video are stored, not "
+              f"{params.retrieval.stored} (retrieval.stored)")
+    return {"videos": len(candidates.ids), "candidates": stored, "left_out": len(manifest.videos) - len(candidates.ids),
             "text_to_video": scores, "seconds": {"search": round(searched - started, 3)}}
 
 

@@ -76,7 +76,7 @@ class Candidates:
 
 def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionIndex, top: int,
                         batch_size: int = 1024) -> Candidates:
-    """The `top` candidates of every video that has frames in `store`, in the manifest's order.
+    """The `top` candidates, or as many as there are, of every video with frames in `store`, in the manifest's order.
 
     Raises SpectrumError where the index was made from another corpus.
     """
@@ -85,8 +85,12 @@ def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionI
                             f"{rerun('index')}")
     ids = [video for video in manifest.ids() if video in store]
     guarded = [video if manifest.split_of[video] == "train" else "" for video in ids]
-    rows, scores = index.search(video_queries(store, ids), barred_sentences(guarded, manifest.captions_of), top,
-                                batch_size)
+    barred = barred_sentences(guarded, manifest.captions_of)
+    left = len(index.texts) - max((index.count_known(keys) for keys in barred), default=0)
+    if left < 1:
+        raise SpectrumError(f"a corpus of {len(index.texts)} distinct captions leaves a training video no candidate but "
+                            "its own; enlarge data.corpus")
+    rows, scores = index.search(video_queries(store, ids), barred, min(top, left), batch_size)
     return Candidates(tuple(ids), rows, scores, index.recipe_id, index.digest)
 
 

@@ -44,6 +44,10 @@ class CaptionIndex:
         """Row by sentence key: the captions of an index are distinct sentences."""
         return {sentence_key(text): row for row, text in enumerate(self.texts)}
 
+    def count_known(self, keys: set[str]) -> int:
+        """How many of these sentence keys the index holds."""
+        return sum(key in self._row_of for key in keys)
+
     def search(self, queries: NDArray[np.float32], barred: Sequence[set[str]], top: int,
                batch: int = 1024) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and cosines of the `top` captions of each query, best first: two arrays [Q, top].

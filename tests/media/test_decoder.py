@@ -256,6 +256,6 @@ def test_memory_is_limited(tmp_path: Path) -> None:
 
 def test_backend_names_the_decoder_and_its_version() -> None:
     found = decoder.decoder_recipe()
-    assert found["backend"] == "pyav"
+    assert (found["backend"], found["reading"]) == ("pyav", media.READING)
     assert found["libavcodec"].count(".") == 2
     assert decoder.decoder_recipe("ffmpeg")["backend"] == "ffmpeg"

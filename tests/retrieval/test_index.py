@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 
 from pipeline.common.errors import SpectrumError
-from pipeline.datasets.manifest import Caption
+from pipeline.common.files import fingerprint
+from pipeline.datasets.manifest import Caption, Manifest, Video
 from pipeline.retrieval import index
-from pipeline.retrieval.candidates import Candidates
+from pipeline.retrieval.candidates import Candidates, retrieve_candidates
 from pipeline.retrieval.leak_guard import barred_sentences
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.shard import Shard, shard_name, write_shard
+from pipeline.store.store_file import write_store_file
 
 RNG = np.random.default_rng(0)
+FRAMES = {"kind": "test", "dtype": "float32"}
 RECIPE = {"kind": "open_clip", "model": "m", "weights": "w", "decoder": "d"}
 
 
@@ -134,3 +139,22 @@ def test_a_description_that_is_something_else_is_a_sentence(built: Path, content
     (built / "index.json").write_text(content)
     with pytest.raises(SpectrumError, match=r"index\.json"):
         index.open_index(built, "abc")
+
+
+def test_a_small_corpus_gives_what_it_has(built: Path, tmp_path: Path) -> None:
+    videos = tuple(Video(f"v{number}", "", "train" if number < 20 else "test") for number in range(21))
+    captions = (*corpus(40), Caption("v20", "a new one"))
+    manifest = Manifest(videos, captions, tuple(corpus(40)))
+    folder = tmp_path / "store"
+    rows = RNG.standard_normal((21, 16)).astype(np.float32)
+    ids = sorted(video.id for video in videos)
+    write_shard(folder / shard_name(0), Shard(tuple(ids), np.arange(22), rows, np.zeros(21), ("0" * 64,) * 21,
+                                              np.ones(21, np.float32)), fingerprint(FRAMES))
+    write_store_file(folder, "appearance", FRAMES, 16, {0: (21, 21)}, 1, [])
+    opened = index.open_index(built, "abc")
+    candidates = retrieve_candidates(manifest, FeatureStore.open(folder), opened, top=100)
+    assert candidates.rows.shape == (21, 38)        # 40, but for a training video's own two
+    assert candidates.ids == tuple(video.id for video in videos)
+    other = Manifest(videos, captions, tuple(corpus(39)))
+    with pytest.raises(SpectrumError, match="made from another corpus"):
+        retrieve_candidates(other, FeatureStore.open(folder), opened, top=10)
