@@ -107,13 +107,14 @@ def describe_model(params: Mapping[str, Any]) -> str:
     if not captioner or not encoders:
         return ""
     appearance, retrieval = encoders["appearance"], params.get("retrieval") or {}
-    frames = "imported frames of" if appearance.get("features") else f"{appearance['frames']} frames a video through"
+    frames = ("imported frames of" if appearance.get("features")
+              else f"{appearance['num_frames']} frames a video through")
     inputs = {"appearance": f"{frames} {appearance['model']}", "audio": "sound", "motion": "motion",
               "text": f"{retrieval.get('used', 'the')} retrieved captions"}
     parts = [name.upper() for name in ("vtai", "cfb", "aeb") if captioner[name]]
     read = [inputs[name] for name in captioner["modalities"]
             if name in inputs and (encoders.get(name) or {}).get("kind") != "none"]
-    return (f"A Transformer of {_count(captioner['layers'], 'layer')} and width {captioner['width']} "
+    return (f"A Transformer of {_count(captioner['num_layers'], 'layer')} and width {captioner['hidden_size']} "
             f"that reads {_enumerate(read)}, "
             f"{'with ' + _enumerate(parts) if parts else 'without attributes or theme'}.")
 

@@ -15,7 +15,7 @@ from pipeline.report.film_strips import make_strip
 from pipeline.report.formats import CaptionerFile, IndexFile, MetricsFile, PredictionRow, PriorScoreTable, check_format
 from pipeline.report.page import ReportData
 
-_NOT_SHOWN = {"device", "machine", "cluster"}     # parameters of the machine, which change no result
+_NOT_SHOWN = {"machine", "cluster"}     # parameters of the machine, which change no result
 
 
 def read_report_data(params: Params, paths: Paths, decoder: VideoDecoder) -> ReportData:

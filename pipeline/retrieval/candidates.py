@@ -88,8 +88,8 @@ def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionI
     barred = barred_sentences(guarded, manifest.captions_of)
     left = len(index.texts) - max((index.count_known(keys) for keys in barred), default=0)
     if left < 1:
-        raise SpectrumError(f"a corpus of {len(index.texts)} distinct captions leaves a training video none but its own; "
-                            "enlarge data.corpus")
+        raise SpectrumError(f"a corpus of {len(index.texts)} distinct captions leaves a training video none but its "
+                            "own; enlarge data.corpus")
     rows, scores = index.search(video_queries(store, ids), barred, min(top, left), batch_size)
     return Candidates(tuple(ids), rows, scores, index.recipe_id, index.digest)
 

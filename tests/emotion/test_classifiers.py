@@ -34,7 +34,7 @@ WORDS = sorted({word for text in TEXTS for word in text.split()})
 
 def section(model: Path | str, **changes: Any) -> Emotion:
     return Emotion(**{"lexicon": 0, "clip": 0, "classifier": 1, "classifier_model": str(model),
-                      "classifier_labels": "ekman", "classifier_batch": 2, **changes})
+                      "classifier_labels": "ekman", "classifier_batch_size": 2, **changes})
 
 
 def ekman(folder: Path, problem_type: str | None = None) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from project import ROOT
 
 from pipeline.captioner import checkpoint
-from pipeline.captioner.cached_dataset import Sources
+from pipeline.captioner.cached_dataset import CachedDataset
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_json
 from pipeline.datasets.manifest import Caption, Manifest, Video
@@ -254,7 +254,7 @@ def test_sound_and_motion_come_in_by_the_same_way_and_what_lacks_is_a_mask(
 
     for stage in (index_stage, retrieve, emotion):
         stage.run(params, paths)
-    sources = Sources.open(paths)
+    sources = CachedDataset.open(paths)
     inputs = sources.inputs([f"vid{n}" for n in range(12)], params.captioner.modalities, 2)
     mask = inputs.modalities["audio"].mask
     assert [f"vid{n}" for n in range(12) if not mask[n].any()] == sorted([*SILENT, ZEROS], key=lambda v: int(v[3:]))
@@ -269,7 +269,7 @@ def test_sound_and_motion_come_in_by_the_same_way_and_what_lacks_is_a_mask(
         file["vid2"] = sound["vid2"]
     assert extract.run(params, paths, "audio")["failed"] == 3
     with pytest.raises(SpectrumError, match="was trained on audio of recipe"):
-        checkpoint.refuse_other_recipes(trained, Sources.open(paths).recipes)
+        checkpoint.refuse_other_recipes(trained, CachedDataset.open(paths).recipes)
     for part in (audio, motion):
         with pytest.raises(SpectrumError, match="no model to encode files with"):
             part.load(getattr(params.encoders, part.__name__.rpartition(".")[2]), "cpu")

@@ -129,9 +129,9 @@ def full(videos: int = 60) -> ReportData:
         prior_scores={"lexicon": {"videos": 12, "hit1": 0.25, "hit3": 0.5, "mean_ap": None, "temperature": 7.6608}},
         versions={"torch": "2.8.0", "numpy": "2.3.1"},
         params={"dataset": "harbour-clips", "seed": 3, "retrieval": {"used": 20},
-                "encoders": {"appearance": {"model": "ViT-B-32", "weights": "openai", "frames": 28}},
+                "encoders": {"appearance": {"model": "ViT-B-32", "weights": "openai", "num_frames": 28}},
                 "captioner": {"modalities": ("appearance", "audio", "text"), "vtai": True, "cfb": True,
-                              "aeb": True, "width": 512, "layers": 1}},
+                              "aeb": True, "hidden_size": 512, "num_layers": 1}},
         encoder={"model": "ViT-B-32", "weights": "openai"},
         recipe={"model": "ViT-B-32", "weights": "openai", "sha256": "40d365", "size": (224, 224)},
         seed=3,
@@ -423,7 +423,7 @@ def cells(html: str) -> str:
 
 def test_model_sentence_names_what_is_off() -> None:
     captioner = {"modalities": ["appearance"], "vtai": False, "cfb": False, "aeb": False,
-                 "width": 64, "layers": 2}
+                 "hidden_size": 64, "num_layers": 2}
     description = page.describe_model({**full().params, "captioner": captioner})
     assert description == ("A Transformer of 2 layers and width 64 that reads 28 frames a video through ViT-B-32, "
                     "without attributes or theme.")

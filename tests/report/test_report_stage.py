@@ -15,7 +15,7 @@ from pipeline.common.errors import SpectrumError
 from pipeline.datasets.manifest import Caption, Manifest, Video
 from pipeline.params import load
 from pipeline.params.paths import Paths
-from pipeline.store import write_index
+from pipeline.store.store_file import write_store_file
 from stages import report
 
 PARAMS = load([], ROOT / "params.yaml")
@@ -41,8 +41,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Manifest(videos, captions, captions[2:]).write(paths[0].parent)
     for path, modality in zip(paths[1:4], ("appearance", "audio", "motion"), strict=True):
         path.parent.mkdir(parents=True)
-        failures = [{"id": "c", "reason": "no picture in it"}] if modality == "appearance" else []
-        write_index(path.parent, modality, {"kind": "none"}, 4, {}, 2, failures)
+        failures = [{"id": "c", "path": "c.mp4", "reason": "no picture in it"}] if modality == "appearance" else []
+        write_store_file(path.parent, modality, {"kind": "none"}, 4, {}, 2, failures)
     put(paths[4], {"captions": 2394, "dim": 128, "recipe_id": "x"})
     put(paths[5], {"model": "spectrum-sample", "weights": "train"})
     put(paths[6], {"seed": 0, "best": {"epoch": 17, "seconds": 2.5}, "vocabulary": ["a", "man"], "parameters": 1732359})
