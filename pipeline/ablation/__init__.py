@@ -1,0 +1,1 @@
+"""The paper's ablation: its rows, their training, the comparison, the table."""

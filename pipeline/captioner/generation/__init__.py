@@ -1,0 +1,1 @@
+"""Generating captions: generator, beam search, sampling, rerankers."""

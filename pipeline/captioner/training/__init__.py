@@ -1,0 +1,1 @@
+"""Training a captioner: trainer and what it needs."""
