@@ -204,7 +204,7 @@ def test_an_edit_is_noticed_by_the_stages_that_it_can_change(project: Path) -> N
     for name, stale in EDITS.items():
         assert noticed[name] >= stale, f"{name}: {sorted(stale - noticed[name])} did not notice"
     assert not noticed["pipeline/metrics/emotions.py"] & {"index", "retrieve", "extract-appearance", "encoder"}
-    assert not noticed["pipeline/encoders/text_encoder.py"] & {"prepare", "extract@audio", "report", "evaluate"}
+    assert not noticed["pipeline/encoders/text_encoder.py"] & {"prepare", "report", "evaluate"}
 
 
 def test_inputs_inside_outs_are_refused_before_anything_is_removed(project: Path) -> None:
