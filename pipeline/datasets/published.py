@@ -92,12 +92,12 @@ class Checklist:
             self.add(len(matches) == 1, f"{' or '.join(names)} ({what}): {status}")
         return matches[0] if len(matches) == 1 else None
 
-    def add(self, there: bool, line: str) -> None:
-        self._lines.append((there, line))
+    def add(self, exists: bool, line: str) -> None:
+        self._lines.append((exists, line))
 
     def enforce_annotations(self) -> None:
-        """Before the annotations are read: which videos are wanted is not known, but how many are there."""
-        if all(there for there, _ in self._lines):
+        """Before the annotations are read: which videos are wanted is not known, but how many there are is."""
+        if all(exists for exists, _ in self._lines):
             return
         if self._section.missing_videos != "keep":
             present = len(videos_below(Path(self._section.videos))[0])
@@ -106,8 +106,8 @@ class Checklist:
         self.enforce()
 
     def enforce(self) -> None:
-        if not all(there for there, _ in self._lines):
-            marked = [f"  {'✓' if there else '✗'} {line}" for there, line in self._lines]
+        if not all(exists for exists, _ in self._lines):
+            marked = [f"  {'✓' if exists else '✗'} {line}" for exists, line in self._lines]
             raise SpectrumError("\n".join([f"{self._title} is not complete:", *marked,
                                            "docs/datasets.md lists where to get each and how to lay it out"]))
 
@@ -147,14 +147,14 @@ def check_published(section: Data, annotations: Annotations, differences: list[s
     annotations.findings.not_as_published += differences
 
 
-def difference(part: str, what: str, found: Collection[str], published: Collection[str]) -> list[str]:
-    """At most one line: how the ids found differ from the published ones."""
-    known, wanted = set(found), set(published)
+def difference(part: str, what: str, actual: Collection[str], published: Collection[str]) -> list[str]:
+    """At most one line: how the ids differ from the published ones."""
+    known, expected = set(actual), set(published)
     missing = [video for video in published if video not in known]
-    unknown = [video for video in found if video not in wanted]
+    unknown = [video for video in actual if video not in expected]
     parts = [f"{title}: {some(ids)}" for title, ids in (("missing", missing), ("not among the published", unknown))
              if ids]
-    return [f"{part}: {len(found)} {what}, published {len(published)} ({'; '.join(parts)})"] if parts else []
+    return [f"{part}: {len(actual)} {what}, published {len(published)} ({'; '.join(parts)})"] if parts else []
 
 
 def caption_differences(annotations: Annotations, published: Mapping[Split, int]) -> list[str]:

@@ -77,15 +77,15 @@ def check_server(source: str, what: str, give: str) -> None:
         return
     if source.startswith("http"):
         cache = Path("~/.cache/clip").expanduser() / Path(urlsplit(source).path).name
-        there, server = cache.exists(), source
+        cached, server = cache.exists(), source
     else:
         try:
             cache = _cache_folder("/".join(source.split("@")[0].split("/")[:2]))
         except HFValidationError:
             raise SpectrumError(f"{what}: {source!r} is no hub id (org/name); mend it, or {give}") from None
-        there = any(file.suffix in (".safetensors", ".bin", ".pt") for file in cache.glob("snapshots/*/*"))
+        cached = any(file.suffix in (".safetensors", ".bin", ".pt") for file in cache.glob("snapshots/*/*"))
         server = constants.ENDPOINT
-    if not there and (why := _out_of_reach(server)):
+    if not cached and (why := _out_of_reach(server)):
         raise SpectrumError(f"{what}: {source} is not in the cache ({cache}) and {why}; download it elsewhere and put "
                             f"it there, or {give}")
 

@@ -160,7 +160,7 @@ def _scan(container: InputContainer, stream: Any, counted: bool) -> Track:
     packets = _read_packets(container, stream, counted)
     if not packets.rows:
         raise Empty(packets.error or "its stream has no packets")
-    share, reason = _there(container, packets.earliest, packets.latest)
+    share, reason = _declared_share(container, packets.earliest, packets.latest)
     table = np.array(packets.rows, np.int64)            # [P, 4]
     base = float(stream.time_base)
     offsets = _offsets(table)                           # [S] ticks
@@ -266,7 +266,7 @@ def _hollow(packet: Any) -> bool:
             and bytes(memoryview(packet)[:len(_HOLLOW)]) == _HOLLOW)
 
 
-def _there(container: InputContainer, earliest: float, latest: float) -> tuple[float, str]:
+def _declared_share(container: InputContainer, earliest: float, latest: float) -> tuple[float, str]:
     """The header's promise against what is there: FFmpeg takes a file cut in half for a shorter one."""
     kinds = set(container.format.name.split(","))
     if container.duration is None or not _DECLARE_DURATION & kinds:
