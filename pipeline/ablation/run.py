@@ -10,7 +10,6 @@ that was killed goes on; a file of another fingerprint (other settings, features
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,14 +21,10 @@ from pipeline.captioner.generation.generator import CaptionGenerator
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.splits import Split
 from pipeline.captioner.trained import Epoch, TrainedCaptioner
-from pipeline.captioner.training.settings import Listeners, TrainingSettings
+from pipeline.captioner.training.settings import Listeners, TrainingSettings, ignore_event
 from pipeline.captioner.training.state import fingerprint_of
 from pipeline.captioner.training.trainer import train
 from pipeline.common.files import read_json, write_json
-
-
-def _ignore(*_: Any) -> None:
-    """The listener of those who do not listen."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +52,8 @@ class RowListeners:
     """on_epoch: with a row's name and each epoch's record, of a result that existed the kept epoch's alone;
     on_progress: as `Listeners.on_progress`."""
 
-    on_epoch: Callable[[str, Epoch], None] = _ignore
-    on_progress: Callable[[float, bool], None] = _ignore
+    on_epoch: Callable[[str, Epoch], None] = ignore_event
+    on_progress: Callable[[float, bool], None] = ignore_event
 
 
 def train_rows(data: AblationData, settings: TrainingSettings, seeds: Sequence[int], device: torch.device,

@@ -46,7 +46,7 @@ class TrainingSettings:
         }, (train.inputs, validation.inputs))
 
 
-def _ignore(*_: Any) -> None:
+def ignore_event(*_: Any) -> None:
     """The listener of those who do not listen."""
 
 
@@ -58,5 +58,5 @@ class Listeners:
     of one included, and whether this run did them.
     """
 
-    on_epoch: Callable[[Epoch], None] = _ignore
-    on_progress: Callable[[float, bool], None] = _ignore
+    on_epoch: Callable[[Epoch], None] = ignore_event
+    on_progress: Callable[[float, bool], None] = ignore_event
