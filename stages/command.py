@@ -62,7 +62,7 @@ def load_with_notice(overrides: Sequence[str], params_file: Path, name: str) -> 
     """The parameters; where overrides change results, a note says so and how to bring the graph's own back."""
     params = load(overrides, params_file)
     check_inputs(params)
-    own = load([], params_file)
+    own = load([], params_file) if overrides else params
     if params.dataset == own.dataset and (changed := differences(params, own)):
         print(f"note: this run differs from {params_file} in {'; '.join(changed)}. Its results replace those of the "
               f"graph until `dvc repro {name}` makes them anew", file=sys.stderr)

@@ -33,14 +33,15 @@ def run(params: Params, paths: Paths) -> Summary:
     candidate_texts = dataset.candidate_texts(videos)
     started = time.monotonic()
     model, baseline = (checkpoint.load(folder, device) for folder in (paths.captioner, paths.baseline))
-    captions_of = {}
+    captions_of, inputs_of = {}, {}
     for trained, ids in ((model, videos), (baseline, tested)):
         checkpoint.refuse_other_recipes(trained, dataset.recipes)
         generator = CaptionGenerator(trained.model, trained.vocabulary, trained.attributes, params.generation,
                                      lambda: dataset.consensus)
         inputs = dataset.inputs(ids, trained.model.section.modalities, used)
-        captions_of[trained.folder.name] = generator.generate(inputs, candidate_texts[:len(ids)])
-    captions, baseline_captions = (captions_of[folder.name] for folder in (paths.captioner, paths.baseline))
+        inputs_of[trained.folder] = inputs
+        captions_of[trained.folder] = generator.generate(inputs, candidate_texts[:len(ids)])
+    captions, baseline_captions = (captions_of[folder] for folder in (paths.captioner, paths.baseline))
     generated = time.monotonic()
 
     scores = dataset.candidates.select(videos).scores
@@ -57,7 +58,7 @@ def run(params: Params, paths: Paths) -> Summary:
         taxonomy=Taxonomy.load(params.emotion.words), seed=params.seed, timeout=params.machine.scoring_timeout,
     )
     metrics["attributes"] = attribute_precision(
-        model, dataset.inputs(tested, model.model.section.modalities, used), list(references.values()),
+        model, inputs_of[model.folder].select(range(len(tested))), list(references.values()),
         params.generation.batch_size)
     metrics["retrieval"] = read_json(paths.retrieval)
     metrics["untrained"] = dataset.appearance.recipe["untrained"]

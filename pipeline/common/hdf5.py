@@ -139,7 +139,7 @@ def _read(file: "h5py.File", path: Path, name: str, layout: Layout, size: int) -
         raise ValueError(f"its {name} are of type {dataset.dtype}, expected {layout.dtype}")
     if dataset.nbytes > size:
         raise ValueError(f"its {name} claim to be larger than the file")
-    if dataset.size and not _is_checksummed(dataset):
+    if dataset.size and not is_checksummed(dataset):
         raise ValueError(f"its {name} have no checksums")
     values = dataset[()]
     if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -147,7 +147,7 @@ def _read(file: "h5py.File", path: Path, name: str, layout: Layout, size: int) -
     return values
 
 
-def _is_checksummed(dataset: "h5py.Dataset") -> bool:
+def is_checksummed(dataset: "h5py.Dataset") -> bool:
     """Whether it lies in chunks with fletcher32 and nothing else: then it is neither virtual nor in another file."""
     import h5py
 

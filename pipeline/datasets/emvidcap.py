@@ -7,6 +7,7 @@ TAB-separated with LF. Which part a folder holds follows from its ids: MSVD's `v
 video. A clip that L has in trainval and test is dropped from training.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from typing import Literal
 
 from pipeline.common.errors import SpectrumError
 from pipeline.datasets import msvd
-from pipeline.datasets.folder import order_by_hash
 from pipeline.datasets.manifest import Manifest
 from pipeline.datasets.published import (
     Annotations,
@@ -135,7 +135,7 @@ def _differences(part: Part, files: _Files) -> list[str]:
 def _add(annotations: Annotations, files: _Files, validation: float, seed: int) -> None:
     test = set(_videos(files.test))
     learnt = [video for video in _videos(files.trainval) if video not in test]
-    held_out = set(order_by_hash(learnt, seed)[:max(round(validation * len(learnt)), 1)])
+    held_out = set(_order_by_hash(learnt, seed)[:max(round(validation * len(learnt)), 1)])
     for position, video, caption in files.trainval:
         if video in test:
             annotations.findings.dropped_from_training[video] = "it is in the test file, too"
@@ -149,3 +149,8 @@ def _add(annotations: Annotations, files: _Files, validation: float, seed: int) 
 
 def _videos(rows: Rows) -> list[str]:
     return list(dict.fromkeys(video for _, video, _ in rows))
+
+
+def _order_by_hash(videos: Iterable[str], seed: int) -> list[str]:
+    """Videos in an order that only their names and the seed decide."""
+    return sorted(videos, key=lambda video: hashlib.sha256(f"{seed}:{video}".encode()).hexdigest())

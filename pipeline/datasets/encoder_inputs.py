@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import read_json, sha256, write_json
+from pipeline.common.files import read_json, write_json
 from pipeline.datasets.manifest import Manifest
 from pipeline.params import AppearanceEncoder
 from pipeline.store.feature_files import features_sha256
@@ -43,6 +43,6 @@ def _videos(manifest: Manifest) -> list[dict[str, Any]]:
 
 def _digest(path: Path) -> str:
     try:
-        return features_sha256(path) if path.is_dir() else sha256(path)
+        return features_sha256(path)
     except OSError as error:
         raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); mend the path or its permissions") from None

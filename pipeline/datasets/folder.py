@@ -128,16 +128,12 @@ def automatic_splits(videos: Iterable[str], seed: int, validation: float, test: 
     number_of = {video: _number(seed, video) for video in videos}
     splits: dict[str, Split] = {video: "test" if number < test else "validation" if number < test + validation
                                 else "train" for video, number in number_of.items()}
-    for split, share, border in (("test", test, 0.0), ("validation", validation, test)):
+    borders: tuple[tuple[Split, float, float], ...] = (("test", test, 0.0), ("validation", validation, test))
+    for split, share, border in borders:
         training = [video for video, other in splits.items() if other == "train"]
         if share > 0 and split not in splits.values() and len(training) > 1:
-            splits[min(training, key=lambda video: abs(number_of[video] - border))] = split  # type: ignore[assignment]
+            splits[min(training, key=lambda video: abs(number_of[video] - border))] = split
     return splits
-
-
-def order_by_hash(videos: Iterable[str], seed: int) -> list[str]:
-    """Videos in an order that only their names and the seed decide."""
-    return sorted(videos, key=lambda video: hashlib.sha256(f"{seed}:{video}".encode()).hexdigest())
 
 
 def _number(seed: int, video: str) -> float:

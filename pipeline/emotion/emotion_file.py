@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.commands import rerun
-from pipeline.common.errors import SpectrumError
 from pipeline.common.hdf5 import TEXTS, Layout, describe_damage, read_arrays, write_arrays
+from pipeline.common.ids import find_positions
 from pipeline.emotion.probabilities import Floats
 from pipeline.emotion.taxonomy import NAMES, Taxonomy
 
@@ -68,12 +68,7 @@ class Emotions:
 
     def select(self, ids: Sequence[str]) -> tuple[Floats, Floats]:
         """Priors of `ids` in that order: categories [V, C], words [V, W]; a missing id is an error."""
-        position_of = {video: i for i, video in enumerate(self.ids)}
-        missing = [video for video in ids if video not in position_of]
-        if missing:
-            raise SpectrumError(f"no emotional prior for video {missing[0]!r} ({len(missing)} such); "
-                                f"{rerun('emotion')}")
-        positions = [position_of[video] for video in ids]
+        positions = find_positions(ids, self.ids, "emotional prior", rerun("emotion"))
         return self.categories[positions], self.words[positions]
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from pipeline.common.commands import REMAKE
 from pipeline.common.errors import SpectrumError
 
 Scores = Mapping[str, float | None]
@@ -94,6 +95,6 @@ def check_format(path: Path, value: Value, expected: Any) -> Value:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         entry = ".".join(map(str, first["loc"])) or "all of it"
-        raise SpectrumError(f"{path}: {entry}: {first['msg']}, found {first['input']!r:.80}; make it again with "
-                            "`dvc repro`") from None
+        raise SpectrumError(f"{path}: {entry}: {first['msg']}, found {first['input']!r:.80}; "
+                            f"{REMAKE}") from None
     return value

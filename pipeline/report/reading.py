@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from pipeline.common.commands import REMAKE
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_json, read_jsonl
 from pipeline.datasets.manifest import Manifest
@@ -56,6 +57,6 @@ def _read_predictions(path: Path, manifest: Manifest) -> list[dict[str, Any]]:
         check_format(path.with_name(f"{path.name}, line {number}"), row, PredictionRow)
         if row["video_id"] not in manifest.split_of:
             raise SpectrumError(f"{path}, line {number}: video {row['video_id']!r} is not in the data set; "
-                                "make it again with `dvc repro`")
+                                f"{REMAKE}")
         rows.append(row)
     return rows

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
+from pipeline.common.ids import find_positions
 from pipeline.datasets.manifest import Manifest
 from pipeline.retrieval.index import CaptionIndex, corpus_digest, distinct_captions, unit_vectors
 from pipeline.retrieval.leak_guard import barred_sentences
@@ -65,13 +66,8 @@ class Candidates:
 
     def select(self, ids: Sequence[str]) -> "Candidates":
         """The candidates of `ids`, in that order; a missing id is an error."""
-        position = {video: i for i, video in enumerate(self.ids)}
-        missing = [video for video in ids if video not in position]
-        if missing:
-            raise SpectrumError(f"no candidates for video {missing[0]!r} ({len(missing)} such); "
-                                f"{rerun('retrieve')}")
-        take = [position[video] for video in ids]
-        return replace(self, ids=tuple(ids), rows=self.rows[take], scores=self.scores[take])
+        positions = find_positions(ids, self.ids, "candidates", rerun("retrieve"))
+        return replace(self, ids=tuple(ids), rows=self.rows[positions], scores=self.scores[positions])
 
 
 def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionIndex, top: int,

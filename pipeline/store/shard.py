@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pipeline.common.commands import RESTORE, rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write
+from pipeline.common.hdf5 import is_checksummed
 from pipeline.common.text import has_lone_surrogates
 
 SCHEMA = 2
@@ -170,7 +171,7 @@ def _datasets(file: Any, size: int) -> dict[str, Any]:
         if not isinstance(dataset, h5py.Dataset):
             raise ValueError(f"it has no data set {name} of its own")
         if (dataset.ndim != 1 + (name == "rows") or dataset.dtype.kind != kind or dataset.nbytes > size
-                or (dataset.size and not _is_checksummed(dataset))):
+                or (dataset.size and not is_checksummed(dataset))):
             raise ValueError(f"its {name} are not laid out as a shard's")
     rows, dim = datasets["rows"].shape
     if not (len(datasets["ids"]) == len(datasets["offsets"]) - 1 == len(datasets["source_sha256"])
@@ -183,13 +184,6 @@ def _datasets(file: Any, size: int) -> dict[str, Any]:
     if offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
         raise ValueError("its offsets do not rise from 0 to the number of rows")
     return datasets
-
-
-def _is_checksummed(dataset: Any) -> bool:
-    """Whether it lies in chunks with fletcher32 alone: then it is neither virtual nor in another file."""
-    about = dataset.id.get_create_plist()
-    return bool(about.get_layout() == h5py.h5d.CHUNKED and about.get_nfilters() == 1
-                and about.get_filter(0)[0] == h5py.h5z.FILTER_FLETCHER32)
 
 
 def decoded_texts(dataset: Any) -> tuple[str, ...]:
