@@ -243,27 +243,6 @@ def test_headline_numbers_and_table(html: str) -> None:
     assert "untrained" not in text
 
 
-def test_the_sentence_on_the_constant_word_says_only_what_is_known() -> None:
-    lines = {"constant_word": {"word": "happily", "emotion": {"acc_sw": 0.5}}}
-    assert tables.explain_constant_word({"emotion": {"acc_sw": 0.5}, "reference_lines": lines}) == (
-        "Here “happily”, said of every video, reaches Acc sw 50.0, level with the model's 50.0.")
-    assert tables.explain_constant_word({"emotion": {"acc_sw": 0.5}}) == ""
-
-
-def test_best_that_is_not_human_is_marked_and_a_tie_marks_both() -> None:
-    metrics = {"coco": {"CIDEr": 0.50004}, "baseline": {"coco": {"CIDEr": 0.50001}},
-               "reference_lines": {"nearest_caption": {"coco": {"CIDEr": 0.4}},
-                                   "human": {"coco": {"CIDEr": 0.9}}}}
-    rows = tables.build_rows(metrics, (tables.DRAWN[0],))
-    assert [(row.name, row.cells[0].text, row.cells[0].best) for row in rows] == [
-        ("Model", "50.0", True), ("Baseline", "50.0", True), ("Nearest caption", "40.0", False),
-        ("Human", "90.0", False)]
-
-
-def test_a_lone_score_is_not_called_the_best() -> None:
-    assert not tables.build_rows({"coco": {"CIDEr": 0.5}}, (tables.DRAWN[0],))[0].cells[0].best
-
-
 def test_none_scores_are_dashes_and_untrained_weights_a_banner() -> None:
     document = Document(render(unscored()))
     assert "The picture encoder has untrained weights: captions mean nothing." in document.text
@@ -336,53 +315,6 @@ def test_gallery_shows_every_chosen_video_with_its_frames(html: str) -> None:
     assert base64.b64decode((pictures[0]["src"] or "").partition(",")[2]) == jpeg(4 * int(chosen[0][3:]))
     assert "20 beams" not in document.text and "All 2 beams" in document.text
     assert "17 more" in document.text                       # candidates behind the fold
-
-
-def test_the_choice_depends_on_the_seed_and_not_on_the_order() -> None:
-    outcome_of = {f"v{n}": "right" if n % 2 else "wrong" for n in range(100)}
-    chosen = gallery.choose_videos(outcome_of, 0)
-    assert chosen == gallery.choose_videos(dict(reversed(outcome_of.items())), 0)
-    assert chosen != gallery.choose_videos(outcome_of, 1)
-    assert Counter(outcome_of[video] for video in chosen) == {"right": 12, "wrong": 12}
-    assert gallery.choose_videos({"a": "unknown"}, 0) == ["a"]
-
-
-@pytest.mark.parametrize(("caption", "references", "outcome"), [
-    ("a man happily sings", ["a joyful song"], "right"),
-    ("a happily angrily man", ["a joyful song"], "mixed"),
-    ("a man angrily sings", ["a joyful song"], "wrong"),
-    ("a man angrily sings", ["a song"], "wrong"),
-    ("a man sings", ["a joyful song"], "missed"),
-    ("a man sings", ["a song"], "plain"),
-    ("a man happily sings", [], "unknown"),
-    ("a hopeful man", ["he is hopeful"], "right"),
-    ("a worried man", ["she is afraid"], "wrong"),      # a caption's word counts for its first category alone
-    ("an afraid man", ["she is worried"], "right"),     # a reference's word counts for all of them
-])
-def test_outcome(caption: str, references: list[str], outcome: str) -> None:
-    assert gallery.judge_caption(caption, references, TAXONOMY) == outcome
-
-
-def test_emotion_words_are_marked_and_the_text_is_kept() -> None:
-    text = "A man, HAPPILY  (unhappily?) or very_sad: sad's 'calm'! É"
-    taxonomy = Taxonomy("test", {**TAXONOMY.category_words, "sadness": ("sad", "sads")})
-    pieces = gallery.mark_emotion_words(text, taxonomy, frozenset({"joy", "sadness"}))
-    assert "".join(piece.text for piece in pieces) == text
-    assert [(piece.text, piece.emotion, piece.state) for piece in pieces if piece.emotion] == [
-        ("HAPPILY", "joy", "right"), ("sad's", "sadness", "right"), ("calm", "serenity", "wrong")]
-    assert gallery.mark_emotion_words("happily", TAXONOMY)[0].state == ""
-
-
-def test_matrix_counts_videos_by_reference_and_prediction() -> None:
-    predictions = [{"video_id": "a", "caption": "he is sad"}, {"video_id": "b", "caption": "he runs"},
-                   {"video_id": "c", "caption": "he is sad"}, {"video_id": "d", "caption": "a worried man"}]
-    references = {"a": ["a worried man"], "b": ["worried"], "d": ["worried"]}
-    counts, videos = gallery.count_confusions(predictions, references, TAXONOMY)
-    assert videos == {"apprehension": 3, "fear": 3}
-    # "worried" is said as its first category; beside a reference's second one it is no confusion.
-    assert counts == {("apprehension", "apprehension"): 1,
-                      ("apprehension", "sadness"): 1, ("fear", "sadness"): 1,
-                      ("apprehension", gallery.NO_EMOTION): 1, ("fear", gallery.NO_EMOTION): 1}
 
 
 def test_plots_are_well_formed_and_without_a_date() -> None:
