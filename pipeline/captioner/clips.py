@@ -61,7 +61,8 @@ class ClipCaptioner:
         rows, scores, texts = rows[:, :used], scores[:, :used], candidates[:used]
         words = self.emotions.predict(texts, self.index.embeddings[rows[0]])
         temperature = self.params.emotion.retrieval_temperature
-        parts = {name: _modality(own) for name, own in rows_of.items()} | {"text": candidate_rows(self.index, rows)}
+        parts = {name: _modality(own) for name, own in rows_of.items()}
+        parts["text"] = candidate_rows(self.index, rows, scores)
         categories = probabilities.derive_categories(words, self.emotions.taxonomy)
         inputs = Inputs(
             (str(path),), {name: parts[name] for name in modalities},

@@ -122,7 +122,7 @@ def test_what_was_derived_from_something_else_is_refused(paths: Paths) -> None:
 def test_the_candidates_choose_among_the_beams(paths: Paths) -> None:
     dataset = CachedDataset.open(paths)
     beams = (Hypothesis("a dog", -0.1), Hypothesis("rain", -0.2))
-    captions = [Caption(video, "a dog", -0.1, beams, (), ()) for video in ("a", "c")]
+    captions = [Caption(video, "a dog", -0.1, beams, (), (), "a dog") for video in ("a", "c")]
     assert dataset.candidate_texts(["c"]) == [["a dog runs", "the dog sits"]]
     candidates = dataset.candidate_texts(["a", "c"])
     assert dataset.consensus.rerank(captions, candidates, 0.0) == captions

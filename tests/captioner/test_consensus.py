@@ -15,7 +15,7 @@ CORPUS = [["a dog runs", "the dog is running"], ["a cat sleeps"], ["a man cooks 
 
 def caption(*beams: tuple[str, float]) -> Caption:
     hypotheses = tuple(Hypothesis(*beam) for beam in beams)
-    return Caption("v", hypotheses[0].text, hypotheses[0].score, hypotheses, (), ())
+    return Caption("v", hypotheses[0].text, hypotheses[0].score, hypotheses, (), (), hypotheses[0].text)
 
 
 def test_agreement_is_cider_where_nothing_is_clipped() -> None:

@@ -178,8 +178,8 @@ def test_candidates_of_training_videos_are_as_good_as_those_of_test_videos(tmp_p
     things = np.eye(10, dtype=np.float32)
     folder = tmp_path / "store"
     shown = np.stack([things[int(video[1:]) % 10] for video in ids])
-    write_shard(folder / shard_name(0), Shard(tuple(ids), np.arange(31), shown, np.zeros(30), ("0" * 64,) * 30, np.ones(30, np.float32)),
-                fingerprint(FRAMES))
+    write_shard(folder / shard_name(0), Shard(tuple(ids), np.arange(31), shown, np.zeros(30), ("0" * 64,) * 30,
+                                              np.ones(30, np.float32)), fingerprint(FRAMES))
     write_store_file(folder, "appearance", FRAMES, 10, {0: (30, 30)}, 1, [])
     index.build_index(distinct_sentences(manifest.corpus), things, "abc", tmp_path / "i")
     opened = index.open_index(tmp_path / "i", "abc")
