@@ -38,7 +38,6 @@ from pipeline.extraction.shard_maker import (
     make_shards,
 )
 from pipeline.extraction.shards import Shards
-from pipeline.store.folder import shard_hashes
 
 _POLL_SECONDS = 0.5         # between looks at the workers' progress
 _START_SECONDS = 60         # for a scheduler to answer and to have a worker
@@ -93,7 +92,7 @@ def make_by_workers(tasks: Sequence[Task], job: Job, encoder: Encoder, cluster: 
     """
     job = replace(job, folder=job.folder.resolve())
     tasks = [Task(task.number, tuple((video_id, path.absolute()) for video_id, path in task.videos)) for task in tasks]
-    expected, sha256s = _Software.of(encoder, job.extraction), shard_hashes(job.folder)
+    expected = _Software.of(encoder, job.extraction)
     topic = f"extraction-{uuid4().hex}"
     latest: dict[int, ShardProgress] = {}
     count = cluster.workers or _gpus() or cpu_cores()
@@ -111,7 +110,7 @@ def make_by_workers(tasks: Sequence[Task], job: Job, encoder: Encoder, cluster: 
 
     with _client(cluster, count) as client:
         client.subscribe_topic(topic, receive)
-        futures = [client.submit(_make, task, job, expected, sha256s, topic, pure=False, key=f"{topic}-{task.number}")
+        futures = [client.submit(_make, task, job, expected, topic, pure=False, key=f"{topic}-{task.number}")
                    for task in tasks]
         return _results(client, futures, cluster, report_progress)
 
@@ -178,11 +177,12 @@ def _gpu_name(position: int) -> str:
     return allowed.split(",")[position].strip() if allowed else str(position)
 
 
-_encoders: dict[str, Encoder] = {}      # of this worker process, by recipe: weights are loaded once, not once a task
+# Of this worker process: weights are loaded once and not once a task, and so is what lies beside the store.
+_encoders: dict[str, Encoder] = {}      # by recipe
+_shards: dict[str, Shards] = {}         # by run
 
 
-def _make(task: Task, job: Job, expected: _Software, sha256s: Mapping[str, str],
-          topic: str) -> tuple[ShardReport, dict[str, float]]:
+def _make(task: Task, job: Job, expected: _Software, topic: str) -> tuple[ShardReport, dict[str, float]]:
     """A task, in the worker."""
     worker = get_worker()
     if expected.recipe_id not in _encoders:
@@ -194,8 +194,10 @@ def _make(task: Task, job: Job, expected: _Software, sha256s: Mapping[str, str],
         _encoders.clear()
         _encoders[expected.recipe_id] = encoder
     encoder = _encoders[expected.recipe_id]
-    shards = Shards(job.folder, expected.recipe_id, no_rows(encoder), sha256s)
-    reports, seconds = make_shards([task], encoder, shards, job.extraction, job.machine,
+    if topic not in _shards:
+        _shards.clear()
+        _shards[topic] = Shards(job.folder, expected.recipe_id, no_rows(encoder))
+    reports, seconds = make_shards([task], encoder, _shards[topic], job.extraction, job.machine,
                                    lambda progress: worker.log_event(topic, astuple(progress)))
     return reports[0], seconds
 
