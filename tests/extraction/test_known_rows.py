@@ -199,8 +199,8 @@ def test_missing_files_are_noticed_when_the_rows_lie_beside_the_store(tmp_path: 
 
 def test_a_store_has_as_many_shards_as_its_size_asks_for(tmp_path: Path, clips: Clips,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [shards_by_size(videos, 0) for videos in (0, 1, 128, 129, 256, 257, 10_000)] == [1, 1, 1, 2, 2, 4, 128]
-    assert [shards_by_size(1, megabytes << 20) for megabytes in (4, 5, 287)] == [1, 2, 128]
+    assert [shards_by_size(videos, 0) for videos in (0, 1, 256, 257, 512, 513, 10_000)] == [1, 1, 1, 2, 2, 4, 64]
+    assert [shards_by_size(1, megabytes << 20) for megabytes in (8, 9, 287)] == [1, 2, 64]
     assert shards_by_size(10 ** 9, 0) == 8192
     for count, videos in ((4, clips), (2, clips[:6])):
         monkeypatch.setattr(shard, "_SHARD_VIDEOS", 3)
