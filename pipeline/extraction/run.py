@@ -169,12 +169,12 @@ def _summary(reports: Sequence[ShardReport], seconds: Mapping[str, float], wall:
 def _check_failures(failures: list[dict[str, str]], videos: int, folder: Path, allowed: float) -> None:
     if not failures:
         return
-    said = (f"{folder}: {len(failures)} of {videos} videos failed; {folder / FAILED_FILE} has them all, with reasons: "
+    sentence = (f"{folder}: {len(failures)} of {videos} videos failed; {folder / FAILED_FILE} has them all, with reasons: "
             f"{_some(failures)}")
     if len(failures) > allowed * videos:
-        raise SpectrumError(f"{said}. That is more than extraction.allowed_failures={allowed:g} allows: mend or remove "
+        raise SpectrumError(f"{sentence}. That is more than extraction.allowed_failures={allowed:g} allows: mend or remove "
                             "them, or raise it")
-    print(printable(said), file=sys.stderr)
+    print(printable(sentence), file=sys.stderr)
 
 
 def _sorted(entries: Any) -> list[dict[str, str]]:

@@ -107,14 +107,16 @@ def test_workers_that_die_too_often_end_the_run(tmp_path: Path, clips: list[tupl
 
 
 class Elsewhere(Colours):
-    """Has another recipe in every process but the one that asks."""
+    """Has another recipe and device in every process but the one that asks."""
 
     def __init__(self, here: int) -> None:
         super().__init__(4 if os.getpid() == here else 3)
+        self.device = "cpu" if os.getpid() == here else "cuda:1"
 
 
-def test_a_worker_of_another_recipe_is_refused(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
-    with pytest.raises(SpectrumError, match=r"worker tcp://\S+ does not go with this run: .* recipe \w{16}, not") as e:
+def test_a_worker_of_another_recipe_or_device_is_refused(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    with pytest.raises(SpectrumError, match=r"worker tcp://\S+ does not go with this run: it computes on cuda, not on "
+                                            r"cpu; .* recipe \w{16}, not") as e:
         extract(clips, partial(Elsewhere, os.getpid()), tmp_path / "store", WIDE, ONE_DECODER,
                            Cluster(scheduler="local", workers=1))
     assert "\n" not in str(e.value)
@@ -252,17 +254,6 @@ def started(*command: str) -> tuple[subprocess.Popen[bytes], str]:
     process = subprocess.Popen([sys.executable, "-m", *command], env=environment(), stderr=subprocess.DEVNULL)
     until(lambda: described.exists() and described.read_text().strip().endswith("}"))
     return process, json.loads(described.read_text())["address"]
-
-
-def test_a_worker_on_another_kind_of_device_is_refused() -> None:
-    own = cluster._Software.of(Colours(), SECTION)
-    other = cluster._Software.of(OnGpu(), SECTION)
-    assert other.differences(own) == ["it computes on cuda, not on cpu"]
-    assert own.differences(own) == []
-
-
-class OnGpu(Colours):
-    device = "cuda:0"
 
 
 def test_one_machine_needs_no_dask() -> None:
