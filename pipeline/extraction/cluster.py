@@ -96,7 +96,7 @@ def make_by_workers(tasks: Sequence[Task], job: Job, encoder: Encoder, cluster: 
     `cluster.retries` workers died over one shard, and where the scheduler is lost: what is finished is kept for the
     next run.
     """
-    job = replace(job, folder=job.folder.resolve())
+    job = replace(job, folder=job.folder.absolute())     # a link to a store stays one: its rows lie beside it
     tasks = [Task(task.number, tuple((video_id, path.absolute()) for video_id, path in task.videos)) for task in tasks]
     expected = _Software.of(encoder, job.extraction)
     topic = f"extraction-{uuid4().hex}"
@@ -168,8 +168,6 @@ def _wait_for_a_worker(client: Any, address: str) -> None:
         if time.monotonic() > deadline:
             raise SpectrumError(f"cluster.scheduler={address}: it has no workers after {_START_SECONDS} s; start some "
                                 f"(`dask worker {address} --nthreads 1`)")
-    if probe.cancelled():
-        raise _lost(address)
 
 
 def _lost(scheduler: str) -> SpectrumError:

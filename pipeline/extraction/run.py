@@ -169,11 +169,11 @@ def _summary(reports: Sequence[ShardReport], seconds: Mapping[str, float], wall:
 def _check_failures(failures: list[dict[str, str]], videos: int, folder: Path, allowed: float) -> None:
     if not failures:
         return
-    sentence = (f"{folder}: {len(failures)} of {videos} videos failed; {folder / FAILED_FILE} has them all, with reasons: "
-            f"{_some(failures)}")
+    sentence = (f"{folder}: {len(failures)} of {videos} videos failed; {folder / FAILED_FILE} has them all, with "
+                f"reasons: {_some(failures)}")
     if len(failures) > allowed * videos:
-        raise SpectrumError(f"{sentence}. That is more than extraction.allowed_failures={allowed:g} allows: mend or remove "
-                            "them, or raise it")
+        raise SpectrumError(f"{sentence}. That is more than extraction.allowed_failures={allowed:g} allows: mend or "
+                            "remove them, or raise it")
     print(printable(sentence), file=sys.stderr)
 
 

@@ -80,8 +80,8 @@ def sound(path: str, track: Track, rate: int, tally: Tally) -> Iterator[tuple[fl
 def _trimmed_sound(track: Track) -> Any:
     """The sound without what an encoder put before and behind it.
 
-    Of a track in mp4 that begins late, programs of version 9 cut off as much at its end. So nothing is cut there but
-    what the packets say, unless an edit list hides whole packets.
+    Of a track in mp4 that begins late by less than a packet, programs of version 9 cut off as much at its end. So
+    nothing is cut there but what the packets say, unless an edit list hides whole packets.
     """
     if track.format != "mov" or track.edited or track.padded:
         return _input(track)

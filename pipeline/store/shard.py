@@ -32,8 +32,8 @@ from pipeline.common.text import has_lone_surrogates
 
 SCHEMA = 2
 CHUNK = 1 << 16         # bytes: the least that a single row costs to read and test
-_SHARD_BYTES = 8 << 20  # that a shard holds at most,
-_SHARD_VIDEOS = 256     # and videos (a shard is the task of a worker), up to
+_SHARD_BYTES = 16 << 20 # that a shard holds at most,
+_SHARD_VIDEOS = 512     # and videos (a shard is the task of a worker), up to
 _MOST_SHARDS = 1 << 13  # shards, a power of two: names have four digits
 
 Rows = NDArray[np.floating[Any]]        # float16 or float32

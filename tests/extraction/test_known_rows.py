@@ -81,6 +81,8 @@ def test_a_kill_while_rows_move_between_shards_loses_none(
 
 def test_workers_move_rows_too(tmp_path: Path, clips: Clips, fresh: Callable[[int], dict[str, bytes]]) -> None:
     store = tmp_path / "store"
+    (tmp_path / "disk" / "store").mkdir(parents=True)
+    store.symlink_to(tmp_path / "disk" / "store")
     extract(clips, Colours(), store, by(3))
     summary = extract_by(clips, Colours, store, by(5), MACHINE, Cluster(scheduler="local", workers=2))
     assert (summary["reused"], summary["frames"]) == (9, 0)
@@ -199,8 +201,8 @@ def test_missing_files_are_noticed_when_the_rows_lie_beside_the_store(tmp_path: 
 
 def test_a_store_has_as_many_shards_as_its_size_asks_for(tmp_path: Path, clips: Clips,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [shards_by_size(videos, 0) for videos in (0, 1, 256, 257, 512, 513, 10_000)] == [1, 1, 1, 2, 2, 4, 64]
-    assert [shards_by_size(1, megabytes << 20) for megabytes in (8, 9, 287)] == [1, 2, 64]
+    assert [shards_by_size(videos, 0) for videos in (0, 1, 512, 513, 1024, 1025, 10_000)] == [1, 1, 1, 2, 2, 4, 32]
+    assert [shards_by_size(1, megabytes << 20) for megabytes in (16, 17, 287)] == [1, 2, 32]
     assert shards_by_size(10 ** 9, 0) == 8192
     for count, videos in ((4, clips), (2, clips[:6])):
         monkeypatch.setattr(shard, "_SHARD_VIDEOS", 3)
