@@ -160,8 +160,8 @@ def test_sound_that_begins_late_ends_late(tmp_path: Path, suffix: str, codec: st
     program("-f", "lavfi", "-i", f"sine=f=500:r={rate}:d=2", "-c:a", codec,
             *(["-write_xing", "0"] if raw and codec == "libmp3lame" else []), source)
     path = tmp_path / f"late.{suffix}"
-    program("-i", clip(tmp_path / "v.mp4", 25), "-itsoffset", str(late), "-i", source, "-c", "copy", "-map", "0:v", "-map",
-            "1:a", path)
+    program("-i", clip(tmp_path / "v.mp4", 25), "-itsoffset", str(late), "-i", source, "-c", "copy", "-map", "0:v",
+            "-map", "1:a", path)
     track = probing.scan_sound(str(path))
     assert (track.start, track.end) == pytest.approx((late, late + 2), abs=0.045 if raw else 0.026)
     assert track.end >= late + 2 - 0.013
