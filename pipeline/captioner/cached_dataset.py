@@ -95,7 +95,7 @@ class CachedDataset:
 
     def inputs(self, ids: Sequence[str], modalities: Sequence[str], used: int) -> Inputs:
         """Inputs of `ids` with the `used` best candidates; an id that a source lacks is an error."""
-        categories, words = self.emotions.select(ids)
+        categories, words = self.emotions.select(ids, modalities)
         loaded = {name: self._modality(name, ids, used) for name in modalities}
         return Inputs(tuple(ids), {name: part for name, part in loaded.items() if part is not None},
                       torch.from_numpy(categories), torch.from_numpy(words))

@@ -1,0 +1,119 @@
+"""Fitting a prior on the training videos: their candidates, rows and reference emotions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.emotion.calibration import Calibration, fit_calibration
+from pipeline.emotion.estimators import join_weighted
+from pipeline.emotion.prior import MIXTURE, Prior, Vectors, compare_shares, subsets, weigh
+from pipeline.emotion.probabilities import Floats
+from pipeline.emotion.row_reader import Doubles, RowReader, fit_reader
+
+_TEMPERATURES = (0.02, 0.05, 0.1, 0.3, 1.0)
+_WEIGHTS = (1.0, 0.5, 0.25, 0.125, 0.0)
+_FEWEST = 10        # training videos with a modality, from which a reader of it is fitted
+
+
+@dataclass(frozen=True)
+class LabelledVideos:
+    """Videos of one split: their positions [v] among the candidates' videos, and their reference emotions [v, C]."""
+
+    positions: NDArray[np.int64]
+    targets: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class CandidateEvidence:
+    """Evidence [n, C] of captions by estimator; the videos' candidates among them, positions and scores [V, K]."""
+
+    categories: Mapping[str, Floats]
+    positions: NDArray[np.int64]
+    scores: Floats
+
+
+@dataclass(frozen=True)
+class FittedCandidates:
+    """How candidates are weighed, and how good that is on the training videos (the fitted likelihood's loss)."""
+
+    temperature: float
+    weights: Mapping[str, float]
+
+
+def fit_candidates(candidates: CandidateEvidence, training: LabelledVideos, rates: Doubles) -> FittedCandidates:
+    """The temperature and the estimators' weights with which the candidates tell most about the training videos.
+
+    rates [C]: shares of the corpus' captions that carry the categories. An estimator that tells nothing more beside
+    the others gets the weight 0.
+    """
+    weights = dict.fromkeys(candidates.categories, 1.0)
+    if not len(training.positions):
+        return FittedCandidates(_TEMPERATURES[2], weights)
+    positions, scores = (part[training.positions] for part in (candidates.positions, candidates.scores))
+
+    def loss(temperature: float, changed: Mapping[str, float]) -> float:
+        captions = join_weighted(candidates.categories, changed)
+        shares, counts = weigh(captions, positions, scores, temperature)
+        evidence = np.stack([compare_shares(shares, counts, rates), fit_reader(shares, training.targets)[1]], 1)
+        p = fit_calibration(evidence, training.targets, rates).apply(evidence).astype(np.float64)
+        return -float(np.log(np.where(training.targets, p, 1 - p)).sum())
+
+    def best_temperature() -> float:
+        return min(_TEMPERATURES, key=lambda temperature: loss(temperature, weights))
+
+    temperature = best_temperature()
+    for name in [name for name in weights if name != "lexicon"]:
+        others = any(weight for other, weight in weights.items() if other != name)
+        tried = [weight for weight in _WEIGHTS if weight or others]
+        weights[name] = min(tried, key=lambda weight: loss(temperature, {**weights, name: weight}))
+    return FittedCandidates(best_temperature(), weights)
+
+
+def fit_prior(fitted: FittedCandidates, shares: Floats, counts: Floats, vectors: Mapping[str, Vectors],
+              training: LabelledVideos, rates: tuple[Doubles, Doubles]) -> tuple[Prior, Doubles, NDArray[np.bool_]]:
+    """The prior; and the evidence [V, 2 + M, C] of all videos with the modalities that they have [V, M].
+
+    shares [V, C] and counts [V] of the candidates; rates: of categories and words in the corpus. The evidence of a
+    training video is that of a reader that has not seen it.
+    """
+    videos, targets = training.positions, training.targets
+    readers: dict[str, RowReader] = {}
+    unseen: dict[str, Doubles] = {}
+    readers[MIXTURE], unseen[MIXTURE] = fit_reader(shares[videos], targets) if len(videos) else _silent_reader(shares)
+    has_row = {}
+    for name, (rows, present) in vectors.items():
+        has_row[name] = present[videos]
+        if has_row[name].sum() >= _FEWEST:
+            own = videos[has_row[name]]
+            readers[name], unseen[name] = fit_reader(rows[own], targets[has_row[name]])
+    prior = Prior(fitted.temperature, fitted.weights, *rates, readers, ())
+    evidence, present = prior.read_rows(vectors, len(shares))
+    evidence = np.concatenate([prior.read_shares(shares, counts), evidence], 1)
+    if len(videos):
+        evidence[videos, 1] = unseen[MIXTURE]
+        for number, name in enumerate(prior.modalities):
+            evidence[videos[has_row[name]], 2 + number] = unseen[name]
+    calibrations = tuple(_calibrate(evidence, present, heard, prior.modalities, training, rates[0])
+                         for heard in subsets(prior.modalities))
+    return Prior(fitted.temperature, fitted.weights, *rates, readers, calibrations), evidence, present
+
+
+def _calibrate(evidence: Doubles, present: NDArray[np.bool_], heard: Sequence[str], modalities: Sequence[str],
+               training: LabelledVideos, rates: Doubles) -> Calibration:
+    """On the training videos that have all modalities of `heard`, as if these were all they have; where there are too
+    few such, on all."""
+    asked = np.array([name in heard for name in modalities], bool)
+    chosen = present[training.positions][:, asked].all(1)
+    if chosen.sum() < _FEWEST:
+        chosen[:] = True
+    sources = np.concatenate([[True, True], asked])
+    own = evidence[training.positions[chosen]] * sources[:, None]
+    return fit_calibration(own, training.targets[chosen], rates)
+
+
+def _silent_reader(shares: Floats) -> tuple[RowReader, Doubles]:
+    """A reader that says nothing, where there is no training video to learn from."""
+    width = shares.shape[1]
+    return RowReader(np.zeros(width), np.ones(width), np.zeros((width, width))), np.zeros((0, width))
