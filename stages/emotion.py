@@ -38,11 +38,12 @@ def run(params: Params, paths: Paths) -> Summary:
     training, validation = (
         label_videos(candidates.ids, manifest.ids(split), manifest.captions_of, estimators.taxonomy)
         for split in ("train", "validation"))
-    stores = {name: FeatureStore.open(getattr(paths, name)) for name in params.emotion.modalities}
-    vectors = {name: pool_store(store, candidates.ids) for name, store in stores.items()
-               if store.recipe["kind"] != "none"}
+    opened = {name: FeatureStore.open(getattr(paths, name)) for name in params.emotion.modalities}
+    stores = {name: store for name, store in opened.items() if store.recipe["kind"] != "none"}
 
-    emotions = estimate_video_emotions(estimators, candidates, vectors, training)
+    emotions = estimate_video_emotions(
+        estimators, candidates, {name: pool_store(store, candidates.ids) for name, store in stores.items()},
+        {name: store.recipe_id for name, store in stores.items()}, training)
     scores = score_priors(emotions, training, validation)
     emotions.write(paths.emotion)
     write_json(paths.reports / "emotion.json", scores)

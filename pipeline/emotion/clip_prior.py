@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.emotion.emotion_file import spread_prior
 from pipeline.emotion.estimators import Estimators
 from pipeline.emotion.pooled_rows import pool_clip
 from pipeline.emotion.prior import Prior, weigh
@@ -40,4 +39,4 @@ class ClipPrior:
         evidence, present = self.prior.read_rows(vectors, 1)
         evidence = np.concatenate([self.prior.read_shares(shares, counts), evidence], 1)
         probabilities = self.prior.estimate(evidence, present, vectors)
-        return probabilities, spread_prior(probabilities, word_shares, self.prior, self.estimators.taxonomy.name)
+        return probabilities, self.prior.estimate_words(probabilities, word_shares, counts)

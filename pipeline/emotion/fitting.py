@@ -1,14 +1,14 @@
 """Fitting a prior on the training videos: their candidates, rows and reference emotions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.emotion.calibration import Calibration, fit_calibration
 from pipeline.emotion.estimators import join_weighted
-from pipeline.emotion.prior import MIXTURE, Prior, Vectors, compare_shares, subsets, weigh
+from pipeline.emotion.prior import MIXTURE, Prior, Vectors, compare_shares, subsets, weigh, word_evidence
 from pipeline.emotion.probabilities import Floats
 from pipeline.emotion.row_reader import Doubles, RowReader, fit_reader
 
@@ -19,10 +19,12 @@ _FEWEST = 10        # training videos with a modality, from which a reader of it
 
 @dataclass(frozen=True)
 class LabelledVideos:
-    """Videos of one split: their positions [v] among the candidates' videos, and their reference emotions [v, C]."""
+    """Videos of one split: their positions [v] among the candidates' videos, and the emotions in their references:
+    categories, targets [v, C], and emotion words [v, W]."""
 
     positions: NDArray[np.int64]
     targets: NDArray[np.bool_]
+    words: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,19 @@ class CandidateEvidence:
 
 
 @dataclass(frozen=True)
+class WeighedCandidates:
+    """What `weigh` makes of the candidates: shares [V, C] of categories and [V, W] of words, counts [V]; rates [C] and
+    [W]: both in the corpus."""
+
+    shares: Floats
+    word_shares: Floats
+    counts: Floats
+    rates: tuple[Doubles, Doubles]
+
+
+@dataclass(frozen=True)
 class FittedCandidates:
-    """How candidates are weighed, and how good that is on the training videos (the fitted likelihood's loss)."""
+    """How candidates are weighed: by their similarities, and by what each estimator says of them."""
 
     temperature: float
     weights: Mapping[str, float]
@@ -71,14 +84,14 @@ def fit_candidates(candidates: CandidateEvidence, training: LabelledVideos, rate
     return FittedCandidates(best_temperature(), weights)
 
 
-def fit_prior(fitted: FittedCandidates, shares: Floats, counts: Floats, vectors: Mapping[str, Vectors],
-              training: LabelledVideos, rates: tuple[Doubles, Doubles]) -> tuple[Prior, Doubles, NDArray[np.bool_]]:
+def fit_prior(fitted: FittedCandidates, candidates: WeighedCandidates, vectors: Mapping[str, Vectors],
+              training: LabelledVideos, owners: NDArray[np.bool_]) -> tuple[Prior, Doubles, NDArray[np.bool_]]:
     """The prior; and the evidence [V, 2 + M, C] of all videos with the modalities that they have [V, M].
 
-    shares [V, C] and counts [V] of the candidates; rates: of categories and words in the corpus. The evidence of a
-    training video is that of a reader that has not seen it.
+    The evidence of a training video is that of a reader that has not seen it. owners [C, W]: the words of the
+    categories.
     """
-    videos, targets = training.positions, training.targets
+    videos, targets, shares = training.positions, training.targets, candidates.shares
     readers: dict[str, RowReader] = {}
     unseen: dict[str, Doubles] = {}
     readers[MIXTURE], unseen[MIXTURE] = fit_reader(shares[videos], targets) if len(videos) else _silent_reader(shares)
@@ -88,16 +101,21 @@ def fit_prior(fitted: FittedCandidates, shares: Floats, counts: Floats, vectors:
         if has_row[name].sum() >= _FEWEST:
             own = videos[has_row[name]]
             readers[name], unseen[name] = fit_reader(rows[own], targets[has_row[name]])
-    prior = Prior(fitted.temperature, fitted.weights, *rates, readers, ())
+    # So far it reads; how much to believe of it comes next.
+    no_belief = Calibration(np.zeros(2), np.zeros(owners.shape[1]))
+    prior = Prior(fitted.temperature, fitted.weights, *candidates.rates, readers, (), no_belief, owners)
     evidence, present = prior.read_rows(vectors, len(shares))
-    evidence = np.concatenate([prior.read_shares(shares, counts), evidence], 1)
-    if len(videos):
-        evidence[videos, 1] = unseen[MIXTURE]
-        for number, name in enumerate(prior.modalities):
-            evidence[videos[has_row[name]], 2 + number] = unseen[name]
-    calibrations = tuple(_calibrate(evidence, present, heard, prior.modalities, training, rates[0])
-                         for heard in subsets(prior.modalities))
-    return Prior(fitted.temperature, fitted.weights, *rates, readers, calibrations), evidence, present
+    evidence = np.concatenate([prior.read_shares(shares, candidates.counts), evidence], 1)
+    evidence[videos, 1] = unseen[MIXTURE]
+    for number, name in enumerate(prior.modalities):
+        evidence[videos[has_row[name]], 2 + number] = unseen[name]
+    prior = replace(prior, calibrations=tuple(
+        _calibrate(evidence, present, heard, prior.modalities, training, prior.category_rates)
+        for heard in subsets(prior.modalities)))
+    of_words = word_evidence(prior.estimate(evidence[videos], present[videos], prior.modalities),
+                             candidates.word_shares[videos], candidates.counts[videos], candidates.rates, owners)
+    return (replace(prior, word_calibration=fit_calibration(of_words, training.words, prior.word_rates)), evidence,
+            present)
 
 
 def _calibrate(evidence: Doubles, present: NDArray[np.bool_], heard: Sequence[str], modalities: Sequence[str],

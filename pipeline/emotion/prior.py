@@ -34,7 +34,8 @@ class Prior:
 
     temperature: candidates weigh by softmax(similarity / temperature); weights: of the estimators' evidence, by name;
     category_rates [C], word_rates [W]: shares of the corpus' captions that carry them; readers: of the mixture and
-    of each modality; calibrations: by set of modalities, in the order of `subsets`.
+    of each modality; calibrations: by set of modalities, in the order of `subsets`; word_calibration: of the words'
+    two sources (`estimate_words`); owners [C, W]: which categories a word stands for.
     """
 
     temperature: float
@@ -43,6 +44,8 @@ class Prior:
     word_rates: Doubles
     readers: Mapping[str, RowReader]
     calibrations: tuple[Calibration, ...]
+    word_calibration: Calibration
+    owners: NDArray[np.bool_]
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -81,6 +84,25 @@ class Prior:
             of_set = numbers == number
             probabilities[of_set] = self.calibrations[number].apply(evidence[of_set])
         return probabilities
+
+    def estimate_words(self, categories: Floats, word_shares: Floats, counts: Floats) -> Floats:
+        """p(word) [V, W]: that it stands in some caption of the video; from the prior of the categories [V, C], and
+        shares [V, W] of so many candidates [V]. Words of one category may well stand side by side."""
+        return self.word_calibration.apply(
+            word_evidence(categories, word_shares, counts, (self.category_rates, self.word_rates), self.owners))
+
+
+def word_evidence(categories: Floats, word_shares: Floats, counts: Floats, rates: tuple[Doubles, Doubles],
+                  owners: NDArray[np.bool_]) -> Doubles:
+    """Evidence [V, 2, W] of words: log-odds of the likelier of a word's categories above its rate, and those of the
+    word among the candidates. rates: of categories and words in the corpus."""
+    rate = np.clip(rates[0], RAREST, 1 - RAREST)
+    p = np.clip(categories.astype(np.float64), RAREST, 1 - RAREST)
+    lifts = np.log(p / (1 - p)) - np.log(rate / (1 - rate))                     # [V, C]
+    of_words = np.full((len(lifts), owners.shape[1]), -np.inf)
+    for category, words in enumerate(owners):
+        of_words[:, words] = np.maximum(of_words[:, words], lifts[:, [category]])
+    return np.stack([of_words, compare_shares(word_shares, counts, rates[1])], 1)
 
 
 def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.common.hdf5 import Arrays, Layout
 from pipeline.emotion.calibration import Calibration
@@ -21,6 +22,7 @@ LAYOUTS = {
     "reader_centres": Layout("float64", rank=1), "reader_scales": Layout("float64", rank=1),
     "reader_coefficients": Layout("float64", rank=2),
     "slopes": Layout("float64", rank=2), "intercepts": Layout("float64", rank=2),
+    "word_slopes": Layout("float64", rank=1), "word_intercepts": Layout("float64", rank=1),
 }
 
 
@@ -35,6 +37,7 @@ def lay_out(prior: Prior) -> tuple[Arrays, str]:
         "reader_coefficients": np.concatenate([reader.coefficients for reader in readers]),
         "slopes": np.stack([calibration.slopes for calibration in prior.calibrations]),
         "intercepts": np.stack([calibration.intercepts for calibration in prior.calibrations]),
+        "word_slopes": prior.word_calibration.slopes, "word_intercepts": prior.word_calibration.intercepts,
     }
     described = {"temperature": prior.temperature, "weights": dict(prior.weights),
                  "readers": {name: len(reader.centre) for name, reader in prior.readers.items()}}
@@ -50,8 +53,8 @@ def digest_of(prior: Prior) -> str:
     return content.hexdigest()[:16]
 
 
-def parse(arrays: Mapping[str, Any], text: str, categories: int, words: int) -> Prior:
-    """The prior of that many emotions. Raises ValueError, in words that follow a file's name, for anything else."""
+def parse(arrays: Mapping[str, Any], text: str, owners: NDArray[np.bool_]) -> Prior:
+    """The prior of emotions of which owners [C, W] says what words they have. Raises ValueError, in words that follow a file's name, for anything else."""
     try:
         described = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -66,10 +69,12 @@ def parse(arrays: Mapping[str, Any], text: str, categories: int, words: int) -> 
     if not isinstance(widths, dict) or next(iter(widths), None) != MIXTURE or not all(
             isinstance(width, int) and width > 0 for width in widths.values()):
         raise ValueError(f"its readers are no widths by name, {MIXTURE} first")
+    categories, words = owners.shape
     sets, total = 2 ** (len(widths) - 1), sum(widths.values())
     shapes = {"category_rates": (categories,), "word_rates": (words,), "reader_centres": (total,),
               "reader_scales": (total,), "reader_coefficients": (total, categories),
-              "slopes": (sets, 1 + len(widths)), "intercepts": (sets, categories)}
+              "slopes": (sets, 1 + len(widths)), "intercepts": (sets, categories), "word_slopes": (2,),
+              "word_intercepts": (words,)}
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ValueError(f"its {name} have the shape {arrays[name].shape}, expected {shape}")
@@ -81,7 +86,8 @@ def parse(arrays: Mapping[str, Any], text: str, categories: int, words: int) -> 
         first += width
     calibrations = tuple(map(Calibration, arrays["slopes"], arrays["intercepts"]))
     return Prior(float(temperature), {name: float(weight) for name, weight in weights.items()},
-                 arrays["category_rates"], arrays["word_rates"], readers, calibrations)
+                 arrays["category_rates"], arrays["word_rates"], readers, calibrations,
+                 Calibration(arrays["word_slopes"], arrays["word_intercepts"]), owners)
 
 
 def _is_number(value: object) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.emotion.emotion_file import Emotions
 from pipeline.emotion.estimators import Estimators
-from pipeline.emotion.fitting import CandidateEvidence, LabelledVideos, fit_candidates, fit_prior
+from pipeline.emotion.fitting import CandidateEvidence, LabelledVideos, WeighedCandidates, fit_candidates, fit_prior
 from pipeline.emotion.prior import Vectors, weigh
 from pipeline.emotion.prior_file import digest_of
 from pipeline.emotion.probabilities import derive_categories, match_words, measure_evidence
@@ -31,10 +31,11 @@ class Candidates(Protocol):
 
 
 def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vectors: Mapping[str, Vectors],
-                            training: LabelledVideos) -> Emotions:
+                            row_recipes: Mapping[str, str], training: LabelledVideos) -> Emotions:
     """Fits a prior on the training videos and gives every video the evidence that it weighs.
 
-    vectors: by modality, the mean rows of the candidates' videos. All stored candidates are read.
+    vectors: by modality, the mean rows of the candidates' videos; row_recipes: what made them. All stored candidates are
+    read.
     """
     corpus, taxonomy = estimators.corpus, estimators.taxonomy
     rows, positions = np.unique(candidates.rows, return_inverse=True)
@@ -50,8 +51,10 @@ def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vect
     caption_categories = derive_categories(words, taxonomy)
     shares, counts = weigh(caption_categories, positions, candidates.scores, fitted.temperature)
     word_shares, _ = weigh(words, positions, candidates.scores, fitted.temperature)
-    prior, evidence, present = fit_prior(fitted, shares, counts, vectors, training, (category_rates, word_rates))
+    prior, evidence, present = fit_prior(
+        fitted, WeighedCandidates(shares, word_shares, counts, (category_rates, word_rates)), vectors, training,
+        taxonomy.membership())
     return Emotions(
         taxonomy=taxonomy.name, recipe_id=estimators.recipe_id(digest_of(prior)), candidates_digest=candidates.digest,
-        prior=prior, rows=rows, caption_categories=caption_categories, ids=candidates.ids, word_shares=word_shares,
-        evidence=evidence.astype(np.float32), present=present)
+        row_recipes=row_recipes, prior=prior, rows=rows, caption_categories=caption_categories, ids=candidates.ids, word_shares=word_shares,
+        counts=counts, evidence=evidence.astype(np.float32), present=present)

@@ -27,15 +27,12 @@ def label_videos(ids: Sequence[str], split: Sequence[str], captions_of: Mapping[
     """
     chosen = frozenset(split)
     positions = [position for position, video in enumerate(ids) if video in chosen]
-    references = ([prepare_evc_reference(caption) for caption in captions_of[ids[position]]] for position in positions)
-    categories = [taxonomy.reference_categories(own) for own in references]
-    return LabelledVideos(np.array(positions, np.int64), mark_categories(categories, taxonomy))
-
-
-def mark_categories(categories: Sequence[frozenset[str]], taxonomy: Taxonomy) -> NDArray[np.bool_]:
-    """[V, C]: whether the category is among the video's."""
-    return np.array([[category in own for category in taxonomy.categories] for own in categories],
-                    bool).reshape(len(categories), len(taxonomy.categories))
+    column = {word: number for number, word in enumerate(taxonomy.words)}
+    words = np.zeros((len(positions), len(column)), bool)
+    for row, position in enumerate(positions):
+        tokens = {token for caption in captions_of[ids[position]] for token in prepare_evc_reference(caption).split()}
+        words[row, [column[token] for token in tokens & column.keys()]] = True
+    return LabelledVideos(np.array(positions, np.int64), words @ taxonomy.membership().T, words)
 
 
 def score_priors(emotions: Emotions, training: LabelledVideos, validation: LabelledVideos) -> dict[str, PriorScores]:
