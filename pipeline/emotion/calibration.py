@@ -72,7 +72,8 @@ def _maximise_likelihood(evidence: Doubles, targets: NDArray[np.bool_], believed
 
     def loss(at: Doubles) -> float:
         logits = np.einsum("s,vsc->vc", at[:sources], evidence) + start + at[sources:]
-        return float(np.logaddexp(0, np.where(targets, -logits, logits)).sum() + (penalties * (at - origin) ** 2).sum() / 2)
+        penalty = (penalties * (at - origin) ** 2).sum() / 2
+        return float(np.logaddexp(0, np.where(targets, -logits, logits)).sum() + penalty)
 
     at = origin.copy()
     current = loss(at)

@@ -17,8 +17,8 @@ from pipeline.emotion.probabilities import Floats
 from pipeline.emotion.taxonomy import NAMES, Taxonomy
 
 _ARRAYS = {"rows": Layout("int64", rank=1), "caption_categories": Layout("float32", rank=2),
-           "word_shares": Layout("float32", rank=2), "counts": Layout("float32", rank=1), "evidence": Layout("float32", rank=3),
-           "present": Layout("bool", rank=2)}
+           "word_shares": Layout("float32", rank=2), "counts": Layout("float32", rank=1),
+           "evidence": Layout("float32", rank=3), "present": Layout("bool", rank=2)}
 _ATTRIBUTES = ("taxonomy", "recipe_id", "candidates", "row_recipes", "prior")
 _ABOVE_ONE = 1e-4       # by so much rounding may bring a mean of probabilities above 1
 
@@ -66,8 +66,8 @@ class Emotions:
             prior = prior_file.parse(arrays, attributes["prior"], taxonomy.membership())
         except ValueError as error:
             raise describe_damage(path, str(error)) from None
-        emotions = cls(taxonomy=taxonomy.name, recipe_id=attributes["recipe_id"],
-                       candidates_digest=attributes["candidates"], row_recipes=row_recipes, prior=prior, ids=arrays["ids"],
+        emotions = cls(taxonomy=taxonomy.name, recipe_id=attributes["recipe_id"], row_recipes=row_recipes,
+                       candidates_digest=attributes["candidates"], prior=prior, ids=arrays["ids"],
                        **{name: arrays[name] for name in _ARRAYS})
         problem = _find_problem(emotions, taxonomy)
         if problem:

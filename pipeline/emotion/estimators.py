@@ -50,7 +50,7 @@ class Estimators:
 
     def predict_each(self, texts: Sequence[str], embeddings: Floats) -> dict[str, Floats]:
         """p(word | caption) [n, W] by estimator; embeddings: the texts' [n, D]. They need not be of the corpus."""
-        predictions = {}
+        predictions: dict[str, Floats] = {}
         for name in self.section.estimators:
             if name == "lexicon":
                 predictions[name] = probabilities.match_words(texts, self.taxonomy)
@@ -99,12 +99,13 @@ class Estimators:
         chosen = range(0, len(self.corpus.texts), max(1, len(self.corpus.texts) // _CAPTIONS_TO_FIT))
         texts = [self.corpus.texts[row] for row in chosen]
         matches = probabilities.match_words(texts, self.taxonomy)
-        clear = matches.any(1) | ~probabilities.match_expressions(texts, self.taxonomy).any(1)
-        if not clear.any():
-            clear[:] = True
+        clear = np.flatnonzero(matches.any(1) | ~probabilities.match_expressions(texts, self.taxonomy).any(1))
+        if not len(clear):
+            clear = np.arange(len(texts))
         return fit_choice(self._compare(self.corpus.embeddings[list(chosen)])[clear], matches[clear])
 
 
 def join_weighted(evidence: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
     """The noisy-or of estimators' evidence, each [n, E], times their weights."""
-    return probabilities.join_evidence(np.asarray(sum(weights[name] * own for name, own in evidence.items()), np.float32))
+    total = sum(weights[name] * own for name, own in evidence.items())
+    return probabilities.join_evidence(np.asarray(total, np.float32))

@@ -64,7 +64,7 @@ def fit_candidates(candidates: CandidateEvidence, training: LabelledVideos, rate
     weights = dict.fromkeys(candidates.categories, 1.0)
     if not len(training.positions):
         return FittedCandidates(_TEMPERATURES[2], weights)
-    positions, scores = (part[training.positions] for part in (candidates.positions, candidates.scores))
+    positions, scores = candidates.positions[training.positions], candidates.scores[training.positions]
 
     def loss(temperature: float, changed: Mapping[str, float]) -> float:
         captions = join_weighted(candidates.categories, changed)
@@ -110,22 +110,22 @@ def fit_prior(fitted: FittedCandidates, candidates: WeighedCandidates, vectors: 
     for number, name in enumerate(prior.modalities):
         evidence[videos[has_row[name]], 2 + number] = unseen[name]
     prior = replace(prior, calibrations=tuple(
-        _calibrate(evidence, present, heard, prior.modalities, training, prior.category_rates)
-        for heard in subsets(prior.modalities)))
+        _calibrate(evidence, present, [name in subset for name in prior.modalities], training, prior.category_rates)
+        for subset in subsets(prior.modalities)))
     of_words = word_evidence(prior.estimate(evidence[videos], present[videos], prior.modalities),
                              candidates.word_shares[videos], candidates.counts[videos], candidates.rates, owners)
     return (replace(prior, word_calibration=fit_calibration(of_words, training.words, prior.word_rates)), evidence,
             present)
 
 
-def _calibrate(evidence: Doubles, present: NDArray[np.bool_], heard: Sequence[str], modalities: Sequence[str],
-               training: LabelledVideos, rates: Doubles) -> Calibration:
-    """On the training videos that have all modalities of `heard`, as if these were all they have; where there are too
-    few such, on all."""
-    asked = np.array([name in heard for name in modalities], bool)
-    chosen = present[training.positions][:, asked].all(1)
+def _calibrate(evidence: Doubles, present: NDArray[np.bool_], read: Sequence[bool], training: LabelledVideos,
+               rates: Doubles) -> Calibration:
+    """On the training videos that have all modalities of a subset, as if these were all they have; where there are too
+    few such, on all. read [M]: which modalities are in the subset."""
+    asked = np.array(read, bool)
+    chosen = np.asarray(present[training.positions][:, asked].all(1))
     if chosen.sum() < _FEWEST:
-        chosen[:] = True
+        chosen = np.ones(len(chosen), bool)
     sources = np.concatenate([[True, True], asked])
     own = evidence[training.positions[chosen]] * sources[:, None]
     return fit_calibration(own, training.targets[chosen], rates)

@@ -73,11 +73,11 @@ class Prior:
                 evidence[has, number] = self.readers[name].read(rows[has])
         return evidence, present
 
-    def estimate(self, evidence: NDArray[np.floating], present: NDArray[np.bool_], heard: Iterable[str]) -> Floats:
-        """p(category) [V, C] from the evidence [V, 2 + M, C] of candidates, mixture and those modalities that are in
-        `heard` and present [V, M]."""
-        heard = set(heard)
-        asked = present & np.array([name in heard for name in self.modalities], bool)
+    def estimate(self, evidence: NDArray[np.floating], present: NDArray[np.bool_], modalities: Iterable[str]) -> Floats:
+        """p(category) [V, C] from the evidence [V, 2 + M, C] of candidates, mixture and those of `modalities` that are
+        present [V, M]."""
+        named = set(modalities)
+        asked = present & np.array([name in named for name in self.modalities], bool)
         numbers = asked @ (1 << np.arange(len(self.modalities)))
         probabilities = np.empty((len(evidence), evidence.shape[2]), np.float32)
         for number in np.unique(numbers):

@@ -54,7 +54,10 @@ def digest_of(prior: Prior) -> str:
 
 
 def parse(arrays: Mapping[str, Any], text: str, owners: NDArray[np.bool_]) -> Prior:
-    """The prior of emotions of which owners [C, W] says what words they have. Raises ValueError, in words that follow a file's name, for anything else."""
+    """The prior of emotions of which owners [C, W] says what words they have.
+
+    Raises ValueError, in words that follow a file's name, for anything else.
+    """
     try:
         described = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -62,9 +65,10 @@ def parse(arrays: Mapping[str, Any], text: str, owners: NDArray[np.bool_]) -> Pr
     if not isinstance(described, dict):
         raise ValueError("its prior is no JSON object")
     temperature, weights, widths = (described.get(key) for key in ("temperature", "weights", "readers"))
-    if not _is_number(temperature) or temperature <= 0:
+    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
         raise ValueError("its temperature is no positive number")
-    if not isinstance(weights, dict) or not all(_is_number(weight) and weight >= 0 for weight in weights.values()):
+    if not isinstance(weights, dict) or not all(
+            isinstance(weight, int | float) and 0 <= weight < math.inf for weight in weights.values()):
         raise ValueError("its weights are no numbers by name")
     if not isinstance(widths, dict) or next(iter(widths), None) != MIXTURE or not all(
             isinstance(width, int) and width > 0 for width in widths.values()):
@@ -88,7 +92,3 @@ def parse(arrays: Mapping[str, Any], text: str, owners: NDArray[np.bool_]) -> Pr
     return Prior(float(temperature), {name: float(weight) for name, weight in weights.items()},
                  arrays["category_rates"], arrays["word_rates"], readers, calibrations,
                  Calibration(arrays["word_slopes"], arrays["word_intercepts"]), owners)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

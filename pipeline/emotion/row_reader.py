@@ -36,10 +36,10 @@ def fit_reader(vectors: NDArray[np.floating], targets: NDArray[np.bool_]) -> tup
     """The reader of training videos' vectors [n, D] with their emotions [n, C], and its evidence [n, C] about each of
     them, as if it had not been among the others."""
     count, rates = len(vectors), targets.mean(0)
-    # A reader that knows nothing says 0, also where it must not know that the video itself raised the rate.
     wanted = (targets - rates) / np.sqrt(np.maximum(rates * (1 - rates), _LEAST_VARIANCE))          # [n, C]
     centre, scale = vectors.mean(0, dtype=np.float64), vectors.std(0, dtype=np.float64)
-    scale = np.where(scale > 1e-6 * max(scale.max(initial=0), 1e-12), scale, np.inf)     # a constant column says nothing
+    # A constant column says nothing.
+    scale = np.where(scale > 1e-6 * max(scale.max(initial=0), 1e-12), scale, np.inf)
     rows = (vectors - centre) / scale
     # The smaller of the two Gram matrices has all that is needed.
     if rows.shape[1] <= count:
@@ -53,8 +53,10 @@ def fit_reader(vectors: NDArray[np.floating], targets: NDArray[np.bool_]) -> tup
 
     def leave_one_out(penalty: float) -> Doubles:
         shrunk = turned / (np.maximum(values, 0) + penalty * count)
-        own = (shrunk * turned).sum(1)[:, None]                         # the weight of a video in its own estimate
-        evidence: Doubles = (shrunk @ projected - own * wanted) / (1 - own)
+        own = (shrunk * turned).sum(1)[:, None] + 1 / count             # the weight of a video in its own estimate
+        # The others' mean is the base here: it lacks the video, too, and would give it away.
+        others = -wanted / (count - 1)
+        evidence: Doubles = (shrunk @ projected - own * wanted) / (1 - own) - others
         return evidence
 
     errors = [float(((leave_one_out(penalty) - wanted) ** 2).sum()) for penalty in _PENALTIES]

@@ -34,8 +34,8 @@ def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vect
                             row_recipes: Mapping[str, str], training: LabelledVideos) -> Emotions:
     """Fits a prior on the training videos and gives every video the evidence that it weighs.
 
-    vectors: by modality, the mean rows of the candidates' videos; row_recipes: what made them. All stored candidates are
-    read.
+    vectors: by modality, the mean rows of the candidates' videos; row_recipes: what made them. All stored candidates
+    are read.
     """
     corpus, taxonomy = estimators.corpus, estimators.taxonomy
     rows, positions = np.unique(candidates.rows, return_inverse=True)
@@ -56,5 +56,5 @@ def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vect
         taxonomy.membership())
     return Emotions(
         taxonomy=taxonomy.name, recipe_id=estimators.recipe_id(digest_of(prior)), candidates_digest=candidates.digest,
-        row_recipes=row_recipes, prior=prior, rows=rows, caption_categories=caption_categories, ids=candidates.ids, word_shares=word_shares,
-        counts=counts, evidence=evidence.astype(np.float32), present=present)
+        row_recipes=row_recipes, prior=prior, rows=rows, caption_categories=caption_categories, ids=candidates.ids,
+        word_shares=word_shares, counts=counts, evidence=evidence.astype(np.float32), present=present)

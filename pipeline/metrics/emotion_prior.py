@@ -43,8 +43,8 @@ def score_priors(emotions: Emotions, training: LabelledVideos, validation: Label
     no training videos.
     """
     evidence, present = emotions.evidence[validation.positions], emotions.present[validation.positions]
-    priors = {" + ".join((CANDIDATES, *heard)): emotions.prior.estimate(evidence, present, heard)
-              for heard in subsets(emotions.prior.modalities)}
+    priors = {" + ".join((CANDIDATES, *subset)): emotions.prior.estimate(evidence, present, subset)
+              for subset in subsets(emotions.prior.modalities)}
     if len(training.targets):
         priors[CONSTANT] = np.broadcast_to(training.targets.mean(0, dtype=np.float32), validation.targets.shape)
     return {name: {**score_prior(prior, validation.targets), "log_loss": compute_log_loss(prior, validation.targets)}
@@ -56,7 +56,7 @@ def compare_with_constant(scores: Mapping[str, PriorScores]) -> tuple[str, bool]
 
     scores: as of `score_priors`. Without validation videos or a constant there is nothing that it could be worse than.
     """
-    name = next(name for name in reversed(scores) if name != CONSTANT)
+    name = [name for name in scores if name != CONSTANT][-1]
     prior, constant = scores[name], scores.get(CONSTANT, {})
     parts, better = [], []
     for key, what, sign in (("log_loss", "log-loss", -1), ("hit1", "hit@1", 1)):
@@ -65,7 +65,7 @@ def compare_with_constant(scores: Mapping[str, PriorScores]) -> tuple[str, bool]
             parts.append(f"{what} {own:.3f}, a constant {other:.3f}")
             better.append(sign * own > sign * other)
     if not parts:
-        return "the emotional prior was not compared with a constant: no validation or training video has emotions", True
+        return "no validation or no training video has emotions to compare the emotional prior with a constant by", True
     verdict = "better than" if all(better) else "in part no better than" if any(better) else "no better than"
     return f"the emotional prior ({name}) is {verdict} a constant on validation: {'; '.join(parts)}", all(better)
 
