@@ -27,6 +27,7 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.retrieval.candidates import Candidates
     from pipeline.retrieval.index import open_index
     from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.store_file import STORE_FILE
 
     manifest = Manifest.load(paths.data)
     candidates = Candidates.read(paths.candidates)
@@ -38,7 +39,9 @@ def run(params: Params, paths: Paths) -> Summary:
     training, validation = (
         label_videos(candidates.ids, manifest.ids(split), manifest.captions_of, estimators.taxonomy)
         for split in ("train", "validation"))
-    opened = {name: FeatureStore.open(getattr(paths, name)) for name in params.emotion.modalities}
+    # Motion may never have been extracted: the captioner does without it, too.
+    opened = {name: FeatureStore.open(folder) for name in params.emotion.modalities
+              if (folder := getattr(paths, name)) != paths.motion or (folder / STORE_FILE).is_file()}
     stores = {name: store for name, store in opened.items() if store.recipe["kind"] != "none"}
 
     emotions = estimate_video_emotions(

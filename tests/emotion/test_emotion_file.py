@@ -46,7 +46,8 @@ def test_emotions_and_their_prior_come_back_from_disk(tmp_path: Path) -> None:
     made.write(tmp_path / "again.h5")
     assert (tmp_path / "e.h5").read_bytes() == (tmp_path / "again.h5").read_bytes()
     read = Emotions.read(tmp_path / "e.h5")
-    assert (read.taxonomy, read.recipe_id, read.ids, read.row_recipes) == ("evc-179", "abc", ("a", "é"), {"audio": "a1"})
+    assert (read.taxonomy, read.recipe_id, read.ids) == ("evc-179", "abc", ("a", "é"))
+    assert read.row_recipes == {"audio": "a1"}
     for modalities in ((), ("audio",), ("audio", "motion", "text")):
         for own, theirs in zip(made.select(["é", "a"], modalities), read.select(["é", "a"], modalities), strict=True):
             assert np.array_equal(own, theirs)
@@ -63,7 +64,8 @@ def test_emotions_and_their_prior_come_back_from_disk(tmp_path: Path) -> None:
 def test_whatever_was_fitted_differently_has_another_digest() -> None:
     made = some_prior()
     others = (replace(made, temperature=0.3), replace(made, weights={"lexicon": 1.0, "clip": 0.5}),
-              replace(made, category_rates=made.category_rates / 2), replace(made, calibrations=made.calibrations[::-1]),
+              replace(made, category_rates=made.category_rates / 2),
+              replace(made, calibrations=made.calibrations[::-1]),
               replace(made, word_calibration=Calibration(np.zeros(2), np.zeros(W))))
     assert len({prior_file.digest_of(prior) for prior in (made, *others)}) == 1 + len(others)
 
@@ -98,12 +100,12 @@ def prior_with(**changes: Any) -> dict[str, Any]:
     ({"evidence": emotions().evidence[:, :3]}, r"its evidence have the shape \(2, 3, 34\), expected \(2, 4, 34\)"),
     ({"present": np.ones((2, 3), bool)}, "its present have the shape"),
     ({"counts": np.array([-1, 2], np.float32)}, "its counts are not 0 or more"),
-    ({"word_shares": emotions().word_shares.astype(np.float64)}, "its word_shares are of type float64, expected float32"),
+    ({"word_shares": emotions().word_shares.astype(np.float64)}, "its word_shares are of type float64, expected"),
     (prior_with(temperature=float("inf")), "its temperature is no positive number"),
     (prior_with(weights={"clip": "heavy"}), "its weights are no numbers by name"),
     (prior_with(calibrations=some_prior().calibrations[:3]), r"its slopes have the shape \(3, 4\), expected \(4, 4\)"),
     (prior_with(word_calibration=Calibration(np.zeros(2), np.zeros(3))), "its word_intercepts have the shape"),
-    (prior_with(readers=dict(reversed(some_prior().readers.items()))), "its readers are no widths by name, mixture first"),
+    (prior_with(readers=dict(reversed(some_prior().readers.items()))), "its readers are no widths by name, mixture"),
     ({"row_recipes": {"audio": 3}}, "its row_recipes are no texts by name"),
 ])
 def test_a_file_of_anything_else_is_refused_in_a_sentence(

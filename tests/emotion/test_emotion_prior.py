@@ -229,9 +229,10 @@ def test_an_estimator_that_misleads_gets_no_weight() -> None:
     positions = np.stack([(targets[video].argmax() * 50 + rng.integers(50, size=10)) for video in range(200)])
     misleading = rng.permutation(np.repeat(np.eye(C, dtype=np.float32)[:4] * 5, 50, 0))
     rates = np.full(C, 0.1)
-    evidence = CandidateEvidence({"lexicon": categories, "clip": misleading}, positions, np.zeros((200, 10), np.float32))
-    assert fit_candidates(evidence, label(targets), rates).weights == {"lexicon": 1.0, "clip": 0.0}
-    alone = CandidateEvidence({"clip": misleading}, positions, np.zeros((200, 10), np.float32))
+    scores = np.zeros((200, 10), np.float32)
+    both = CandidateEvidence({"lexicon": categories, "clip": misleading}, positions, scores)
+    assert fit_candidates(both, label(targets), rates).weights == {"lexicon": 1.0, "clip": 0.0}
+    alone = CandidateEvidence({"clip": misleading}, positions, scores)
     assert fit_candidates(alone, label(targets), rates).weights["clip"] > 0
 
 

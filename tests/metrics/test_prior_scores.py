@@ -59,13 +59,15 @@ def test_a_prior_is_measured_by_the_constant() -> None:
     constant = {"log_loss": 0.2, "hit1": 0.4}
 
     def verdict(log_loss: float, hit1: float | None) -> tuple[str, bool]:
-        return compare_with_constant({"candidates": {"log_loss": 9.0, "hit1": 0.0},
-                                      "candidates + audio": {"log_loss": log_loss, "hit1": hit1}, "constant": constant})
+        prior = {"log_loss": log_loss, "hit1": hit1}
+        return compare_with_constant({"candidates": {"log_loss": 9.0, "hit1": 0.0}, "candidates + audio": prior,
+                                      "constant": constant})
 
     sentence, is_better = verdict(0.1, 0.5)
-    assert is_better and sentence == ("the emotional prior (candidates + audio) is better than a constant on validation: "
-                                      "log-loss 0.100, a constant 0.200; hit@1 0.500, a constant 0.400")
-    assert verdict(0.3, 0.5) == (sentence.replace("better", "in part no better").replace("loss 0.100", "loss 0.300"), False)
+    assert is_better and sentence == (
+        "the emotional prior (candidates + audio) is better than a constant on validation: log-loss 0.100, a constant "
+        "0.200; hit@1 0.500, a constant 0.400")
+    assert verdict(0.3, 0.5) == (sentence.replace("is better", "is in part no better").replace("0.100", "0.300"), False)
     assert verdict(0.2, 0.4)[0].startswith("the emotional prior (candidates + audio) is no better than a constant")
     assert not verdict(0.2, None)[1] and verdict(0.1, None)[1]
     assert compare_with_constant({"candidates": {"log_loss": None, "hit1": None}})[1]
