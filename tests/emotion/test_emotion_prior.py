@@ -253,3 +253,17 @@ def test_near_candidates_count_more_where_only_they_are_right() -> None:
 
 def test_subsets_stand_at_the_number_of_their_bits() -> None:
     assert subsets(("a", "b")) == [(), ("a",), ("b",), ("a", "b")]
+
+
+def test_without_training_videos_the_candidates_are_believed() -> None:
+    targets = some_targets(40)
+    nobody = LabelledVideos(np.zeros(0, np.int64), targets[:0], np.zeros((0, W), bool))
+    shares = (0.02 + 0.6 * targets).astype(np.float32)
+    prior, evidence, has = fit(targets, {"audio": (rows_of(targets, 0.1), np.ones(40, bool))}, shares, nobody)
+    assert prior.modalities == ()               # there was nothing to read it by
+    p = prior.estimate(evidence, has, ["audio"])
+    assert (p.argmax(1) == targets.argmax(1)).all()
+    # their share, and a little the corpus'
+    assert p[targets] == pytest.approx((0.62 * 20 + 0.1 * 4) / 24, abs=0.01)
+    words = prior.estimate_words(p, np.full((40, W), 0.02, np.float32), np.full(40, 20, np.float32))
+    assert np.isfinite(words).all() and words.max() < 0.5
