@@ -18,7 +18,10 @@ from pipeline.emotion.row_reader import Doubles
 RAREST = 1e-4           # share that a category has at least
 _FLOOR = 1e-3           # a prior beyond it costs no more: one sure mistake would decide all
 _INTERCEPT_PENALTY = 1.0
-_SLOPE_PENALTY = 0.01   # for leaving 1 (the first source) or 0: where nothing is to be learned, candidates are believed
+# For a source that moves its category by more than about one logit, away from being believed (the first source, the
+# candidates) or not; by far too little to matter where there are videos enough to learn from.
+_SLOPE_PENALTY = 1.0
+_LEAST_SPREAD = 0.01    # so that a source without evidence stays where it is
 _MAX_LOGIT = 15.0
 _MAX_STEPS = 50
 
@@ -68,7 +71,8 @@ def _maximise_likelihood(evidence: Doubles, targets: NDArray[np.bool_], believed
     """Slopes and intercepts, drawn to `believed` and `start`. Newton's method: the likelihood has one maximum."""
     sources, categories = evidence.shape[1:]
     origin = np.concatenate([believed, np.zeros(categories)])
-    penalties = np.concatenate([np.full(sources, _SLOPE_PENALTY), np.full(categories, _INTERCEPT_PENALTY)])
+    spread = (evidence**2).mean(0).max(1) if len(evidence) else np.zeros(sources)      # [S]
+    penalties = np.concatenate([_SLOPE_PENALTY * (_LEAST_SPREAD + spread), np.full(categories, _INTERCEPT_PENALTY)])
 
     def loss(at: Doubles) -> float:
         logits = np.einsum("s,vsc->vc", at[:sources], evidence) + start + at[sources:]
