@@ -2,6 +2,7 @@
 
 A folder holds `videos.jsonl` {id, path, split} and maybe {names}, `captions.jsonl` {video_id, text} and
 `corpus.jsonl` {video_id, text}: the captions that candidates are retrieved from, usually those of the training split.
+`manifest.json`, published last, has the SHA-256 of each: a file that was changed, damaged or half replaced is noticed.
 """
 
 from collections import Counter
@@ -11,13 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import read_jsonl, write_jsonl
+from pipeline.common.files import read_json, read_jsonl, sha256, write_json, write_jsonl
 from pipeline.common.text import clean, has_lone_surrogates, run_without_spaces, words
 
 # A video of `predict` has no captions: it is captioned and shown, never trained on or scored.
 Split = Literal["train", "validation", "test", "predict"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+_FILES = ("videos", "captions", "corpus")
+_CHECKSUMS = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -80,16 +84,30 @@ class Manifest:
                                               for video in self.videos))
         write_jsonl(folder / "captions.jsonl", (vars(caption) for caption in self.captions))
         write_jsonl(folder / "corpus.jsonl", (vars(caption) for caption in self.corpus))
+        write_json(folder / _CHECKSUMS, {"sha256": {name: sha256(folder / f"{name}.jsonl") for name in _FILES}})
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
         """The manifest in `folder`. Raises SpectrumError naming the file and line of what is wrong."""
-        videos, captions, corpus = (folder / f"{name}.jsonl" for name in ("videos", "captions", "corpus"))
+        videos, captions, corpus = (folder / f"{name}.jsonl" for name in _FILES)
+        _check_whole(folder)
         return check(
             [(f"{videos}, line {n}", _video(f"{videos}, line {n}", row)) for n, row in read_jsonl(videos)],
             [(f"{captions}, line {n}", _caption(f"{captions}, line {n}", row)) for n, row in read_jsonl(captions)],
             [(f"{corpus}, line {n}", _caption(f"{corpus}, line {n}", row)) for n, row in read_jsonl(corpus)],
         )
+
+
+def _check_whole(folder: Path) -> None:
+    """Raises SpectrumError for a file that is not the one that `write` left."""
+    described: Any = read_json(folder / _CHECKSUMS)
+    digests = described.get("sha256") if isinstance(described, dict) else None
+    for name in _FILES:
+        path = folder / f"{name}.jsonl"
+        if not path.is_file():
+            raise SpectrumError(f"{path}: no such file; {rerun('prepare')}")
+        if not isinstance(digests, dict) or digests.get(name) != sha256(path):
+            raise SpectrumError(f"{path}: it was changed or damaged after it was written; {rerun('prepare')}")
 
 
 def check(

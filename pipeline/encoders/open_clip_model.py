@@ -93,7 +93,7 @@ def save_trained(name: str, model: "torch.nn.Module", folder: Path, training: di
 
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     with atomic_write(folder / _TRAINED_FILE) as temporary:
-        safetensors.torch.save_file(tensors, temporary)
+        temporary.write_bytes(safetensors.torch.save(tensors))
     return _publish(name, "train", model, folder, {"training": training})
 
 

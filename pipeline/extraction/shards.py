@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.common.errors import SpectrumError
+from pipeline.common.errors import SpectrumError, readable_write_errors
 from pipeline.common.files import sha256
 from pipeline.extraction.reading import Video
-from pipeline.store.folder import PARTS_FOLDER, readable_write_errors
+from pipeline.store.folder import PARTS_FOLDER
 from pipeline.store.shard import Rows, Shard, read_shard, shard_name, write_shard
 from pipeline.store.store_file import STORE_FILE
 from pipeline.store.verify import value_faults

@@ -1,0 +1,55 @@
+"""Kills at random moments over the whole graph: the next run of the stage ends with the bytes of an undisturbed one.
+
+SPECTRUM_KILLS says how many (one a stage where it is not set; with it METEOR and the tokenizer run, too).
+"""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import fault_project
+import pytest
+from fault_project import STAGES, Limits, Running
+
+KILLS = int(os.environ.get("SPECTRUM_KILLS", len(STAGES)))
+LIMITS = Limits(java="SPECTRUM_KILLS" in os.environ)
+# Ctrl-C may find a stage at its end; what ends it by a signal has that signal's status.
+STATUS = {signal.SIGKILL: {-9}, signal.SIGTERM: {-15}, signal.SIGINT: {130, -2, 1}}
+
+
+@pytest.fixture(scope="module")
+def seconds() -> dict[str, float]:
+    """How long each stage took when it was last run to its end."""
+    return {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scored(project: Path, undisturbed: Path) -> None:
+    """Where Java takes part, it does so in what is compared, too."""
+    if LIMITS.java:
+        for folder in (project, undisturbed):
+            for stage in ("evaluate", "report"):
+                assert fault_project.run(folder, stage, LIMITS).status == 0
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+@pytest.mark.usefixtures("whole")
+def test_a_killed_stage_goes_on_to_the_same_bytes(project: Path, seconds: dict[str, float], number: int) -> None:
+    draw = random.Random(number)
+    stage = list(STAGES)[number % len(STAGES)]
+    sent = list(STATUS)[number // len(STAGES) % 3 if KILLS > len(STAGES) else number % 3]
+    if draw.random() < 0.7:     # as DVC runs it; else over what is there
+        fault_project.remove(project, fault_project.outs(stage))
+    running = Running(project, stage, LIMITS)
+    time.sleep(draw.uniform(0.05, 1.0) * seconds.get(stage, 1.0))
+    running.send(sent)
+    killed = running.end()
+    assert killed.status in {0, *STATUS[sent]}, killed.errors
+    if killed.status in (130, 1):
+        assert killed.sentence == "error: interrupted; run the same command again to go on: what is finished is kept"
+    started = time.monotonic()
+    again = fault_project.run(project, stage, LIMITS)
+    seconds[stage] = time.monotonic() - started
+    assert again.status == 0, again.errors
