@@ -21,6 +21,7 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.captioner.generation.generator import CaptionGenerator
     from pipeline.common.device import torch_device
     from pipeline.common.files import read_json, sha256, write_json, write_jsonl
+    from pipeline.common.terminal import printable
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.taxonomy import Taxonomy
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
@@ -66,7 +67,10 @@ def run(params: Params, paths: Paths) -> Summary:
     metrics["untrained"] = dataset.appearance.recipe["untrained"]
     write_json(paths.reports / "metrics.json", metrics)
     Console(width=100).print(score_table(metrics))
+    for warning in metrics["warnings"]:
+        print(f"warning: {printable(warning)}")
     return {"scored": len(tested), "unscored": len(unscored), "left_out": dataset.left_out,
+            "warnings": metrics["warnings"],
             "seconds": {"caption": round(generated - started, 2), "score": round(time.monotonic() - generated, 2)}}
 
 

@@ -48,6 +48,9 @@ def _lines(params: Params, manifest: Manifest, findings: Summary) -> list[str]:
     of_captions = manifest.caption_counts()
     lines.append(f"  {of_captions['repeated']:,} captions repeat one of their video, {of_captions['not_ascii']:,} are "
                  "not ASCII; all are kept")
+    if unspaced := manifest.unspaced():
+        lines.append(f"  {len(unspaced):,} captions of a script without spaces are one word, such as "
+                     f"{unspaced[0].text!r}: separate their words by spaces if they are several")
     if len(manifest.corpus) < params.retrieval.stored:
         lines.append(f"  fewer captions to retrieve from than retrieval.stored ({params.retrieval.stored}) asks for: "
                      "as many as there are will be candidates")

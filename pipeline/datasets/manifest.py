@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_json, read_jsonl, sha256, write_json, write_jsonl
-from pipeline.common.text import clean, has_lone_surrogates, run_without_spaces, words
+from pipeline.common.text import clean, has_lone_surrogates, is_one_run, run_without_spaces, words
 
 # A video of `predict` has no captions: it is captioned and shown, never trained on or scored.
 Split = Literal["train", "validation", "test", "predict"]
@@ -78,6 +78,10 @@ class Manifest:
         seen = {(caption.video_id, caption.text) for caption in self.captions}
         return {"all": len(self.captions), "repeated": len(self.captions) - len(seen),
                 "not_ascii": sum(not caption.text.isascii() for caption in self.captions)}
+
+    def unspaced(self) -> list[Caption]:
+        """The captions that may be several words of a script without spaces."""
+        return [caption for caption in self.captions if is_one_run(caption.text)]
 
     def write(self, folder: Path) -> None:
         write_jsonl(folder / "videos.jsonl", ({key: value for key, value in vars(video).items() if value != ()}
@@ -160,6 +164,11 @@ def check_trainable(manifest: Manifest) -> None:
         if texts and not any(words(text) for text in texts):
             raise SpectrumError(f"video {video!r}: none of its captions has a word (such as {texts[0]!r:.60}); "
                                 "write one that has, or take the video out of the captions")
+    runs = manifest.unspaced()
+    if 2 * len(runs) > len(manifest.captions):
+        raise SpectrumError(f"video {runs[0].video_id!r}: its caption {runs[0].text!r:.60} is one word, as are "
+                            f"{len(runs)} of {len(manifest.captions)} captions; in a language written without spaces, "
+                            "separate the words by spaces before")
     for caption in (*manifest.captions, *manifest.corpus):
         if unsegmented := run_without_spaces(caption.text):
             raise SpectrumError(f"video {caption.video_id!r}: its caption has {unsegmented!r:.60} as one word; in a "

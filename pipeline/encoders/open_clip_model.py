@@ -8,6 +8,7 @@ a replaced file is noticed. open_clip and torch take seconds to import and are i
 import json
 import logging
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,12 @@ def tokenizer(name: str) -> Any:
                             "copy the hub's cache") from None
 
 
+def names() -> list[str]:
+    """The models that can be named in encoders.appearance.model."""
+    models: list[str] = _open_clip().list_models()
+    return models
+
+
 @cache
 def _open_clip() -> Any:
     """The library, with the models that this project defines."""
@@ -173,6 +180,8 @@ def _create(name: str, weights: str | None, *, untrained: bool = False, quick_ge
 
 
 def _check_name(name: str) -> None:
-    if not name.startswith(tags.OWN) and name not in _open_clip().list_models():
-        raise SpectrumError(f"encoders.appearance.model: open_clip has no model {name!r}; "
-                            "`python -c 'import open_clip; print(open_clip.list_models())'` lists them")
+    if not name.startswith(tags.OWN) and name not in names():
+        near = ", ".join(get_close_matches(name, names())) or "none"
+        raise SpectrumError(f"encoders.appearance.model: open_clip has no model {name!r} (of a like name: {near}); "
+                            "`python -c 'from pipeline.encoders.open_clip_model import names; print(*names())'` lists "
+                            "them")
