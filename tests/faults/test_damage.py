@@ -33,7 +33,8 @@ def emptied(data: bytes, draw: random.Random) -> bytes:
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.usefixtures("whole")
 def test_a_damaged_file_is_named_or_does_no_harm(project: Path, undisturbed: Path, stage: str) -> None:
-    pairs = [(file, damage) for file in dict.fromkeys(fault_project.files(project, fault_project.deps(stage)))
+    read = [*fault_project.deps(stage), *([Path("clips")] if stage == "encoder" else [])]       # which it trains on
+    pairs = [(file, damage) for file in dict.fromkeys(fault_project.files(project, read))
              for damage in (truncated, flipped, flipped, emptied)]
     draw = random.Random(f"{stage} {DAMAGES}")
     wrong = []
@@ -56,7 +57,7 @@ def judge(project: Path, undisturbed: Path, stage: str, file: Path, ended: fault
         outs = list(fault_project.files(undisturbed, fault_project.outs(stage)))
         same = all((project / out).is_file() and (project / out).read_bytes() == (undisturbed / out).read_bytes()
                    for out in outs)
-        return "" if same or file.parts[0] in OWN else "other bytes, without a word"
+        return "" if same or (file.parts[0] in OWN and stage != "encoder") else "other bytes, without a word"
     errors = [line for line in ended.errors.splitlines() if line.startswith("error:")]
     if ended.status != 1 or len(errors) != 1 or "Traceback" in ended.errors:
         return f"status {ended.status}: {ended.errors[-1500:]}"

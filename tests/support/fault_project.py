@@ -74,14 +74,16 @@ class Limits:
 
 
 class Running:
-    """A stage at work. All that it starts can be told by a variable of its environment."""
+    """A stage at work: a node of the graph, or a command such as "ablate --seeds 1". What it starts can be told by a
+    variable of its environment."""
 
     def __init__(self, project: Path, stage: str, limits: Limits) -> None:
         self._mark = uuid4().hex
         pipes = [_context().Pipe(duplex=False) for _ in range(2)]
         self._readers = [reader for reader, _ in pipes]
         self.process = _context().Process(
-            target=_run, args=(project, STAGES[stage], limits, self._mark, [writer for _, writer in pipes]))
+            target=_run,
+            args=(project, STAGES.get(stage) or stage.split(), limits, self._mark, [writer for _, writer in pipes]))
         self.process.start()
         for _, writer in pipes:
             writer.close()
