@@ -93,7 +93,8 @@ def help_of(*command: str) -> str:
     """What `--help` prints, by the programs of this environment."""
     program = shutil.which(command[0], path=f"{Path(sys.executable).parent}")
     assert program is not None, f"{command[0]} is not installed with the project"
-    return subprocess.run([program, *command[1:], "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    ended = subprocess.run([program, *command[1:], "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return ended.stdout
 
 
 def check(command: str) -> None:
