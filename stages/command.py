@@ -17,6 +17,7 @@ import typer
 from pipeline.common.commands import repro
 from pipeline.common.errors import SpectrumError, readable_errors
 from pipeline.common.files import write_json
+from pipeline.common.terminal import printable
 from pipeline.params import DEFAULT, Params, load
 from pipeline.params.files import differences
 from pipeline.params.inputs import check_inputs
@@ -85,7 +86,7 @@ def _run(run: Callable[[Params, Paths], Summary], name: str, params: Params) -> 
     started = time.monotonic()
     summary = run(params, paths)
     summary["seconds"] = {**summary.get("seconds", {}), "all": round(time.monotonic() - started, 2)}
-    print(f"{name}: {json.dumps(summary, ensure_ascii=False)}")
+    print(printable(f"{name}: {json.dumps(summary, ensure_ascii=False)}"))
     summary["versions"] = {package: version(package) for package in _VERSIONS}
     write_json(paths.summary(name), summary)
 

@@ -7,6 +7,7 @@ Makes data/<dataset>/{videos,captions,corpus}.jsonl and encoder-inputs.json. Pub
 (docs/datasets.md) are read as their owners publish them: python -m pipeline.params presets/msvd.yaml
 """
 
+from pipeline.common.terminal import printable
 from pipeline.datasets import emvidcap, folder, msrvtt, msvd
 from pipeline.datasets.encoder_inputs import write_encoder_inputs
 from pipeline.datasets.manifest import Manifest, check_trainable
@@ -22,7 +23,7 @@ def run(params: Params, paths: Paths) -> Summary:
     manifest.write(paths.data)
     write_encoder_inputs(paths.data, manifest, params.encoders.appearance)
     listed = findings.as_json()
-    print("\n".join(_lines(params, manifest, listed)))
+    print(printable("\n".join(_lines(params, manifest, listed))))
     return {"splits": manifest.counts(), "corpus": len(manifest.corpus), "captions": manifest.caption_counts(),
             "findings": listed}
 

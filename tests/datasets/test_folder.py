@@ -129,6 +129,9 @@ def test_files_of_one_stem_keep_their_endings(clips: Path) -> None:
     ("c.csv", "video,caption,split\na,one,train\nb c,two,\n", "'b c' has no split but others do"),
     ("c.csv", "file,text\na,one\n", "expected `video` and `caption`"),
     ("c.jsonl", "[1]\n", "line 1: expected `video` and `caption`"),
+    ("c.jsonl", '{"video": "a", "caption": null}\n', "line 1: expected `video` and `caption`"),
+    ("c.jsonl", '{"video": "a", "caption": ["x"]}\n', "line 1: expected `video` and `caption`"),
+    ("c.jsonl", '{"video": "a", "caption": "x", "group": [1]}\n', "line 1: expected a text or a number as `group`"),
     ("c.txt", "a one\n", "line 1: expected video<TAB>caption"),
     ("c.xlsx", "", "captions are read from"),
 ])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from pipeline.common import hdf5
 from pipeline.common.errors import SpectrumError
 from pipeline.emotion import probabilities
 from pipeline.emotion.calibration import apply_temperature, compute_log_loss, fit_temperature
@@ -224,6 +225,7 @@ def test_temperatures_that_are_no_json_are_refused(tmp_path: Path) -> None:
     emotions().write(path)
     with h5py.File(path, "r+") as file:
         file.attrs["temperatures"] = "[" * 100_000
+        file.attrs["sha256"] = hdf5._sha256({name: value for name, value in file.attrs.items() if name != "sha256"})
     for read_from in (Emotions.read, Emotions.read_temperatures):
         with pytest.raises(SpectrumError, match=r"emotion\.h5: .*its temperatures are no JSON"):
             read_from(path)

@@ -97,6 +97,7 @@ def test_the_decoder_attends_to_modalities_that_there_are() -> None:
     ("capshioner.hidden_size=3", "capshioner: no such parameter"),
     ("captioner.widht=3", "captioner.widht: no such parameter"),
     ("seed=many", "seed: input should be a valid integer"),
+    ("seed=100000000000000000000000000", "seed: input should be less than 4294967296"),
     ("seed", "expected key=value"),
     ("seed.deeper=1", "seed is a value"),
     ("seed=[", "not readable as a YAML value"),
