@@ -5,6 +5,7 @@ SPECTRUM_KILLS says how many (one a stage where it is not set; with it METEOR an
 
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -47,9 +48,35 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(project: Path, seconds: dict[s
     killed = running.end()
     assert killed.status in {0, STATUS[sent]}, killed.errors
     assert "Traceback" not in killed.errors and "Fatal" not in killed.errors
-    if killed.status == STATUS[signal.SIGINT]:
-        assert killed.sentence == "error: interrupted; run the same command again to go on: what is finished is kept"
     started = time.monotonic()
     again = fault_project.run(project, stage, LIMITS)
     seconds[stage] = time.monotonic() - started
     assert again.status == 0, again.errors
+
+
+@pytest.mark.usefixtures("whole")
+def test_an_interruption_says_how_to_go_on(project: Path) -> None:
+    """Ctrl-C in the middle of a training: once it has saved its state, there is much left to do."""
+    state = project / "models" / fault_project.DATASET / ".state"
+    running = Running(project, "train --only captioner training.epochs=10000", Limits())
+    while running.process.is_alive() and not [*state.rglob("*.safetensors")]:
+        time.sleep(0.01)
+    running.send(signal.SIGINT)
+    ended = running.end()
+    assert ended.status == 130
+    assert ended.sentence == "error: interrupted; run the same command again to go on: what is finished is kept"
+    shutil.rmtree(state)
+
+
+@pytest.mark.usefixtures("whole")
+def test_a_worker_that_is_killed_is_a_sentence(project: Path) -> None:
+    """As where memory runs out: of the processes that render clips one is ended from outside."""
+    fault_project.remove(project, fault_project.outs("sample"))
+    running = Running(project, "sample", Limits())
+    workers: list[int] = []
+    while running.process.is_alive() and not workers:
+        workers = [number for number, command in running.started().items() if "spawn_main" in command]
+    os.kill(workers[0], signal.SIGKILL)
+    ended = running.end()
+    assert ended.status == 1 and "sample/clips: a process that renders clips was ended from outside" in ended.sentence
+    assert fault_project.run(project, "sample").status == 0

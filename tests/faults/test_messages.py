@@ -19,7 +19,8 @@ from pipeline.encoders import open_clip_model
 SOURCES = [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "stages").glob("*.py")]
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "caption clips/v0.mp4", "ablate --seeds 1"])
+@pytest.mark.parametrize("stage", [*[stage for stage in STAGES if stage != "sample"], "caption clips/v0.mp4",
+                                   "ablate --seeds 1"])
 def test_nothing_is_made_yet(undisturbed: Path, tmp_path: Path, stage: str) -> None:
     shutil.copy(undisturbed / "params.yaml", tmp_path / "params.yaml")
     ended = fault_project.run(tmp_path, stage)
@@ -139,7 +140,7 @@ def test_stages_that_messages_name_exist() -> None:
         assert (ROOT / "stages" / f"{stage}.py").is_file()
     for stage in ("sample", *{command[0] for command in STAGES.values()}):
         nodes = repro(stage).split()[2:]
-        assert nodes and set(nodes) <= fault_project.nodes() | {"sample/dvc.yaml:sample"}
+        assert nodes and {node.rpartition(":")[2] for node in nodes} <= fault_project.nodes()
     for node, (stage, *only) in STAGES.items():
         if only:
             assert repro(stage, only[1]) == f"dvc repro {node}"

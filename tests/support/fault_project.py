@@ -32,16 +32,18 @@ from pipeline.common import programs
 
 DATASET = "tiny"
 OVERRIDES = [
-    f"dataset={DATASET}", "data.videos=clips", "data.captions=captions.jsonl", "data.corpus=captions.jsonl",
+    f"dataset={DATASET}", "sample={train: 2, validation: 1, test: 1, seconds: 0.3, size: 112}",
+    "data.videos=clips", "data.captions=captions.jsonl", "data.corpus=captions.jsonl",
     "machine.device=cpu", "machine.decoder_processes=1", "machine.save_interval=0", "extraction.num_shards=2",
     "encoder.epochs=1", "encoder.batch_size=6", "encoders.appearance.num_frames=2", "encoders.audio.num_windows=2",
     "encoders.audio.window_seconds=0.2", "retrieval.stored=4", "retrieval.used=3", "captioner.hidden_size=16",
     "captioner.num_heads=2", "captioner.feedforward_size=32", "captioner.embedded_attributes=3",
     "captioner.universal_words=10", "captioner.min_word_count=1", "training.epochs=2", "generation.num_beams=2"]
-ROOMS = ("data", "models", "features", "indexes", "reports")
+ROOMS = ("sample", "data", "models", "features", "indexes", "reports")
 # Every node of the graph in the order in which it runs, and how it is called.
 STAGES = {
-    "prepare": ["prepare"], "encoder": ["encoder"], "extract-appearance": ["extract", "--only", "appearance"],
+    "sample": ["sample"], "prepare": ["prepare"], "encoder": ["encoder"],
+    "extract-appearance": ["extract", "--only", "appearance"],
     "extract@audio": ["extract", "--only", "audio"], "extract@motion": ["extract", "--only", "motion"],
     "index": ["index"], "retrieve": ["retrieve"], "emotion": ["emotion"],
     "train@captioner": ["train", "--only", "captioner"], "train@baseline": ["train", "--only", "baseline"],
@@ -99,18 +101,18 @@ class Running:
             printed, errors = pool.map(_read_all, self._readers)
         self.process.join()
         limit = time.monotonic() + 30
-        while left := self._left():
-            assert time.monotonic() < limit, f"still running: {left}"
+        while started := self.started():
+            assert time.monotonic() < limit, f"still running: {started}"
             time.sleep(0.02)
         return Ended(self.process.exitcode, printed, errors)
 
-    def _left(self) -> list[str]:
-        """Command lines of processes with the mark, where the system tells."""
-        found = []
+    def started(self) -> dict[int, str]:
+        """Numbers and command lines of the programs that it started and that still run, where the system tells."""
+        found = {}
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if self._mark.encode() in (process / "environ").read_bytes():
-                    found.append((process / "cmdline").read_text().replace("\0", " "))
+                    found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
         return found
 
 
@@ -152,7 +154,8 @@ def content(project: Path) -> dict[str, bytes]:
 @cache
 def _graph() -> dict[str, dict[str, Any]]:
     """The nodes of dvc.yaml with their deps and outs, for the tiny data set; code is left out."""
-    tree = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    tree = {name: node for file in ("sample/dvc.yaml", "dvc.yaml")
+            for name, node in yaml.safe_load((ROOT / file).read_text())["stages"].items()}
     nodes: dict[str, dict[str, Any]] = {}
     for name, node in tree.items():
         items = node.get("foreach")
@@ -177,16 +180,20 @@ def _resolved(node: dict[str, Any], values: dict[str, str]) -> dict[str, Any]:
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
-    tree: Any = params.override(params.read(ROOT / "params.yaml"), OVERRIDES)
     while "${" in text:
         key = text.partition("${")[2].partition("}")[0]
         value: Any = values.get(key)
         if value is None:
-            value = tree
+            value = _parameters()
             for part in key.split("."):
                 value = value[part]
         text = text.replace(f"${{{key}}}", str(value))
     return text
+
+
+@cache
+def _parameters() -> dict[str, Any]:
+    return params.load(OVERRIDES, ROOT / "params.yaml").model_dump(mode="json")
 
 
 def deps(stage: str) -> list[Path]:
