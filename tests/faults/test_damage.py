@@ -51,6 +51,21 @@ def test_a_damaged_file_is_named_or_does_no_harm(project: Path, undisturbed: Pat
     assert again.status == 0
 
 
+@pytest.mark.parametrize(("stage", "name"), [
+    ("encoder", "clips/v0.mp4"), ("report", "models/tiny/captioner/curves.csv"),
+    ("report", "reports/tiny/predictions.jsonl"), ("index", "data/tiny/corpus.jsonl"),
+    ("retrieve", "indexes/tiny/sample-clip/index.json"), ("evaluate", "models/tiny/captioner/captioner.json")])
+@pytest.mark.usefixtures("whole")
+def test_a_digit_that_changed_is_noticed(project: Path, stage: str, name: str) -> None:
+    """Where the file is as well formed as before."""
+    data = (project / name).read_bytes()
+    position = max(data.rfind(digit) for digit in (b"1", b"3", b"5", b"7"))
+    (project / name).write_bytes(data[:position] + bytes([data[position] - 1]) + data[position + 1:])
+    ended = fault_project.run(project, stage)
+    (project / name).write_bytes(data)
+    assert ended.status == 1 and f"{name}: it was changed or damaged" in ended.sentence
+
+
 def judge(project: Path, undisturbed: Path, stage: str, file: Path, ended: fault_project.Ended) -> str:
     """What is wrong with how a stage ended; "" where it told the file or made what it should."""
     if ended.status == 0:

@@ -68,15 +68,18 @@ def test_an_interruption_says_how_to_go_on(project: Path) -> None:
     shutil.rmtree(state)
 
 
+@pytest.mark.parametrize("victim", ["a worker", "the stage"])
 @pytest.mark.usefixtures("whole")
-def test_a_worker_that_is_killed_is_a_sentence(project: Path) -> None:
-    """As where memory runs out: of the processes that render clips one is ended from outside."""
+def test_of_processes_that_render_none_outlives_the_others(project: Path, victim: str) -> None:
+    """A worker that is ended from outside, as where memory runs out, is a sentence."""
     fault_project.remove(project, fault_project.outs("sample"))
     running = Running(project, "sample", Limits())
     workers: list[int] = []
     while running.process.is_alive() and not workers:
         workers = [number for number, command in running.started().items() if "spawn_main" in command]
-    os.kill(workers[0], signal.SIGKILL)
+    os.kill(workers[0] if victim == "a worker" else running.process.pid, signal.SIGKILL)
     ended = running.end()
-    assert ended.status == 1 and "sample/clips: a process that renders clips was ended from outside" in ended.sentence
+    if victim == "a worker":
+        assert ended.status == 1
+        assert "sample/clips: a process that renders clips was ended from outside" in ended.sentence
     assert fault_project.run(project, "sample").status == 0
