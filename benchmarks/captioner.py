@@ -77,7 +77,8 @@ class World:
 
     def model(self) -> Captioner:
         torch.manual_seed(0)
-        return Captioner(self.section, Shape.of(self.section, self.inputs, len(self.vocabulary)), self.attributes)
+        return Captioner(self.section, Shape.of(self.section, self.inputs, len(self.vocabulary)), self.attributes,
+                         self.vocabulary)
 
     def objective(self, model: Captioner, settings: params.Training) -> CrossEntropy:
         captions = CaptionSet(self.texts, self.vocabulary, self.taxonomy, self.section.max_words, 1.0)

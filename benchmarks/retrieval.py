@@ -13,9 +13,9 @@ import numpy as np
 
 from benchmarks.timing import in_turn, machine, medians
 from pipeline.common.files import write_json
-from pipeline.datasets.manifest import Caption
 from pipeline.retrieval import index
-from pipeline.retrieval.leak_guard import barred_sentences
+from pipeline.retrieval.leak_guard import barred_rows
+from pipeline.retrieval.sentences import Sentence
 
 ROUNDS = 5
 CAPTIONS, DIM, QUERIES, TOP = 100_000, 512, 500, 100
@@ -24,12 +24,11 @@ CAPTIONS, DIM, QUERIES, TOP = 100_000, 512, 500, 100
 def searching(folder: Path) -> dict[str, float]:
     """Seconds to find TOP candidates of QUERIES videos among CAPTIONS, and of the bare search."""
     rng = np.random.default_rng(0)
-    captions = [Caption(f"v{i // 20}", f"sentence {i}") for i in range(CAPTIONS)]
-    index.build_index(captions, rng.standard_normal((CAPTIONS, DIM), np.float32), "benchmark", folder)
+    sentences = [Sentence(f"sentence {i}", (f"v{i // 20}",)) for i in range(CAPTIONS)]
+    index.build_index(sentences, rng.standard_normal((CAPTIONS, DIM), np.float32), "benchmark", folder)
     opened = index.open_index(folder, "benchmark")
     queries = index.unit_vectors(rng.standard_normal((QUERIES, DIM), np.float32), "queries")
-    own = barred_sentences([f"v{i}" for i in range(QUERIES)],
-                              {f"v{i}": [f"sentence {20 * i + k}" for k in range(20)] for i in range(QUERIES)})
+    own = barred_rows([f"v{i}" for i in range(QUERIES)], opened)
     ours, bare = medians(in_turn(ROUNDS, lambda: opened.search(queries, own, TOP),
                                  lambda: opened.faiss_index.search(queries, TOP + 20)))
     return {"search_seconds": ours, "faiss_seconds": bare, "retrieval_over_faiss": ours / bare}

@@ -1,4 +1,4 @@
-"""The paper's ablation: seven rows of the captioner, several seeds each, scored on test.
+"""The ablation: the paper's seven rows of the captioner and one more, several seeds each, scored on test.
 
     python -m stages.ablate --seeds 3
     python -m stages.ablate --seeds 3 training.epochs=10
@@ -45,7 +45,7 @@ def rows_of(chosen: str) -> list[Row]:
 
 
 def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) -> None:
-    from pipeline.ablation.comparison import compare
+    from pipeline.ablation.comparison import compare, without_rerankers
     from pipeline.ablation.run import AblationData, RowListeners, TestVideos, train_rows
     from pipeline.ablation.table import markdown
     from pipeline.captioner.cached_dataset import CachedDataset
@@ -66,27 +66,32 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) 
     training, validation = (dataset.split(manifest, name, params.captioner.modalities, used)
                             for name in ("train", "validation"))
     data = AblationData(training, validation, TestVideos(
-        dataset.inputs(tested, params.captioner.modalities, used), candidate_texts, lambda: dataset.consensus))
+        dataset.inputs(tested, params.captioner.modalities, used), candidate_texts))
     taxonomy = Taxonomy.load(params.emotion.words)
     settings = TrainingSettings(
         params.captioner, params.training, params.generation, taxonomy,
         attribute_matching(params.captioner, dataset.index, lambda: text_encoder(
-            params.encoders.appearance, paths.encoder, str(device)).encode_texts))
+            params.encoders.appearance, paths.encoder, str(device)).encode_texts), lambda: dataset.consensus)
     epochs = params.training.all_epochs
     with Bar("ablate", epochs * len(rows) * len(seeds), "epochs") as bar:
         listeners = RowListeners(
             lambda row, epoch: bar.advance(0, note=f"{row}: validation CFS {epoch['validation_cfs']:.3f}"), bar.advance)
         results = train_rows(data, settings, seeds, device, paths.reports / "ablation", rows, listeners)
-    first, *others = results
-    metrics = evaluate(CaptionedSplit(
-        predictions=first.captions, others={result.name: result.captions for result in others},
+    first = results[0]
+    captions_of = {result.name: result.captions for result in results}
+    captions_of |= {without_rerankers(result.name): result.likeliest for result in results}
+    others = {name: captions for name, captions in captions_of.items() if name != first.name}
+    evaluation = evaluate(CaptionedSplit(
+        predictions=first.captions, others=others,
         references={video: manifest.captions_of[video] for video in tested},
-        nearest={video: texts[0] for video, texts in zip(tested, candidate_texts, strict=True)},
+        retrieved=dataset.reference_captions(tested),
         training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")}),
-        taxonomy=taxonomy, seed=params.seed, timeout=params.machine.scoring_timeout * len(results))
+        taxonomy=taxonomy, seed=params.seed, timeout=params.machine.scoring_timeout * len(captions_of))
+    metrics = evaluation.metrics
     comparison = {
         "dataset": params.dataset, "videos": len(tested), "seeds": list(seeds), "epochs": epochs,
-        **compare(results, {first.name: metrics, **{result.name: metrics[result.name] for result in others}}),
+        **compare(results, {first.name: metrics, **{name: metrics[name] for name in others}},
+                  {first.name: evaluation.of_videos["model"], **evaluation.of_videos}, params.seed),
         "reference_lines": metrics["reference_lines"], "protocols": metrics["protocols"],
         "warnings": metrics["warnings"], "captioner": params.captioner.model_dump(mode="json"),
         "training": params.training.model_dump(mode="json"), "recipes": dataset.recipes,

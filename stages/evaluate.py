@@ -43,22 +43,32 @@ def run(params: Params, paths: Paths) -> Summary:
         inputs_of[trained.folder] = inputs
         captions_of[trained.folder] = generator.generate(inputs, candidate_texts[:len(ids)])
     captions, baseline_captions = (captions_of[folder] for folder in (paths.captioner, paths.baseline))
+    others = {
+        "baseline": {caption.video_id: caption.text for caption in baseline_captions},
+        "without_rerankers": {caption.video_id: caption.likeliest for caption in captions[:len(tested)]},
+        "baseline_without_rerankers": {caption.video_id: caption.likeliest for caption in baseline_captions}}
+    if "text" in model.model.shape.dims and not params.generation.candidates:
+        choosing = CaptionGenerator(model.model, model.vocabulary, model.attributes,
+                                    params.generation.model_copy(update={"candidates": used}),
+                                    lambda: dataset.consensus)
+        chosen = choosing.generate(inputs_of[model.folder].select(range(len(tested))), candidate_texts[:len(tested)])
+        others["with_candidates"] = {caption.video_id: caption.text for caption in chosen}
     generated = time.monotonic()
 
-    scores = dataset.candidates.select(videos).scores
-    predictions = paths.reports / "predictions.jsonl"
-    write_jsonl(predictions, (
-        caption.as_json(zip(texts[:used], own.tolist(), strict=False))
-        for caption, texts, own in zip(captions, candidate_texts, scores, strict=True)))
     references = {video: manifest.captions_of[video] for video in tested}
-    metrics = evaluate(CaptionedSplit(
+    evaluation = evaluate(CaptionedSplit(
         predictions={caption.video_id: caption.text for caption in captions[: len(tested)]},
-        others={"baseline": {caption.video_id: caption.text for caption in baseline_captions}},
-        references=references,
-        nearest={video: texts[0] for video, texts in zip(tested, candidate_texts, strict=False)},
+        others=others, references=references, retrieved=dataset.reference_captions(tested),
         training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")}),
         taxonomy=Taxonomy.load(params.emotion.words), seed=params.seed, timeout=params.machine.scoring_timeout,
     )
+    metrics = evaluation.metrics
+    scores_of = evaluation.of_videos["model"].by_video(sorted(tested))
+    similarities = dataset.candidates.select(videos).scores
+    predictions = paths.reports / "predictions.jsonl"
+    write_jsonl(predictions, (
+        caption.as_json(zip(texts[:used], own.tolist(), strict=False)) | scores_of.get(caption.video_id, {})
+        for caption, texts, own in zip(captions, candidate_texts, similarities, strict=True)))
     metrics["attributes"] = attribute_precision(
         model, inputs_of[model.folder].select(range(len(tested))), list(references.values()),
         params.generation.batch_size)

@@ -21,22 +21,23 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.common.progress import Bar
     from pipeline.datasets.manifest import Manifest
     from pipeline.encoders.text_encoder import text_encoder
-    from pipeline.retrieval.index import build_index, distinct_captions, model_id
+    from pipeline.retrieval.index import build_index, model_id
+    from pipeline.retrieval.sentences import distinct_sentences
 
     manifest = Manifest.load(paths.data)
-    captions = distinct_captions(manifest.corpus)
+    sentences = distinct_sentences(manifest.corpus)
     encoder = text_encoder(params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device)))
     started = time.monotonic()
-    embeddings = np.empty((len(captions), encoder.dim), np.float32)
-    with Bar("encode", len(captions), "captions") as bar:
-        for first in range(0, len(captions), BATCH):
-            batch = captions[first : first + BATCH]
-            embeddings[first : first + BATCH] = encoder.encode_texts([caption.text for caption in batch])
+    embeddings = np.empty((len(sentences), encoder.dim), np.float32)
+    with Bar("encode", len(sentences), "captions") as bar:
+        for first in range(0, len(sentences), BATCH):
+            batch = sentences[first : first + BATCH]
+            embeddings[first : first + BATCH] = encoder.encode_texts([sentence.text for sentence in batch])
             bar.advance(len(batch))
     encoded = time.monotonic()
-    build_index(captions, embeddings, model_id(encoder.recipe), paths.index)
+    build_index(sentences, embeddings, model_id(encoder.recipe), paths.index)
     return {
-        "captions": len(manifest.corpus), "distinct": len(captions),
+        "captions": len(manifest.corpus), "distinct": len(sentences),
         "seconds": {"encode": round(encoded - started, 2), "write": round(time.monotonic() - encoded, 2)},
     }
 

@@ -40,7 +40,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     settings = TrainingSettings(
         section, params.training, params.generation, Taxonomy.load(params.emotion.words),
         attribute_matching(section, dataset.index, lambda: text_encoder(
-            params.encoders.appearance, paths.encoder, str(device)).encode_texts))
+            params.encoders.appearance, paths.encoder, str(device)).encode_texts), lambda: dataset.consensus)
     training, validation = (dataset.split(manifest, name, section.modalities, params.retrieval.used)
                             for name in ("train", "validation"))
     numbers = range(params.seed, params.seed + params.training.num_seeds)

@@ -12,6 +12,7 @@ class Result:
     parameters: int
     best: dict[str, float]      # record of the kept epoch
     captions: dict[str, str]    # of the test videos
+    likeliest: dict[str, str]   # the same without rerankers
 
     @property
     def name(self) -> str:

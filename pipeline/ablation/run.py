@@ -16,7 +16,7 @@ import torch
 from pipeline import params
 from pipeline.ablation.results import Result
 from pipeline.ablation.rows import ROWS, Row
-from pipeline.captioner.generation.consensus import Consensus
+from pipeline.captioner.generation.captions import Caption
 from pipeline.captioner.generation.generator import CaptionGenerator
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.splits import Split
@@ -29,11 +29,10 @@ from pipeline.common.files import read_json, write_json
 
 @dataclass(frozen=True)
 class TestVideos:
-    """The videos that every row captions, their candidates, and the consensus that reranks by those."""
+    """The videos that every row captions, and their candidates."""
 
     inputs: Inputs
     candidates: Sequence[Sequence[str]] = ()
-    consensus: Callable[[], Consensus] | None = None
 
     __test__ = False        # not a test of pytest's
 
@@ -84,7 +83,10 @@ class _Ablation:
             trained = train(self.data.train, self.data.validation, settings, seed, self.device, state, Listeners(
                 lambda epoch: self.listeners.on_epoch(row.name, epoch), self.listeners.on_progress))
             parameters = sum(parameter.numel() for parameter in trained.model.parameters())
-            result = Result(row.name, seed, fingerprint, "", parameters, trained.best, self._captions(trained))
+            captions = self._captions(trained)
+            result = Result(row.name, seed, fingerprint, "", parameters, trained.best,
+                            {caption.video_id: caption.text for caption in captions},
+                            {caption.video_id: caption.likeliest for caption in captions})
             write_json(path, vars(result))
             state.unlink(missing_ok=True)
         else:
@@ -106,11 +108,11 @@ class _Ablation:
         generation = settings.generation.model_dump(mode="json")
         return fingerprint_of({"training": training, "generation": generation}, (self.data.test.inputs,))
 
-    def _captions(self, trained: TrainedCaptioner) -> dict[str, str]:
+    def _captions(self, trained: TrainedCaptioner) -> list[Caption]:
         test = self.data.test
         generator = CaptionGenerator(trained.model, trained.vocabulary, trained.attributes, self.settings.generation,
-                                     test.consensus)
-        return {caption.video_id: caption.text for caption in generator.generate(test.inputs, test.candidates)}
+                                     self.settings.consensus)
+        return generator.generate(test.inputs, test.candidates)
 
     def _known(self, path: Path, row: Row, fingerprint: str) -> Result | None:
         """The result in the row's file, or that of an earlier row which is the same model here."""
@@ -119,6 +121,6 @@ class _Ablation:
                 return replace(earlier, row=row.name, same_as=earlier.same_as or earlier.row)
         if path.is_file():
             saved = read_json(path)
-            if isinstance(saved, Mapping) and saved.get("fingerprint") == fingerprint:
+            if isinstance(saved, Mapping) and saved.get("fingerprint") == fingerprint and "likeliest" in saved:
                 return Result(**saved)
         return None

@@ -33,6 +33,9 @@ FUNCTION_WORDS = STOP_WORDS | frozenset((
     "have", "had", "having", "will", "would", "can", "could", "should", "may", "might", "must", "s", "t",
 ))
 
+_LEAST = 0.001      # a category's probability is taken for at least this, so that its logit is finite
+
+
 @dataclass(frozen=True)
 class AttributeList:
     """Attributes in the model's order: the universal words, then the emotional ones."""
@@ -92,3 +95,20 @@ def category_probabilities(logits: Tensor, membership: Tensor) -> Tensor:
     log (1 - sigmoid(x)) = -softplus(x), so nothing is lost where a probability is close to 1.
     """
     return 1 - torch.exp(-F.softplus(logits) @ membership.T)
+
+
+def base_logits(targets: Tensor, membership: Tensor) -> Tensor:
+    """[N + C]: the logit of every attribute's, then of every category's share of the training videos.
+
+    targets [V, N]: which attributes they have; membership [C, N_EM].
+    """
+    categories = (targets[:, -membership.shape[1]:] @ membership.T).clamp(max=1) if membership.shape[1] else \
+        targets.new_zeros(len(targets), len(membership))
+    return torch.logit(torch.cat([targets, categories], 1).mean(0).clamp(0.01, 0.99))
+
+
+def logits_above(logits: Tensor, base: Tensor, membership: Tensor) -> Tensor:
+    """[V, N + C]: how far the logits [V, N] of the attributes, and those of the categories, lie above `base`."""
+    emotional = logits[:, logits.shape[1] - membership.shape[1]:]
+    categories = torch.logit(category_probabilities(emotional, membership), eps=_LEAST)
+    return torch.cat([logits, categories], 1) - base

@@ -80,11 +80,18 @@ class CachedDataset:
         """All stored candidates of every video, nearest first."""
         return [[self.index.texts[row] for row in rows] for rows in self.candidates.select(ids).rows]
 
+    def reference_captions(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Captions that need no captioner, by the name of their reference line: of every video the candidate that is
+        nearest to it, and the one that agrees most with all of them."""
+        texts_of = dict(zip(ids, self.candidate_texts(ids), strict=True))
+        return {"nearest_caption": {video: texts[0] for video, texts in texts_of.items()},
+                "consensus_caption": {video: self.consensus.choose(texts) for video, texts in texts_of.items()}}
+
     def split(self, manifest: Manifest, name: Literal["train", "validation"], modalities: Sequence[str],
               used: int) -> Split:
-        """The videos of a split whose frames are there, with their captions, for a training."""
+        """The videos of a split whose frames are there, with their captions and candidates, for a training."""
         ids = self.present(manifest.ids(name))
-        return Split.of(name, self.inputs(ids, modalities, used), manifest.captions_of)
+        return Split.of(name, self.inputs(ids, modalities, used), manifest.captions_of, self.candidate_texts(ids))
 
     def inputs(self, ids: Sequence[str], modalities: Sequence[str], used: int) -> Inputs:
         """Inputs of `ids` with the `used` best candidates; an id that a source lacks is an error."""
@@ -95,7 +102,8 @@ class CachedDataset:
 
     def _modality(self, name: str, ids: Sequence[str], used: int) -> Modality | None:
         if name == "text":
-            return candidate_rows(self.index, self.candidates.select(ids).rows[:, :used])
+            candidates = self.candidates.select(ids)
+            return candidate_rows(self.index, candidates.rows[:, :used], candidates.scores[:, :used])
         if name != "appearance":
             return self._optional(name, self.audio if name == "audio" else self.motion, ids)
         rows, offsets = self.appearance.load(ids)
@@ -113,8 +121,8 @@ class CachedDataset:
         return pack(rows.astype(np.float32), np.concatenate([[0], np.cumsum(lengths)]))
 
 
-def candidate_rows(index: CaptionIndex, rows: np.ndarray) -> Modality:
-    """The embeddings [V, K, D] of the candidates at `rows` [V, K] of the index, with their words."""
+def candidate_rows(index: CaptionIndex, rows: np.ndarray, scores: np.ndarray) -> Modality:
+    """The candidates at `rows` [V, K] of the index: embeddings [V, K, D], words, similarities `scores` [V, K]."""
     embeddings = torch.from_numpy(index.embeddings[rows])  # [V, K, D]
     texts = [[index.texts[row] for row in video] for video in rows]
-    return Modality(embeddings, torch.ones(rows.shape, dtype=torch.bool), word_keys(texts))
+    return Modality(embeddings, torch.ones(rows.shape, dtype=torch.bool), word_keys(texts), torch.from_numpy(scores))

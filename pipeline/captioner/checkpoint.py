@@ -75,7 +75,8 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
         attributes = _attributes(described["attributes"])
         vocabulary = Vocabulary(tuple(described["vocabulary"]))
         shape = Shape(**described["shape"])
-        model = Captioner(params.Captioner.model_validate(described["captioner"]), shape, attributes)
+        model = Captioner(params.Captioner.model_validate(described["captioner"]), shape, attributes,
+                          vocabulary)
         checkpoint = Checkpoint(folder, model, vocabulary, attributes, described["dataset"],
                            described["attributes"]["taxonomy"], dict(described["recipes"]), described["seed"],
                            described["best"])

@@ -56,12 +56,13 @@ class ClipCaptioner:
         query = rows_of["appearance"].astype(np.float32).mean(0, keepdims=True)
         stored, used = (min(count, len(self.index.texts))
                         for count in (self.params.retrieval.stored, self.params.retrieval.used))
-        rows, scores = self.index.search(query, [set()], stored)                   # [1, K]
+        rows, scores = self.index.search(query, [()], stored)                   # [1, K]
         candidates = [self.index.texts[row] for row in rows[0]]
         rows, scores, texts = rows[:, :used], scores[:, :used], candidates[:used]
         words = self.emotions.predict(texts, self.index.embeddings[rows[0]])
         temperature = self.params.emotion.retrieval_temperature
-        parts = {name: _modality(own) for name, own in rows_of.items()} | {"text": candidate_rows(self.index, rows)}
+        parts = {name: _modality(own) for name, own in rows_of.items()}
+        parts["text"] = candidate_rows(self.index, rows, scores)
         categories = probabilities.derive_categories(words, self.emotions.taxonomy)
         inputs = Inputs(
             (str(path),), {name: parts[name] for name in modalities},

@@ -1,6 +1,6 @@
 """What the captioner reads of a video: rows of every modality with their masks, and the emotional prior."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -17,12 +17,14 @@ from pipeline.common.text import words as words_of
 class Modality:
     """Feature rows of V videos. Where the mask is False is no row; a video without any lacks the modality.
 
-    Rows that are captions come with the keys (`word_key`) of their words, each word once, 0 where none is.
+    Rows that are captions come with the keys (`word_key`) of their words in order, 0 behind the last, and with their
+    similarity to the video.
     """
 
     rows: Tensor                    # [V, T, D] floating point
     mask: Tensor                    # [V, T] bool
     words: Tensor | None = None     # [V, T, L] int64
+    scores: Tensor | None = None    # [V, T] floating point
 
     def __post_init__(self) -> None:
         if self.rows.dim() != 3 or self.mask.shape != self.rows.shape[:2] or self.mask.dtype != torch.bool:
@@ -31,6 +33,9 @@ class Modality:
         if self.words is not None and (self.words.dim() != 3 or self.words.shape[:2] != self.mask.shape):
             raise SpectrumError(f"modality: expected word keys {list(self.mask.shape)} and one more dimension, found "
                                 f"{list(self.words.shape)}")
+        if self.scores is not None and self.scores.shape != self.mask.shape:
+            raise SpectrumError(f"modality: expected a similarity for each row {list(self.mask.shape)}, found "
+                                f"{list(self.scores.shape)}")
 
     @property
     def dim(self) -> int:
@@ -41,11 +46,14 @@ class Modality:
         return self.rows.shape[1]
 
     def select(self, index: Tensor) -> "Modality":
-        return Modality(self.rows[index], self.mask[index], None if self.words is None else self.words[index])
+        return self._each(lambda tensor: tensor[index])
 
     def to(self, device: torch.device | str) -> "Modality":
-        return Modality(self.rows.to(device), self.mask.to(device),
-                        None if self.words is None else self.words.to(device))
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Modality":
+        return Modality(change(self.rows), change(self.mask), None if self.words is None else change(self.words),
+                        None if self.scores is None else change(self.scores))
 
 
 @dataclass(frozen=True)
@@ -118,8 +126,8 @@ def word_key(word: str) -> int:
 
 
 def word_keys(texts: Sequence[Sequence[str]]) -> Tensor:
-    """[V, K, L] keys of the words of K texts a video, each word once a text, 0 behind the last."""
-    keys = [[sorted({word_key(word) for word in words_of(text)}) for text in video] for video in texts]
+    """[V, K, L] keys of the words of K texts a video in their order, 0 behind the last."""
+    keys = [[[word_key(word) for word in words_of(text)] for text in video] for video in texts]
     longest = max((len(text) for video in keys for text in video), default=0)
     padded = np.zeros((len(keys), max(map(len, keys), default=0), longest), np.int64)
     for video, own in enumerate(keys):

@@ -1,4 +1,4 @@
-"""The videos of a split with their captions."""
+"""The videos of a split with their captions and candidates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,18 @@ from pipeline.common.text import words
 
 @dataclass(frozen=True)
 class Split:
-    """Videos with their captions: `captions[i]` are those of `inputs.ids[i]`."""
+    """Videos with their captions: `captions[i]` are those of `inputs.ids[i]`, and so are `candidates[i]`.
+
+    Candidates are needed where captions are generated: the rerankers read them.
+    """
 
     inputs: Inputs
     captions: tuple[tuple[str, ...], ...]
+    candidates: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
-    def of(cls, name: str, inputs: Inputs, captions: Mapping[str, Sequence[str]]) -> "Split":
+    def of(cls, name: str, inputs: Inputs, captions: Mapping[str, Sequence[str]],
+           candidates: Sequence[Sequence[str]] = ()) -> "Split":
         """The split `name` with the captions by video id. Captions without a word are left out.
 
         Raises SpectrumError for a video that has no other.
@@ -26,4 +31,4 @@ class Split:
         if empty:
             raise SpectrumError(f"video {empty[0]!r}: no {name} caption with a word in it ({len(empty)} such videos); "
                                 "give it one or leave it out")
-        return cls(inputs, kept)
+        return cls(inputs, kept, tuple(map(tuple, candidates)))

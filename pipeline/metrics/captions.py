@@ -37,10 +37,15 @@ _SHOWN = 5               # ids that an error names
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores by set, protocol and metric, as fractions (CIDEr 0.478, not 47.8), and what went wrong."""
+    """Scores by set, protocol and metric, as fractions (CIDEr 0.478, not 47.8), and what went wrong.
+
+    `cider`: by set and protocol that of every video, in the order of their sorted ids; a protocol that is absent is
+    not there.
+    """
 
     by_set: dict[str, dict[str, dict[str, float | None]]]
     warnings: tuple[str, ...]
+    cider: dict[str, dict[str, list[float]]]
 
 
 def score(hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]], protocol: Protocol,
@@ -65,15 +70,18 @@ def score_all(sets: Mapping[str, CaptionSet], timeout: float,
 
     by_set: dict[str, dict[str, dict[str, float | None]]] = {
         name: {protocol: dict.fromkeys(METRICS) for protocol in protocols} for name in sets}
+    cider: dict[str, dict[str, list[float]]] = {name: {} for name in sets}
     for result in results:
         if "warning" in result:
             warnings.append(result["warning"])
         else:
             by_set[result["set"]][result["protocol"]].update(result["scores"])
+            if "cider" in result:
+                cider[result["set"]][result["protocol"]] = result["cider"]
     if not ended:
         _allow_only_meteor_late(by_set, results, timeout)
         warnings.append(f"METEOR is absent: it did not end within {timeout:.0f} s (machine.scoring_timeout)")
-    return Scores(by_set, tuple(warnings))
+    return Scores(by_set, tuple(warnings), cider)
 
 
 def describe_protocols() -> dict[str, dict[str, str | None]]:

@@ -12,42 +12,53 @@ from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.metrics import reference_lines as lines
 from pipeline.metrics.captions import CaptionSet, Scores, describe_protocols, score_all
 from pipeline.metrics.diversity import measure_diversity
-from pipeline.metrics.emotions import compute_bfs, compute_cfs, score_emotions, tabulate_categories
+from pipeline.metrics.emotions import compare_categories, compute_bfs, compute_cfs, score_emotions, tabulate_categories
+from pipeline.metrics.paired_bootstrap import VideoScores, compare
 from pipeline.metrics.protocols import METRICS, PROTOCOLS, prepare_evc_set
 
 HUMAN_CHOICES = 3   # the human line is the mean of so many choices of the caption left out
 
 Block = dict[str, dict[str, float | None]]     # {"coco": …, "evc": …, "emotion": …}
 
-EMOTION_METRICS = ("acc_sw", "acc_c", "bfs", "cfs", "balanced_accuracy")
+EMOTION_METRICS = ("acc_sw", "acc_c", "bfs", "cfs", "balanced_accuracy", "macro_f1")
 
 
 @dataclass(frozen=True)
 class CaptionedSplit:
     """Captions of the videos of one split, and what they are scored against.
 
-    `predictions`: one caption a video; `others`: those of further models, by name; `nearest`: the caption that was
-    retrieved first; `training_captions` of the training split choose the constant word and show which captions are
-    novel.
+    `predictions`: one caption a video; `others`: those of further models, by name; `retrieved`: captions that need no
+    captioner, by the name of their reference line; `training_captions` of the training split choose the constant word
+    and show which captions are novel.
     """
 
     predictions: Mapping[str, str]
     references: Mapping[str, Sequence[str]]
-    nearest: Mapping[str, str]
+    retrieved: Mapping[str, Mapping[str, str]]
     training_captions: Mapping[str, Sequence[str]]
     others: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def evaluate(split: CaptionedSplit, taxonomy: Taxonomy, seed: int, timeout: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Evaluation:
+    """`metrics`: what metrics.json holds; `of_videos`: what every model and line has of each video, by its name."""
+
+    metrics: dict[str, Any]
+    of_videos: dict[str, VideoScores]
+
+
+def evaluate(split: CaptionedSplit, taxonomy: Taxonomy, seed: int, timeout: float) -> Evaluation:
     """Scores of the predictions and of every reference line against the references.
 
-    `seed` chooses the captions left out of the human line; `timeout` (seconds) is for the scorers' process. Returns
+    `seed` chooses the captions left out of the human line, and the bootstrap's samples; `timeout` (seconds) is for the
+    scorers' process. The metrics:
 
-        {"coco": {metric: score}, "evc": {…}, "emotion": {acc_sw, acc_c, bfs, cfs, balanced_accuracy},
+        {"coco": {metric: score}, "evc": {…}, "emotion": {acc_sw, acc_c, bfs, cfs, balanced_accuracy, macro_f1},
          <name of another>: {coco, evc, emotion}, "diversity": {…},
          "emotion_table": [{category, videos, hits, predicted}], "reference_lines": {
-             "constant_word": {coco, evc, emotion, word}, "nearest_caption": {coco, evc, emotion},
+             "constant_word": {coco, evc, emotion, word}, <name of a retrieved one>: {coco, evc, emotion},
              "human": {coco, evc, emotion, videos, left_out, choices}},
+         "ahead_of": {<other, or line>: {"cider": {difference, low, high, tie}, "cfs": {…}}},
          "videos": count, "protocols": {…}, "warnings": […]}
 
     Raises SpectrumError where the videos of the sets differ or the scorers fail; see `captions.score_all`.
@@ -55,24 +66,26 @@ def evaluate(split: CaptionedSplit, taxonomy: Taxonomy, seed: int, timeout: floa
     predictions, references = split.predictions, split.references
     word = lines.choose_constant_word(split.training_captions, taxonomy)
     humans = [lines.leave_one_out(references, seed * HUMAN_CHOICES + choice) for choice in range(HUMAN_CHOICES)]
-    sets: dict[str, CaptionSet] = {
+    human_sets: dict[str, CaptionSet] = {
+        f"human_{number}": (human.captions, human.references)
+        for number, human in enumerate(humans, start=1) if human.captions}
+    same_videos: dict[str, CaptionSet] = {
         "model": (predictions, references),
-        **{name: (captions, references) for name, captions in split.others.items()},
+        **{name: (captions, references) for name, captions in {**split.others, **split.retrieved}.items()},
         "constant_word": lines.caption_with_word(word, references),
-        "nearest_caption": (split.nearest, references),
-        **{f"human_{number}": (human.captions, human.references)
-           for number, human in enumerate(humans, start=1) if human.captions},
     }
+    sets = same_videos | human_sets
     scores = score_all(sets, timeout)
     blocks = {name: _make_block(name, captions, scores, taxonomy) for name, captions in sets.items()}
-    human = _average([blocks[f"human_{number}"] for number in range(1, HUMAN_CHOICES + 1) if humans[0].captions])
+    of_videos = {name: VideoScores.of(scores.cider[name], compare_categories(*prepare_evc_set(*captions), taxonomy))
+                 for name, captions in same_videos.items()}
     counts = {"videos": len(humans[0].captions), "left_out": humans[0].left_out, "choices": HUMAN_CHOICES}
     warnings = list(scores.warnings)
-    if not humans[0].captions:
+    if not human_sets:
         warnings.append("human: every video has a single caption, so none can be left out")
     if blocks["model"]["emotion"]["balanced_accuracy"] is None:
         warnings.append("balanced_accuracy is absent: no reference holds an emotion word")
-    return {
+    return Evaluation({
         **blocks["model"],
         **{name: blocks[name] for name in split.others},
         "diversity": measure_diversity(predictions, split.training_captions),
@@ -80,13 +93,15 @@ def evaluate(split: CaptionedSplit, taxonomy: Taxonomy, seed: int, timeout: floa
             asdict(row) for row in tabulate_categories(*prepare_evc_set(predictions, references), taxonomy)],
         "reference_lines": {
             "constant_word": {**blocks["constant_word"], "word": word},
-            "nearest_caption": blocks["nearest_caption"],
-            "human": {**human, **counts},
+            **{name: blocks[name] for name in split.retrieved},
+            "human": {**_average([blocks[name] for name in human_sets]), **counts},
         },
+        "ahead_of": {name: compare([of_videos["model"]], [own], seed)
+                     for name, own in of_videos.items() if name != "model"},
         "videos": len(predictions),
         "protocols": describe_protocols(),
         "warnings": warnings,
-    }
+    }, of_videos)
 
 
 def _make_block(name: str, captions: CaptionSet, scores: Scores, taxonomy: Taxonomy) -> Block:
@@ -98,6 +113,7 @@ def _make_block(name: str, captions: CaptionSet, scores: Scores, taxonomy: Taxon
         "bfs": compute_bfs([by_protocol["evc"][f"Bleu_{n}"] for n in range(1, 5)], emotion.acc_sw, emotion.acc_c),
         "cfs": compute_cfs(by_protocol["evc"]["CIDEr"], emotion.acc_sw, emotion.acc_c),
         "balanced_accuracy": emotion.balanced_accuracy,
+        "macro_f1": emotion.macro_f1,
     }}
 
 

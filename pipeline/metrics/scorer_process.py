@@ -3,7 +3,8 @@
 Reads one job from standard input and writes a JSON line for every result as soon as there is one, so that
 what hangs later (METEOR, at worst) loses nothing that came before:
 
-    {"set": "model", "protocol": "evc", "scores": {"Bleu_1": 0.81, …}}      {"warning": "METEOR ended with …"}
+    {"set": "model", "protocol": "evc", "scores": {"Bleu_1": 0.81, …}, "cider": [0.93, …]}      # a number a video
+    {"warning": "METEOR ended with …"}
 
 The job: {"java": path | null, "timeout": seconds, "tokenizer_limit": seconds, "protocols": […], "sets":
 {name: {"captions": [one a video], "references": [[…] a video]}}}. Its captions are clean, and both lists have
@@ -44,8 +45,8 @@ class Results:
         self._file = file
         self._lock = threading.Lock()
 
-    def add_scores(self, prepared: Prepared, scores: dict[str, float]) -> None:
-        self._write({"set": prepared.name, "protocol": prepared.protocol, "scores": scores})
+    def add_scores(self, prepared: Prepared, scores: dict[str, float], **of_videos: list[float]) -> None:
+        self._write({"set": prepared.name, "protocol": prepared.protocol, "scores": scores, **of_videos})
 
     def add_warning(self, text: str) -> None:
         self._write({"warning": text})
@@ -61,7 +62,8 @@ def run(job: dict[str, Any], results: Results) -> None:
     meteor = threading.Thread(target=_score_with_meteor, args=(job["java"], prepared, results), daemon=True)
     meteor.start()
     for captions in prepared:
-        results.add_scores(captions, _score_in_python(captions))
+        scores, cider = _score_in_python(captions)
+        results.add_scores(captions, scores, cider=cider)
     # The caller ends a METEOR that hangs before this does.
     meteor.join(job["timeout"])
 
@@ -93,14 +95,15 @@ def _prepare(job: dict[str, Any], results: Results) -> Iterator[Prepared]:
                            [[tokens[caption] for caption in own] for own in references_of[name]])
 
 
-def _score_in_python(prepared: Prepared) -> dict[str, float]:
+def _score_in_python(prepared: Prepared) -> tuple[dict[str, float], list[float]]:
+    """The scores of the set, and CIDEr of every video."""
     captions = {number: [caption] for number, caption in enumerate(prepared.captions)}
     references = dict(enumerate(prepared.references))
     bleu, _ = _load_scorer("bleu", "Bleu")(4).compute_score(references, captions, verbose=0)
     rouge, _ = _load_scorer("rouge", "Rouge")().compute_score(references, captions)
-    cider, _ = _load_scorer("cider", "Cider")().compute_score(references, captions)
+    cider, of_videos = _load_scorer("cider", "Cider")().compute_score(references, captions)
     return {**{f"Bleu_{n}": float(score) for n, score in enumerate(bleu, start=1)},
-            "ROUGE_L": float(rouge), "CIDEr": float(cider)}
+            "ROUGE_L": float(rouge), "CIDEr": float(cider)}, [float(score) for score in of_videos]
 
 
 def _load_scorer(module: str, name: str) -> Any:

@@ -28,6 +28,9 @@ class Captioner(Section):
     matching_threshold: Share = 0.5
     detector: Literal["layered", "linear"] = "layered"
     prior: bool = True
+    similarity: bool = True
+    guide: bool = True
+    copying: bool = True
     theme: Literal["coarse-to-fine", "linear"] = "coarse-to-fine"
     layer_norm: Literal["before", "after"] = "after"
     hidden_size: Count = 256
@@ -106,7 +109,8 @@ class Generation(Section):
     """How captions are generated: by beam search, or by sampling `num_beams` captions a video; the best score first.
 
     The score of a caption is Σ log p / length ** `length_penalty`. Two rerankers choose among the beams beside the
-    score, each by its weight (0: off): `attribute_odds` and `consensus`.
+    score, each by its weight (0: off): `attribute_odds` and `consensus`. The first `candidates` retrieved captions can
+    be chosen, too: the captioner scores them as its own.
     """
 
     method: Literal["beam", "sample"] = "beam"
@@ -116,6 +120,7 @@ class Generation(Section):
     no_repeat_ngram_size: CountOrZero = 0
     attribute_odds: NonNegativeFloat = 0.3
     consensus: NonNegativeFloat = 1.0
+    candidates: CountOrZero = 0
     temperature: PositiveFloat = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     seed: Seed = 0

@@ -143,7 +143,7 @@ def build_headlines(metrics: Mapping[str, Any]) -> list[Headline]:
 
     scores_of = collect_lines(metrics)
     by_name = {column.name: column for column in DRAWN}
-    retrieval = metrics.get("retrieval") or {}
+    retrieval = (metrics.get("retrieval") or {}).get("text_to_video") or {}
     rank = retrieval.get("median_rank")
     return [
         build("CIDEr", by_name["CIDEr (coco)"], "Does it say what people say?",

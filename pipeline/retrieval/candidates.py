@@ -18,8 +18,9 @@ from pipeline.common.errors import SpectrumError
 from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
 from pipeline.common.ids import find_positions
 from pipeline.datasets.manifest import Manifest
-from pipeline.retrieval.index import CaptionIndex, corpus_digest, distinct_captions, unit_vectors
-from pipeline.retrieval.leak_guard import barred_sentences
+from pipeline.retrieval.index import CaptionIndex, unit_vectors
+from pipeline.retrieval.leak_guard import barred_rows
+from pipeline.retrieval.sentences import corpus_digest, distinct_sentences
 from pipeline.store.feature_store import FeatureStore
 
 
@@ -76,15 +77,14 @@ def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionI
 
     Raises SpectrumError where the index was made from another corpus.
     """
-    if corpus_digest(distinct_captions(manifest.corpus)) != index.corpus:
+    if corpus_digest(distinct_sentences(manifest.corpus)) != index.corpus:
         raise SpectrumError("the caption index was made from another corpus than the manifest's; "
                             f"{rerun('index')}")
     ids = [video for video in manifest.ids() if video in store]
-    guarded = [video if manifest.split_of[video] == "train" else "" for video in ids]
-    barred = barred_sentences(guarded, manifest.captions_of)
-    left = len(index.texts) - max((index.count_known(keys) for keys in barred), default=0)
+    barred = barred_rows(ids, index)
+    left = len(index.texts) - max((len(rows) for rows in barred), default=0)
     if left < 1:
-        raise SpectrumError(f"a corpus of {len(index.texts)} distinct captions leaves a training video none but its "
+        raise SpectrumError(f"a corpus of {len(index.texts)} distinct captions leaves a video none but its "
                             "own; enlarge data.corpus")
     rows, scores = index.search(video_queries(store, ids), barred, min(top, left), batch_size)
     return Candidates(tuple(ids), rows, scores, index.recipe_id, index.digest)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,58 +13,42 @@ from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, fingerprint, read_json, sha256, write_json
 from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
-from pipeline.common.text import words
-from pipeline.datasets.manifest import Caption
 from pipeline.retrieval.faiss_loading import import_faiss
+from pipeline.retrieval.sentences import Sentence, corpus_digest
 
-SCHEMA = 2
+SCHEMA = 3
 VECTORS_FILE, TEXTS_FILE, DESCRIPTION = "captions.faiss", "captions.h5", "index.json"
 _REBUILD = rerun("index")
 
 
-def sentence_key(text: str) -> str:
-    """Two captions are the same sentence when their keys are equal: case and punctuation do not count."""
-    return " ".join(words(text))
-
-
 @dataclass(frozen=True)
 class CaptionIndex:
-    """Distinct captions, row by row: `texts` [M], `video_ids` [M] (first owner), unit `embeddings` [M, D]."""
+    """Distinct captions, row by row: `texts` [M], their `owners` [M] (videos), unit `embeddings` [M, D]."""
 
     texts: tuple[str, ...]
-    video_ids: tuple[str, ...]
+    owners: tuple[tuple[str, ...], ...]
     embeddings: NDArray[np.float32]
     recipe_id: str          # of the text encoder
     digest: str             # stands for this index: numbers of rows mean nothing without it
     corpus: str             # `corpus_digest` of the captions that it was made from
     faiss_index: Any
 
-    @cached_property
-    def _row_of(self) -> dict[str, int]:
-        """Row by sentence key: the captions of an index are distinct sentences."""
-        return {sentence_key(text): row for row, text in enumerate(self.texts)}
-
-    def count_known(self, keys: set[str]) -> int:
-        """How many of these sentence keys the index holds."""
-        return sum(key in self._row_of for key in keys)
-
-    def search(self, queries: NDArray[np.float32], barred: Sequence[set[str]], top: int,
+    def search(self, queries: NDArray[np.float32], barred: Sequence[Sequence[int]], top: int,
                batch: int = 1024) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and cosines of the `top` captions of each query, best first: two arrays [Q, top].
 
-        queries: [Q, D], any length but zero. barred: for each query the sentence keys it must not retrieve.
+        queries: [Q, D], any length but zero. barred: for each query the rows it must not retrieve.
         Raises SpectrumError when the corpus is too small to fill `top` after the leak guard.
         """
         queries = unit_vectors(queries, "queries")
-        deepest = top + max((len(keys) for keys in barred), default=0)
+        deepest = top + max((len(rows) for rows in barred), default=0)
         depth = min(deepest, len(self.texts))
-        barred_rows = [[self._row_of[key] for key in keys if key in self._row_of] for keys in barred]
         rows = np.empty((len(queries), top), np.int64)
         scores = np.empty((len(queries), top), np.float32)
         for start in range(0, len(queries), batch):
             cosines, hits = self.faiss_index.search(queries[start : start + batch], depth)
             for i, (own_hits, own_cosines) in enumerate(zip(hits, cosines, strict=True), start=start):
-                kept = np.flatnonzero((own_hits >= 0) & np.isin(own_hits, barred_rows[i], invert=True))[:top]
+                kept = np.flatnonzero((own_hits >= 0) & np.isin(own_hits, barred[i], invert=True))[:top]
                 if len(kept) < top:
                     raise SpectrumError(
                         f"only {len(kept)} of {top} candidates are left in a corpus of {len(self.texts)} distinct "
@@ -83,24 +67,10 @@ def unit_vectors(vectors: NDArray[np.floating[Any]], what: str) -> NDArray[np.fl
     return np.asarray(vectors / lengths, np.float32)
 
 
-def distinct_captions(corpus: Sequence[Caption]) -> list[Caption]:
-    """The first caption of every distinct sentence, in the corpus' order."""
-    first: dict[str, Caption] = {}
-    for caption in corpus:
-        first.setdefault(sentence_key(caption.text), caption)
-    first.pop("", None)  # nothing but punctuation
-    return list(first.values())
-
-
-def corpus_digest(captions: Sequence[Caption]) -> str:
-    """Stands for the corpus that an index was made from: its distinct captions in their order."""
-    return fingerprint([[caption.video_id, caption.text] for caption in captions])
-
-
-def build_index(captions: Sequence[Caption], embeddings: NDArray[np.float32], recipe_id: str, folder: Path) -> None:
-    """Writes the index of `distinct_captions` and their embeddings [M, D]; recipe_id: the text encoder's."""
-    if len(captions) != len(embeddings) or not len(captions):
-        raise SpectrumError(f"{folder}: {len(captions)} captions but {len(embeddings)} embeddings to index")
+def build_index(sentences: Sequence[Sentence], embeddings: NDArray[np.float32], recipe_id: str, folder: Path) -> None:
+    """Writes the index of `distinct_sentences` and their embeddings [M, D]; recipe_id: the text encoder's."""
+    if len(sentences) != len(embeddings) or not len(sentences):
+        raise SpectrumError(f"{folder}: {len(sentences)} captions but {len(embeddings)} embeddings to index")
     vectors = unit_vectors(embeddings, "captions")
     faiss = import_faiss()
     index = faiss.IndexFlatIP(vectors.shape[1])
@@ -108,15 +78,18 @@ def build_index(captions: Sequence[Caption], embeddings: NDArray[np.float32], re
     with atomic_write(folder / VECTORS_FILE) as temporary:
         # Laid out in memory: writing to a full disk faiss ends the process.
         temporary.write_bytes(faiss.serialize_index(index).tobytes())
-    write_arrays(folder / TEXTS_FILE, {"embedding": vectors, "text": [c.text for c in captions],
-                                  "video_id": [c.video_id for c in captions]}, {})
+    counts = [len(sentence.owners) for sentence in sentences]
+    write_arrays(folder / TEXTS_FILE, {
+        "embedding": vectors, "text": [sentence.text for sentence in sentences],
+        "owner": [owner for sentence in sentences for owner in sentence.owners],
+        "owner_offsets": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)}, {})
     write_json(folder / DESCRIPTION, {
         "schema": SCHEMA,
         "kind": "IndexFlatIP: exact cosine over unit vectors",
-        "captions": len(captions),
+        "captions": len(sentences),
         "dim": int(vectors.shape[1]),
         "recipe_id": recipe_id,
-        "corpus": corpus_digest(captions),
+        "corpus": corpus_digest(sentences),
         "sha256": {name: sha256(folder / name) for name in (VECTORS_FILE, TEXTS_FILE)},
     })
 
@@ -131,11 +104,15 @@ def open_index(folder: Path, recipe_id: str) -> CaptionIndex:
         if not (folder / name).is_file() or sha256(folder / name) != digest:
             raise SpectrumError(f"{folder / name}: missing or damaged (SHA-256 differs); {_REBUILD}")
     arrays, _ = read_arrays(folder / TEXTS_FILE, {
-        "embedding": Layout("float32", rank=2), "text": TEXTS, "video_id": TEXTS}, [])
-    if not len(arrays["embedding"]) == len(arrays["text"]) == len(arrays["video_id"]):
+        "embedding": Layout("float32", rank=2), "text": TEXTS, "owner": TEXTS, "owner_offsets": Layout("int64", rank=1),
+    }, [])
+    offsets = arrays["owner_offsets"]
+    if (not len(arrays["embedding"]) == len(arrays["text"]) == len(offsets) - 1
+            or offsets[0] != 0 or offsets[-1] != len(arrays["owner"]) or (np.diff(offsets) < 1).any()):
         raise SpectrumError(f"{folder / TEXTS_FILE}: its data sets do not fit together; {_REBUILD}")
+    owners = tuple(arrays["owner"][first:last] for first, last in pairwise(offsets.tolist()))
     index = import_faiss().deserialize_index(np.fromfile(folder / VECTORS_FILE, np.uint8))
-    return CaptionIndex(arrays["text"], arrays["video_id"], arrays["embedding"], recipe_id,
+    return CaptionIndex(arrays["text"], owners, arrays["embedding"], recipe_id,
                         fingerprint(description), description["corpus"], index)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -16,7 +17,7 @@ from captioner_world import TRAINING as WORLD_TRAINING
 
 from pipeline import params
 from pipeline.ablation import run as ablation
-from pipeline.ablation.comparison import compare, kendall
+from pipeline.ablation.comparison import compare, kendall, without_rerankers
 from pipeline.ablation.results import Result
 from pipeline.ablation.rows import BASELINE, FULL, PAPER_SCORES, ROWS, SCORES, Row
 from pipeline.ablation.run import AblationData, RowListeners, TestVideos, train_rows
@@ -26,6 +27,8 @@ from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.splits import Split
 from pipeline.captioner.trained import Epoch, TrainedCaptioner
 from pipeline.captioner.training.settings import TrainingSettings
+from pipeline.metrics.evaluation import EMOTION_METRICS
+from pipeline.metrics.paired_bootstrap import VideoScores
 from pipeline.params import load
 from stages import ablate
 
@@ -83,20 +86,23 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[params.Captioner]:
     return sections
 
 
-def test_the_seven_rows_are_the_papers() -> None:
+def test_the_rows_are_the_papers_and_a_baseline_that_reads_everything() -> None:
     section = SECTION.model_copy(update={"decoder_modalities": ("appearance", "text")})
     sections = {row.name: row.of(section) for row in ROWS}
-    assert list(sections) == ["full", "CFB only", "AEB only", "no text", "no audio", "visual only", "baseline"]
+    assert list(sections) == ["full", "CFB only", "AEB only", "no text", "no audio", "visual only", "baseline",
+                              "visual baseline"]
     assert sections["full"] == section
     assert [(s.vtai, s.cfb, s.aeb) for s in sections.values()] == [
-        (True, True, True), (True, True, False), (True, False, True), *[(True, True, True)] * 3, (False, False, False)]
+        (True, True, True), (True, True, False), (True, False, True), *[(True, True, True)] * 3,
+        *[(False, False, False)] * 2]
     assert sections["no text"].modalities == ("appearance", "audio") and sections["no text"].decoder_modalities == (
         "appearance",)
     assert sections["no audio"].modalities == ("appearance", "text")
     assert sections["visual only"].modalities == ("appearance",)
     assert sections["baseline"].modalities == section.modalities
-    assert dict(zip(PAPER_SCORES, BASELINE.paper, strict=True))["CFS"] == 44.1
-    assert all(len(row.paper) == 8 for row in ROWS)
+    assert sections["visual baseline"].modalities == ("appearance",)
+    assert dict(zip(PAPER_SCORES, ROWS[-1].paper, strict=True))["CFS"] == 44.1
+    assert all(len(row.paper) == 8 for row in ROWS if row is not BASELINE) and not BASELINE.paper
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -116,7 +122,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Monk
         "AEB-only-seed-0.json", "CFB-only-seed-0.json", "full-seed-0.json", "no-text-seed-0.json"]
     trained.clear()
     results, epochs = run_rows(tmp_path, data)
-    assert len(trained) == 10 and len(results) == len(epochs) == 14
+    assert len(trained) == 12 and len(results) == len(epochs) == 16
     assert [(result.row, result.seed) for result in results] == [(row.name, seed) for seed in (0, 1) for row in ROWS]
     assert all(set(result.captions) == set(data.test.inputs.ids) and not result.same_as for result in results)
     assert not list(tmp_path.glob(".*"))                        # no state is left
@@ -126,72 +132,85 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Monk
     again = train_rows(data, settings_of(), range(2), CPU, tmp_path,
                        listeners=RowListeners(on_progress=lambda *done: progress.append(done)))
     assert again == results and not trained
-    assert progress == [(TRAINING.epochs, False)] * 14
+    assert progress == [(TRAINING.epochs, False)] * 16
     path = tmp_path / "baseline-seed-1.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "of other settings"}))
     again, _ = run_rows(tmp_path, data)
     assert len(trained) == 1 and [result.captions for result in again] == [result.captions for result in results]
     run_rows(tmp_path, data, range(1), TRAINING.model_copy(update={"learning_rate": 1e-3}))
-    assert len(trained) == 8                                    # other settings: all of them anew
+    assert len(trained) == 9                                    # other settings: all of them anew
 
 
 def test_rows_that_are_one_model_are_trained_once(tmp_path: Path, trained: list[params.Captioner]) -> None:
     results, _ = run_rows(tmp_path, world_data(silent=True), range(1))
     assert {result.row: result.same_as for result in results if result.same_as} == {
         "no audio": "full", "visual only": "no text"}
-    assert len(trained) == 5
+    assert len(trained) == 6
     by_row = {result.row: result for result in results}
     assert by_row["no audio"].captions == by_row["full"].captions
-    assert run_rows(tmp_path, world_data(silent=True), range(1))[0] == results and len(trained) == 5
+    assert run_rows(tmp_path, world_data(silent=True), range(1))[0] == results and len(trained) == 6
 
 
-def results_of(cfs: dict[str, list[float]]) -> tuple[list[Result], Blocks]:
+def results_of(cfs: dict[str, list[float]]) -> tuple[list[Result], Blocks, dict[str, VideoScores], int]:
+    """Results of those scores, as `compare` takes them; every video has the score of its row and seed."""
     results: list[Result] = []
     blocks: Blocks = {}
+    of_videos: dict[str, VideoScores] = {}
     for row in ROWS:
         for seed, score in enumerate(cfs[row.name]):
-            result = Result(row.name, seed, "f", "", 10, {"epoch": 1.0}, {})
+            result = Result(row.name, seed, "f", "", 10, {"epoch": 1.0}, {}, {})
             results.append(result)
             block: dict[str, dict[str, float | None]] = {"coco": {}, "emotion": {}}
             for part, metric in SCORES.values():
                 block[part][metric] = score
-            blocks[result.name] = block
-    return results, blocks
+            blocks[result.name] = blocks[without_rerankers(result.name)] = block
+            cider = (score + np.linspace(-0.1, 0.1, 9)) / 0.8
+            of_videos[result.name] = VideoScores({"coco": cider, "evc": cider}, np.zeros(9), np.ones(9))
+    return results, blocks, of_videos, 0
 
 
 def test_rows_are_compared_over_seeds() -> None:
-    scores = {row.name: [row.paper[-1] / 100, row.paper[-1] / 100 + 0.02] for row in ROWS}
+    scores = {row.name: [cfs(row), cfs(row) + 0.02] for row in ROWS}
     comparison = compare(*results_of(scores))
     order = comparison["order"]["CFS"]
     assert order["kendall"] == 1 and order["here"] == order["paper"]
     full, cfb = comparison["rows"][:2]
     assert full["scores"]["CFS"] == pytest.approx({"mean": 0.551, "deviation": 0.02 / 2 ** 0.5})
-    assert cfb["full_is_ahead_by"] == pytest.approx({"mean": 0.03, "deviation": 0}, abs=1e-9)
+    assert cfb["full_is_ahead_by"]["cfs"] == pytest.approx(
+        {"difference": 0.03, "low": 0.03, "high": 0.03, "tie": False}, abs=1e-9)      # the same for all videos, seeds
+    assert not full["full_is_ahead_by"]
     assert kendall([1, 2, 3], [3, 2, 1]) == -1 and kendall([1, 2, 3], [1, 3, 2]) == pytest.approx(1 / 3)
     assert kendall([1, 1], [1, 2]) == 0
 
 
+def cfs(row: Row) -> float:
+    return row.paper[-1] / 100 if row.paper else 0.43
+
+
 def page_of(comparison: dict[str, object]) -> str:
     lines = {"nearest_caption": {"coco": {"CIDEr": 0.7, "Bleu_4": None, "METEOR": None, "ROUGE_L": 0.5},
-                                 "emotion": dict.fromkeys(("acc_sw", "acc_c", "bfs", "cfs", "balanced_accuracy"), 0.1)}}
+                                 "emotion": dict.fromkeys(EMOTION_METRICS, 0.1)}}
     return markdown(comparison | {"dataset": "world", "videos": 5, "seeds": [0, 1], "epochs": 1,
                                   "reference_lines": lines})
 
 
 def test_the_table_is_honest() -> None:
-    scores = {row.name: [row.paper[-1] / 100] * 2 for row in ROWS}
-    results, blocks = results_of(scores | {"AEB only": [0.6, 0.7]})
+    scores = {row.name: [cfs(row)] * 2 for row in ROWS}
+    results, blocks, *more = results_of(scores | {"AEB only": [0.6, 0.7], "no text": [0.5, 0.58]})
     for block in blocks.values():
         block["coco"]["METEOR"] = None
-    page = page_of(compare(results, blocks))
+    page = page_of(compare(results, blocks, *more))      # type: ignore[arg-type]
     assert "| AEB only | **world** | 65.0 ± 7.1 | - | 65.0 ± 7.1 |" in page
-    assert "| | *paper* | 29.4 | 22.3 | 48.1 | 43.1 | 64.9 | 64.1 | 47.5 | 47.4 |  | 6.7 |" in page
-    assert "another data set" in page and "**not** above AEB only in CFS" in page
+    assert "| | *paper* | 29.4 | 22.3 | 48.1 | 43.1 | 64.9 | 64.1 | 47.5 | 47.4 |  |  | | 6.7 |" in page
+    assert "another data set" in page
+    assert ("above CFB only, no audio, visual only, baseline, visual baseline; tied with no text; below AEB only."
+            in page)
     assert "nearest caption: R-L 50.0, C 70.0, Acc_sw 10.0" in page
-    results, blocks = results_of(scores)
-    page = page_of(compare(results, blocks))
-    assert "above every other row in CFS" in page and "## Order" in page
-    assert "Order" not in page_of(compare([result for result in results if result.row == "full"], blocks))
+    results, blocks, *more = results_of(scores)
+    page = page_of(compare(results, blocks, *more))      # type: ignore[arg-type]
+    assert "In CFS the full model is above CFB only, AEB only, no text" in page and "## Order" in page
+    alone = [result for result in results if result.row == "full"]
+    assert "Order" not in page_of(compare(alone, blocks, *more))     # type: ignore[arg-type]
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,11 +226,11 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(row["scores"]["CFS"]["mean"] is not None for row in comparison["rows"])
     assert "human" in comparison["reference_lines"] and comparison["seeds"] == [0]
     assert (tmp_path / "reports/sample/ablation.md").read_text().startswith("# Ablation: sample")
-    assert len(list((tmp_path / "reports/sample/ablation").iterdir())) == 7
+    assert len(list((tmp_path / "reports/sample/ablation").iterdir())) == 8
 
     fewer = run(ablate.rows_of("baseline"))
-    assert fewer["rows"] == [comparison["rows"][0], comparison["rows"][-1]]
-    assert fewer["order"]["CFS"]["paper"] == ["full", "baseline"]
+    assert fewer["rows"] == [comparison["rows"][0], comparison["rows"][-2]]
+    assert fewer["order"]["CFS"]["paper"] == ["full"]       # of the other the paper has no score
 
 
 def test_rows_are_chosen_by_name() -> None:
@@ -233,16 +252,17 @@ class OneAnswer:
 
 
 @pytest.mark.parametrize(("decoder_modalities", "rows", "alone"), [
-    (("appearance", "audio"), ROWS, {"no text", "visual only", "baseline"}),
+    (("appearance", "audio"), ROWS, {"no text", "visual only", "baseline", "visual baseline"}),
     ((), (FULL, BASELINE), set()),                      # here the baseline's decoder reads them
 ])
 def test_only_rows_with_retrieved_captions_choose_among_beams_by_them(
         decoder_modalities: tuple[str, ...], rows: Sequence[Row], alone: set[str], tmp_path: Path) -> None:
     data, consensus = world_data(), OneAnswer()
-    test = replace(data.test, candidates=[["a man runs"]] * 5, consensus=lambda: consensus)
+    test = replace(data.test, candidates=[["a man runs"]] * 5)
+    validation = replace(data.validation, candidates=(("a man runs",),) * 4)
     section = SECTION.model_copy(update={"decoder_modalities": decoder_modalities})
     generation = GENERATION.model_copy(update={"consensus": 1.0})
-    results = train_rows(replace(data, test=test), settings_of(section=section, generation=generation), range(1), CPU,
-                         tmp_path, rows)
+    settings = replace(settings_of(section=section, generation=generation), consensus=lambda: consensus)
+    results = train_rows(replace(data, test=test, validation=validation), settings, range(1), CPU, tmp_path, rows)
     assert {result.row for result in results if set(result.captions.values()) != {"chosen"}} == alone
-    assert consensus.asked == [5] * (len(rows) - len(alone))
+    assert consensus.asked == [4, 5] * (len(rows) - len(alone))         # in validation, too: the same decoding

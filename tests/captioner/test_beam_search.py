@@ -51,7 +51,7 @@ def talker(sentences: tuple[str, ...], max_words: int, vtai: bool = True, sharpn
     vocabulary = Vocabulary.build(sentences, 1)
     attributes = AttributeList.build(sentences, TAXONOMY, 20)
     torch.manual_seed(5)
-    model = Captioner(section, Shape.of(section, inputs, len(vocabulary)), attributes)
+    model = Captioner(section, Shape.of(section, inputs, len(vocabulary)), attributes, vocabulary)
     with torch.no_grad():
         for layer in model.decoder.layers:
             layer.output.weight.mul_(4)
@@ -107,7 +107,7 @@ def repeats(tokens: list[int], count: int) -> int:
 
 @torch.no_grad()
 def plain(model: Captioner, inputs: Inputs, video: int, width: int, power: float, no_repeat: int = 0) -> Beams:
-    """Runs to the longest caption: no early end that could be wrong."""
+    """One video, no cache, no batch; it ends by the same rule."""
     encoded = model.encode(inputs.select([video]))
     done: Beams = []
     alive: list[tuple[list[int], float]] = [([BOS], 0.0)]
@@ -122,7 +122,10 @@ def plain(model: Captioner, inputs: Inputs, video: int, width: int, power: float
         done += [(tokens[1:], total / (len(tokens) - 1) ** power)
                  for tokens, total in grown[:width] if tokens[-1] == EOS]
         alive = [item for item in grown if item[0][-1] != EOS][:width]
-    return sorted(done, key=lambda item: -item[1])[:width]
+        done = sorted(done, key=lambda item: -item[1])[:width]
+        if len(done) == width and alive and alive[0][1] / (len(alive[0][0]) - 1) ** power <= done[-1][1]:
+            break
+    return done
 
 
 TINY = ("man runs sadly",)
@@ -227,8 +230,13 @@ def test_the_odds_of_its_attributes_choose_among_the_beams() -> None:
                                       strict=True):
         expected = {}
         for tokens, score in beams:
-            named = {rich.vocabulary.entries[token] for token in tokens}
-            odds = sum(logit for word, logit in zip(rich.attributes.words, logits, strict=True) if word in named)
+            said = {rich.vocabulary.entries[token] for token in tokens}
+            logit_of = dict(zip(rich.attributes.words, logits, strict=True))
+            odds = sum(logit_of[word] for word in rich.attributes.universal if word in said)
+            for mood in {TAXONOMY.first_category(word) for word in said & set(rich.attributes.emotional)}:
+                silent = math.prod(1 - 1 / (1 + math.exp(-logit_of[word])) for word in rich.attributes.emotional
+                                   if mood in TAXONOMY.categories_of(word))
+                odds += math.log((1 - silent) / silent)         # the model was not fitted: its base is 0
             expected[rich.vocabulary.decode(tokens)] = score + 0.5 * odds / len(tokens) ** 0.7
         assert {beam.text: beam.score for beam in caption.beams} == pytest.approx(expected, abs=1e-4)
         best = max(beam.score for beam in caption.beams)
@@ -241,6 +249,38 @@ def test_without_vtai_there_are_no_odds() -> None:
     baseline = talker(RICH, 8, vtai=False)
     without, with_odds = (captions_by(baseline, baseline.inputs, beam(attribute_odds=weight)) for weight in (0, 1))
     assert without == with_odds
+
+
+def test_candidates_are_hypotheses_with_the_captioners_own_scores() -> None:
+    rich = talker(RICH, 8)
+    candidates = [["a man runs in the park", "one dog sleeps sadly", "a zebra runs", "man " * 9]] * len(rich.inputs)
+    section = beam(candidates=3, length_penalty=0.7)
+    chosen = CaptionGenerator(rich.model, rich.vocabulary, rich.attributes, section).generate(rich.inputs, candidates)
+    alone = captions_by(rich, rich.inputs, beam(length_penalty=0.7))
+    moods = set()
+    for number, (caption, plain) in enumerate(zip(chosen, alone, strict=True)):
+        score_of = {beam.text: beam.score for beam in caption.beams}
+        assert {beam.text for beam in plain.beams} <= set(score_of) and caption.likeliest == plain.text
+        assert caption.score == max(score_of.values()) and "a man runs in the park" in score_of
+        assert not any("zebra" in text or "man man" in text for text in score_of)       # it cannot say these
+        encoded = rich.model.encode(rich.inputs.select([number]))
+        tokens = [BOS, *rich.vocabulary.encode(["one", "dog", "sleeps", "sadly"]), EOS]
+        with torch.no_grad():
+            out = rich.model.decode(encoded, torch.tensor([tokens[:-1]]), torch.zeros(1, dtype=torch.long))
+        total = out[0].log_softmax(-1).gather(1, torch.tensor(tokens[1:])[:, None]).sum().item()
+        assert score_of["one dog sleeps sadly"] == pytest.approx(total / 5 ** 0.7, abs=1e-4)
+        moods |= {text.split()[-1] for text in score_of if text.startswith("one dog sleeps ")}
+    assert moods <= {"sadly", "happily", "angrily"} and len(moods) > 1          # as VTAI sees the video
+
+
+def test_a_model_without_candidates_or_vtai_corrects_none() -> None:
+    for talking, expected in ((talker(RICH, 8, vtai=False), True),
+                              (talker(RICH, 8, vtai=False, decoder_modalities=("appearance", "audio")), False)):
+        generator = CaptionGenerator(talking.model, talking.vocabulary, talking.attributes, beam(candidates=2))
+        captions = generator.generate(talking.inputs, [["one dog sleeps sadly"]] * len(talking.inputs))
+        heard = {beam.text for caption in captions for beam in caption.beams if beam.text.startswith("one dog sleeps ")}
+        assert ("one dog sleeps sadly" in heard) == expected
+        assert not heard - {"one dog sleeps sadly"} or not expected
 
 
 class Shout:

@@ -22,6 +22,7 @@ from pipeline.params import load
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
 from pipeline.retrieval.candidates import Candidates
+from pipeline.retrieval.sentences import distinct_sentences
 from pipeline.store.shard import Shard, shard_name, write_shard
 from pipeline.store.store_file import write_store_file
 
@@ -50,7 +51,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     store(paths.appearance, "appearance", {"a": 2, "b": 3, "c": 1}, 4, failed=("d",))
     store(paths.audio, "audio", {"a": 1, "b": 0}, 2, failed=("c", "d"))
     model = index.model_id(RECIPE)
-    index.build_index(CAPTIONS, np.eye(3, 4, dtype=np.float32), model, paths.index)
+    index.build_index(distinct_sentences(CAPTIONS), np.eye(3, 4, dtype=np.float32), model, paths.index)
     candidates = Candidates(IDS, np.array([[1, 2], [0, 2], [0, 1], [0, 1]]), np.zeros((4, 2), np.float32), model,
                             index.open_index(paths.index, model).digest)
     candidates.write(paths.candidates)
@@ -112,7 +113,8 @@ def test_what_was_derived_from_something_else_is_refused(paths: Paths) -> None:
     replace(candidates, scores=candidates.scores + 0.5).write(paths.candidates)
     with pytest.raises(SpectrumError, match="estimated from other candidates"):
         CachedDataset.open(paths)
-    index.build_index(CAPTIONS[::-1], np.eye(3, 4, dtype=np.float32), candidates.recipe_id, paths.index)
+    index.build_index(distinct_sentences(CAPTIONS[::-1]), np.eye(3, 4, dtype=np.float32), candidates.recipe_id,
+                      paths.index)
     with pytest.raises(SpectrumError, match="rows of caption index"):
         CachedDataset.open(paths)
 
@@ -120,7 +122,7 @@ def test_what_was_derived_from_something_else_is_refused(paths: Paths) -> None:
 def test_the_candidates_choose_among_the_beams(paths: Paths) -> None:
     dataset = CachedDataset.open(paths)
     beams = (Hypothesis("a dog", -0.1), Hypothesis("rain", -0.2))
-    captions = [Caption(video, "a dog", -0.1, beams, (), ()) for video in ("a", "c")]
+    captions = [Caption(video, "a dog", -0.1, beams, (), (), "a dog") for video in ("a", "c")]
     assert dataset.candidate_texts(["c"]) == [["a dog runs", "the dog sits"]]
     candidates = dataset.candidate_texts(["a", "c"])
     assert dataset.consensus.rerank(captions, candidates, 0.0) == captions

@@ -11,6 +11,7 @@ from pipeline.ablation.rows import BASELINE
 from pipeline.captioner.attributes import AttributeList
 from pipeline.captioner.inputs import Inputs, Modality
 from pipeline.captioner.model.captioner import Captioner, Shape
+from pipeline.captioner.vocabulary import SPECIALS, Vocabulary
 from pipeline.emotion.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.load("evc-179")
@@ -39,7 +40,8 @@ def concepts(section: params.Captioner) -> AttributeList:
 
 
 def built(section: params.Captioner, rows: dict[str, tuple[int, int]], vocabulary: int) -> Captioner:
-    return Captioner(section, Shape.of(section, inputs_of(rows), vocabulary), concepts(section))
+    words = Vocabulary((*SPECIALS, *(f"word{number}" for number in range(vocabulary - len(SPECIALS)))))
+    return Captioner(section, Shape.of(section, inputs_of(rows), vocabulary), concepts(section), words)
 
 
 def size(model: Captioner) -> int:

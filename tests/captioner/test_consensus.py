@@ -15,7 +15,7 @@ CORPUS = [["a dog runs", "the dog is running"], ["a cat sleeps"], ["a man cooks 
 
 def caption(*beams: tuple[str, float]) -> Caption:
     hypotheses = tuple(Hypothesis(*beam) for beam in beams)
-    return Caption("v", hypotheses[0].text, hypotheses[0].score, hypotheses, (), ())
+    return Caption("v", hypotheses[0].text, hypotheses[0].score, hypotheses, (), (), hypotheses[0].text)
 
 
 def test_agreement_is_cider_where_nothing_is_clipped() -> None:
@@ -74,6 +74,6 @@ def test_an_index_counts_videos() -> None:
     texts = [text for own in CORPUS for text in own]
     videos = [str(number) for number, own in enumerate(CORPUS) for _ in own]
     vectors = np.zeros((len(texts), 2), np.float32)
-    index = CaptionIndex(tuple(texts), tuple(videos), vectors, "recipe", "digest", "corpus", None)
+    index = CaptionIndex(tuple(texts), tuple((video,) for video in videos), vectors, "recipe", "digest", "corpus", None)
     sentences, candidates = ["a man runs"], ["a man cooks", "the dog runs"]
     assert Consensus.of(index).agreement(sentences, candidates) == Consensus(CORPUS).agreement(sentences, candidates)

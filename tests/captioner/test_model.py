@@ -24,10 +24,18 @@ def model_of(inputs: Inputs, captions: dict[str, list[str]],
     vocabulary = Vocabulary.build(sentences, 1)
     torch.manual_seed(3)
     model = Captioner(section, Shape.of(section, inputs, len(vocabulary)),
-                      AttributeList.build(sentences, TAXONOMY, section.universal_words))
+                      AttributeList.build(sentences, TAXONOMY, section.universal_words), vocabulary)
     for parameter in model.decoder.biases.values():
         torch.nn.init.normal_(parameter)
     return model, vocabulary
+
+
+def with_candidates(inputs: Inputs, texts: list[list[str]]) -> Inputs:
+    """The inputs with the words of their candidates, and similarities."""
+    text = inputs.modalities["text"]
+    scores = torch.linspace(0.9, 0.1, text.mask.numel()).view(text.mask.shape)
+    known = Modality(text.rows, text.mask, word_keys(texts), scores)
+    return Inputs(inputs.ids, inputs.modalities | {"text": known}, inputs.prior_categories, inputs.prior_words)
 
 
 SWITCHES = [dict(zip(("vtai", "cfb", "aeb"), on, strict=True))
@@ -37,9 +45,7 @@ SWITCHES = [dict(zip(("vtai", "cfb", "aeb"), on, strict=True))
 @pytest.mark.parametrize("switches", SWITCHES, ids=lambda s: "+".join(k for k in s if s[k]) or "baseline")
 def test_every_switch_has_its_parts_and_trains_all_of_them(switches: dict[str, bool]) -> None:
     inputs, captions = world(4, seed=1, silent=1)
-    text = inputs.modalities["text"]
-    with_words = Modality(text.rows, text.mask, word_keys([["a dog runs"] * 5] * 4))
-    inputs = Inputs(inputs.ids, inputs.modalities | {"text": with_words}, inputs.prior_categories, inputs.prior_words)
+    inputs = with_candidates(inputs, [["a dog runs"] * 5] * 4)
     model, _ = model_of(inputs, captions, **switches)
     encoded = model.encode(inputs)
     assert (encoded.attribute_logits is not None) == switches["vtai"]
@@ -109,6 +115,7 @@ def test_the_future_is_not_seen() -> None:
 @pytest.mark.parametrize("layer_norm", ["after", "before"])
 def test_steps_with_a_cache_equal_the_whole_sentence(layer_norm: str) -> None:
     inputs, captions = world(2, seed=1, silent=1)
+    inputs = with_candidates(inputs, [texts[:1] * 5 for texts in captions.values()])
     model, vocabulary = model_of(inputs, captions, layer_norm=layer_norm)
     model.eval()
     tokens = torch.randint(4, len(vocabulary), (2, 3, 6), generator=torch.Generator().manual_seed(0))
@@ -116,7 +123,7 @@ def test_steps_with_a_cache_equal_the_whole_sentence(layer_norm: str) -> None:
         encoded = model.encode(inputs)
         whole = model.decode(encoded, tokens.flatten(0, 1), torch.tensor([0, 0, 0, 1, 1, 1]))
         cache = model.decoder.cache(6)
-        steps = torch.stack([model.step(encoded, tokens[..., i], cache) for i in range(6)], 2)
+        steps = torch.stack([model.step(encoded, tokens[..., :i + 1], cache) for i in range(6)], 2)
     assert torch.allclose(whole.view(2, 3, 6, -1), steps, atol=1e-5)
 
 

@@ -17,7 +17,8 @@ from pipeline.common.text import words
 from pipeline.datasets import folder
 from pipeline.datasets.manifest import Manifest, check_trainable
 from pipeline.metrics.captions import CaptionSet, score_all
-from pipeline.retrieval.index import build_index, distinct_captions, open_index
+from pipeline.retrieval.index import build_index, open_index
+from pipeline.retrieval.sentences import distinct_sentences
 
 # A girl, a boy, a cat; each sings, runs.
 SCRIPTS = {
@@ -59,9 +60,9 @@ def captioned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CaptionSet]
 def caption_test_videos(root: Path, script: str) -> CaptionSet:
     manifest = prepared(root, script)
     expected = {unicodedata.normalize("NFC", word) for group in SCRIPTS[script] for word in group}
-    captions = distinct_captions(manifest.corpus)
-    assert len(captions) == 6                               # the same sentence with and without ! counts once
-    build_index(captions, np.eye(6, dtype=np.float32), "recipe", root / "index")
+    sentences = distinct_sentences(manifest.corpus)
+    assert len(sentences) == 6                              # the same sentence with and without ! counts once
+    build_index(sentences, np.eye(6, dtype=np.float32), "recipe", root / "index")
     assert {word for text in open_index(root / "index", "recipe").texts for word in words(text)} == expected
     trained = train_on(split(manifest, "train"), split(manifest, "validation"), section=SECTION, epochs=60,
                        learning_rate=0.02, videos_per_batch=6, label_smoothing=0.0)

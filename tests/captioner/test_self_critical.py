@@ -62,7 +62,7 @@ def objective_of(max_words: int, **changes: object) -> SelfCritical:
     section = SECTION.model_copy(update={"max_words": max_words})
     attributes = AttributeList.build(everything, TAXONOMY, 20)
     torch.manual_seed(0)
-    model = Captioner(section, Shape.of(section, split.inputs, len(vocabulary)), attributes)
+    model = Captioner(section, Shape.of(section, split.inputs, len(vocabulary)), attributes, vocabulary)
     training = TRAINING.model_copy(update={"self_critical_epochs": 1, "self_critical_samples": 3, **changes})
     return SelfCritical(model, TrainingSettings(section, training, BEAM, TAXONOMY), split,
                         attributes.targets(split.captions), vocabulary, 0)

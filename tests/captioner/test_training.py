@@ -52,7 +52,7 @@ def test_it_learns_what_is_seen_and_heard(full: TrainedCaptioner) -> None:
     right = Counter(
         number for caption, texts in zip(captions, truth, strict=True) for number, factor in enumerate(FACTORS)
         for word in factor if word in texts[0].split() and word in caption.text.split())
-    assert min(right[0], right[1], right[3]) > 50     # actor, action, mood; some captions name no place
+    assert min(right[0], right[1], right[3]) >= 48     # of 60: actor, action, mood; some captions name no place
     moods = sum(TAXONOMY.first_category(texts[2].split()[0]) == caption.emotions[0][0]
                 for caption, texts in zip(captions, truth, strict=True))
     assert moods > 35      # of 60, with 4 moods and a prior that is wrong in a third

@@ -16,6 +16,7 @@ from pipeline.params import Params, load
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
 from pipeline.retrieval.candidates import Candidates
+from pipeline.retrieval.sentences import distinct_sentences
 from stages import emotion
 
 EMOTIONS = ("happy", "sad", "angry", "calm")
@@ -40,7 +41,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     paths = Paths.of(parameters())
     Manifest(tuple(videos), tuple(captions), tuple(captions[:TRAIN])).write(paths.data)
     texts = captions[:TRAIN]
-    index.build_index(texts, Encoder().encode_texts([caption.text for caption in texts]), "model", paths.index)
+    index.build_index(distinct_sentences(texts), Encoder().encode_texts([caption.text for caption in texts]), "model",
+                      paths.index)
     of_emotion = [[row for row in range(TRAIN) if row % 4 == number] for number in range(4)]
     rows = np.array([[*of_emotion[n % 4][:3], of_emotion[(n + 1) % 4][0]] for n in range(len(videos))])
     Candidates(tuple(video.id for video in videos), rows, np.full(rows.shape, 0.5, np.float32), "model",

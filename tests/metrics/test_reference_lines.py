@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,13 +90,17 @@ def test_human_passes_over_references_without_words() -> None:
 
 @pytest.fixture(scope="module")
 def evaluation() -> dict[str, Any]:
-    return evaluate(CaptionedSplit(PREDICTIONS, REFERENCES, NEAREST, TRAINING, {"baseline": NEAREST}), EVC, seed=0,
-                    timeout=120)
+    return evaluate(split_of(others={"baseline": NEAREST}), EVC, seed=0, timeout=120).metrics
+
+
+def split_of(references: Mapping[str, Sequence[str]] = REFERENCES, nearest: Mapping[str, str] = NEAREST,
+             **more: Any) -> CaptionedSplit:
+    return CaptionedSplit(PREDICTIONS, references, {"nearest_caption": nearest}, TRAINING, **more)
 
 
 def test_evaluation_holds_the_model_and_every_line(evaluation: dict[str, Any]) -> None:
     assert list(evaluation) == ["coco", "evc", "emotion", "baseline", "diversity", "emotion_table", "reference_lines",
-                           "videos", "protocols", "warnings"]
+                           "ahead_of", "videos", "protocols", "warnings"]
     assert evaluation["baseline"] == evaluation["reference_lines"]["nearest_caption"]     # the same captions
     assert list(evaluation["reference_lines"]) == ["constant_word", "nearest_caption", "human"]
     for block in (evaluation, *evaluation["reference_lines"].values()):
@@ -103,6 +108,8 @@ def test_evaluation_holds_the_model_and_every_line(evaluation: dict[str, Any]) -
         assert tuple(block["emotion"]) == EMOTION_METRICS
         assert all(isinstance(value, float) for part in ("coco", "evc", "emotion")
                    for value in block[part].values())
+    assert set(evaluation["ahead_of"]) == {"baseline", "constant_word", "nearest_caption"}
+    assert set(evaluation["ahead_of"]["baseline"]) == {"cider", "cfs"}
     assert evaluation["videos"] == 4 and evaluation["warnings"] == []
     assert json.loads(json.dumps(evaluation, allow_nan=False)) == evaluation
 
@@ -111,6 +118,7 @@ def test_evaluations_emotion_block(evaluation: dict[str, Any]) -> None:
     emotion, evc = evaluation["emotion"], evaluation["evc"]
     assert emotion["acc_sw"] == emotion["acc_c"] == pytest.approx(2 / 4)    # joy, sadness | anger | silent
     assert emotion["balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)   # joy 1 of 2, sadness 1 of 1
+    assert emotion["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)            # joy is said once, of two videos
     assert emotion["cfs"] == pytest.approx(0.8 * evc["CIDEr"] + 0.1)
     weighted = sum(n / 10 * evc[f"Bleu_{n}"] for n in range(1, 5))
     assert emotion["bfs"] == pytest.approx(0.8 * weighted + 0.1)
@@ -128,7 +136,7 @@ def test_evaluations_lines(evaluation: dict[str, Any]) -> None:
 
 def test_evaluation_without_java(evaluation: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "java", lambda: None)
-    without = evaluate(CaptionedSplit(PREDICTIONS, REFERENCES, NEAREST, TRAINING), EVC, seed=0, timeout=120)
+    without = evaluate(split_of(), EVC, seed=0, timeout=120).metrics
     assert without["emotion"] == evaluation["emotion"]
     for block, whole in zip((without, *without["reference_lines"].values()),
                             (evaluation, *evaluation["reference_lines"].values()), strict=True):
@@ -140,7 +148,7 @@ def test_evaluation_without_java(evaluation: dict[str, Any], monkeypatch: pytest
 def test_evaluation_where_nobody_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "java", lambda: None)
     single = {id: own[:1] for id, own in REFERENCES.items()}
-    evaluation = evaluate(CaptionedSplit(PREDICTIONS, single, NEAREST, TRAINING), EVC, seed=0, timeout=120)
+    evaluation = evaluate(split_of(single), EVC, seed=0, timeout=120).metrics
     human = evaluation["reference_lines"]["human"]
     assert "human: every video has a single caption, so none can be left out" in evaluation["warnings"]
     assert human["evc"] == dict.fromkeys(METRICS) and human["emotion"] == dict.fromkeys(EMOTION_METRICS)
@@ -158,7 +166,7 @@ def test_a_score_that_nothing_can_have_is_explained(monkeypatch: pytest.MonkeyPa
 def test_evaluation_names_the_set_whose_videos_differ() -> None:
     with pytest.raises(SpectrumError, match="nearest_caption: 1 videos have no captions: v4"):
         nearest = {id: NEAREST[id] for id in ("v1", "v2", "v3")}
-        evaluate(CaptionedSplit(PREDICTIONS, REFERENCES, nearest, TRAINING), EVC, seed=0, timeout=120)
+        evaluate(split_of(nearest=nearest), EVC, seed=0, timeout=120)
 
 
 def test_evc_set_prepares_both_sides() -> None:

@@ -101,7 +101,7 @@ def full(videos: int = 60) -> ReportData:
                 "nearest_caption": scored(0.71, (0.55, 0.54, 0.4, 0.45, 0.35)),
                 "human": scored(1.4, (0.8, 0.79, 0.72, 0.85, 0.61)),
             },
-            "retrieval": {"r1": 0.24, "r5": 0.61, "r10": 0.783, "median_rank": 4.0},
+            "retrieval": {"text_to_video": {"r1": 0.24, "r5": 0.61, "r10": 0.783, "median_rank": 4.0}},
             "videos": videos,
             "protocols": {"coco": {"tokenizer": "PTB", "references": "full"},
                           "evc": {"tokenizer": "none", "references": "cut at 15 words"}},
@@ -154,7 +154,7 @@ def unscored() -> ReportData:
     return ReportData(
         dataset="none",
         metrics={**none, "baseline": None,
-                 "retrieval": dict.fromkeys(("r1", "r5", "r10", "median_rank")),
+                 "retrieval": {"text_to_video": dict.fromkeys(("r1", "r5", "r10", "median_rank"))},
                  "reference_lines": {"constant_word": {**none, "word": "happily"}, "nearest_caption": none,
                                      "human": none},
                  "videos": 1, "protocols": {}, "diversity": {}, "untrained": True,

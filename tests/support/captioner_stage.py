@@ -38,10 +38,14 @@ class WorldDataset:
         return self.inputs_of[tuple(ids)]
 
     def split(self, manifest: Manifest, name: str, modalities: Sequence[str], used: int) -> Split:
-        return Split.of(name, self.inputs(manifest.ids(name), modalities, used), manifest.captions_of)
+        ids = manifest.ids(name)        # type: ignore[arg-type]
+        return Split.of(name, self.inputs(ids, modalities, used), manifest.captions_of, self.candidate_texts(ids))
 
     def candidate_texts(self, ids: Sequence[str]) -> list[list[str]]:
         return [["a man runs"] * 3 for _ in ids]
+
+    def reference_captions(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        return {"nearest_caption": dict.fromkeys(ids, "a man runs")}
 
 
 def use_world(monkeypatch: pytest.MonkeyPatch, splits: Mapping[str, Inputs],

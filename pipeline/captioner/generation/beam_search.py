@@ -2,8 +2,9 @@
 
 All videos and all their beams take a step together; a video that is done leaves the batch. The score of a caption is
 Σ log p / length ** length_penalty, <eos> counted in both. A hypothesis that ends among the best `num_beams`
-continuations is finished. The search of a video ends when no beam can still beat its best finished caption: log p only
-falls, so a beam's score is at best its sum / longest length ** length_penalty.
+continuations is finished. The search of a video ends when it has `num_beams` finished hypotheses and none of its beams,
+were it to end here, would be better than the worst of them. That is the rule of Hugging Face's `generate`. Where
+length_penalty is above 0 a longer caption could still overtake them, which is rare and would cost a third more steps.
 """
 
 import torch
@@ -67,7 +68,7 @@ class _Search:
 
     def _continuations(self) -> tuple[Tensor, Tensor]:
         """The 2B most probable continuations [V, 2B]: beam · vocabulary + token, and the sum of log p."""
-        logits = self.model.step(self.encoded, self.tokens[..., -1], self.cache).float()         # [V, B, vocabulary]
+        logits = self.model.step(self.encoded, self.tokens, self.cache).float()         # [V, B, vocabulary]
         total = logits.logsumexp(-1, keepdim=True)
         forbid(logits.flatten(0, 1), self.tokens.flatten(0, 1), self.longest, self.no_repeat)
         # 2B of all continuations are among the 2B best of each beam.
@@ -93,8 +94,9 @@ class _Search:
 
     def pop_finished(self) -> list[tuple[int, Beams]]:
         """The videos that are done since the last call, with their finished hypotheses."""
-        bound = self.sums.amax(1) / self.longest ** self.power
-        done = (self.finished[:, 0] >= bound) & torch.isfinite(self.finished[:, 0]) & ~self.returned    # [V]
+        length = self.tokens.shape[2] - 1
+        bound = self.sums.amax(1) / length ** self.power
+        done = (self.finished[:, -1] >= bound) & ~self.returned          # [V]; a hypothesis that lacks counts as -inf
         index = torch.nonzero(done).flatten()
         out = []
         for video, scores, texts in zip(self.videos[index].tolist(), self.finished[index].tolist(),

@@ -20,7 +20,10 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Caption:
-    """A video's caption: the best of `beams`. Attributes (none without VTAI) and emotions in order."""
+    """A video's caption: the best of `beams`, its hypotheses. Attributes (none without VTAI) and emotions in order.
+
+    `likeliest` is the caption without rerankers: the generated one of the best score by the model's words alone.
+    """
 
     video_id: str
     text: str
@@ -28,11 +31,13 @@ class Caption:
     beams: tuple[Hypothesis, ...]
     attributes: tuple[Attribute, ...]
     emotions: tuple[tuple[str, float], ...]
+    likeliest: str
 
     def as_json(self, candidates: Iterable[tuple[str, float]] = ()) -> dict[str, Any]:
         """What a line of predictions.jsonl says of it; `candidates`: the video's, with their similarities."""
         return {
             "video_id": self.video_id, "caption": self.text, "score": round(self.score, 4),
+            "likeliest": self.likeliest,
             "beams": [{"caption": beam.text, "score": round(beam.score, 4)} for beam in self.beams],
             "emotions": [{"category": name, "probability": round(p, 4)} for name, p in self.emotions],
             "attributes": [{"word": attribute.word, "probability": round(attribute.probability, 4),

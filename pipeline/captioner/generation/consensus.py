@@ -36,8 +36,9 @@ class Consensus:
     @classmethod
     def of(cls, index: CaptionIndex) -> "Consensus":
         captions: dict[str, list[str]] = defaultdict(list)
-        for video, text in zip(index.video_ids, index.texts, strict=True):
-            captions[video].append(text)
+        for owners, text in zip(index.owners, index.texts, strict=True):
+            for video in owners:
+                captions[video].append(text)
         return cls(captions.values())
 
     def agreement(self, sentences: Sequence[str], candidates: Sequence[str]) -> list[float]:
@@ -51,6 +52,11 @@ class Consensus:
         return [share * sum(weight * total.get(gram, 0.0)
                             for total, vector in zip(centre, self._vectors(sentence), strict=True)
                             for gram, weight in vector.items()) for sentence in sentences]
+
+    def choose(self, candidates: Sequence[str]) -> str:
+        """The candidate that agrees most with all of them; of equal ones the nearest."""
+        agreements = self.agreement(candidates, candidates)
+        return candidates[agreements.index(max(agreements))]
 
     def rerank(self, captions: Sequence[Caption], candidates: Sequence[Sequence[str]], weight: float) -> list[Caption]:
         """`captions` with their beams in the new order; the candidates of each video in the same order."""

@@ -15,6 +15,7 @@ from pipeline.captioner.attributes import AttributeList, category_probabilities
 from pipeline.captioner.generation import beam_search
 from pipeline.captioner.generation.attribute_odds import AttributeOdds
 from pipeline.captioner.generation.beam_search import Beams
+from pipeline.captioner.generation.candidate_hypotheses import CandidateHypotheses
 from pipeline.captioner.generation.captions import Attribute, Caption, Hypothesis
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.generation.random_sampling import SamplingSettings, sample
@@ -33,41 +34,58 @@ class CaptionGenerator:
     def __init__(self, model: Captioner, vocabulary: Vocabulary, attributes: AttributeList,
                  section: params.Generation, consensus: Callable[[], Consensus] | None = None) -> None:
         self.model, self.vocabulary, self.attributes, self.section = model, vocabulary, attributes, section
-        self._odds = AttributeOdds(vocabulary, attributes)
+        self._odds = AttributeOdds(vocabulary, attributes, model.base)
+        self._candidates = CandidateHypotheses(model, vocabulary, attributes)
         self._consensus = consensus if section.consensus and "text" in model.shape.dims else None
 
     @torch.inference_mode()
     def generate(self, inputs: Inputs, candidates: Sequence[Sequence[str]] = ()) -> list[Caption]:
         """Captions of all `inputs`, in their order, `section.batch_size` videos at a time, without dropout.
 
-        candidates: of every video the retrieved captions, which the consensus reads.
+        candidates: of every video the retrieved captions, nearest first: the consensus reads all, and the first
+        `section.candidates` are hypotheses beside the generated ones.
         """
         was_training = self.model.training
         self.model.eval()
         try:
             size = self.section.batch_size
             captions = [caption for first in range(0, len(inputs), size)
-                        for caption in self._batch(inputs.select(range(first, min(first + size, len(inputs)))))]
+                        for caption in self._batch(inputs.select(range(first, min(first + size, len(inputs)))),
+                                                   candidates[first:first + size])]
         finally:
             self.model.train(was_training)
         if self._consensus is not None:
             captions = self._consensus().rerank(captions, candidates, self.section.consensus)
         return captions
 
-    def _batch(self, inputs: Inputs) -> list[Caption]:
+    def _batch(self, inputs: Inputs, candidates: Sequence[Sequence[str]]) -> list[Caption]:
         inputs = inputs.to(self.model.device)
         encoded = self.model.encode(inputs)
         beams = generate_tokens(self.model, encoded, len(inputs), self.section)
+        likeliest = [of_video[0][0] for of_video in beams]
+        if self.section.candidates and "text" in self.model.shape.dims:
+            retrieved = self._candidates.score(encoded, [own[:self.section.candidates] for own in candidates],
+                                               self.section)
+            beams = [_joined(*of_video) for of_video in zip(beams, retrieved, strict=True)]
         if encoded.attribute_logits is not None and self.section.attribute_odds:
             beams = self._odds.rerank(beams, encoded.attribute_logits, self.section)
         attributes = _attributes(encoded, self.attributes, self.model.section.embedded_attributes)
         emotions = _emotions(encoded, self.attributes, inputs)
-        return [self._caption(*parts) for parts in zip(inputs.ids, beams, attributes, emotions, strict=True)]
+        return [self._caption(*parts)
+                for parts in zip(inputs.ids, beams, likeliest, attributes, emotions, strict=True)]
 
-    def _caption(self, video: str, beams: Beams, attributes: tuple[Attribute, ...],
+    def _caption(self, video: str, beams: Beams, likeliest: Sequence[int], attributes: tuple[Attribute, ...],
                  emotions: tuple[tuple[str, float], ...]) -> Caption:
         hypotheses = tuple(Hypothesis(self.vocabulary.decode(tokens), score) for tokens, score in beams)
-        return Caption(video, hypotheses[0].text, hypotheses[0].score, hypotheses, attributes, emotions)
+        return Caption(video, hypotheses[0].text, hypotheses[0].score, hypotheses, attributes, emotions,
+                       self.vocabulary.decode(likeliest))
+
+
+def _joined(beams: Beams, retrieved: Beams) -> Beams:
+    """Both, best first, what both have once."""
+    known = {tuple(tokens) for tokens, _ in beams}
+    others = [(tokens, score) for tokens, score in retrieved if tuple(tokens) not in known]
+    return sorted([*beams, *others], key=lambda beam: -beam[1])
 
 
 def generate_tokens(model: Captioner, encoded: Encoded, videos: int, section: params.Generation) -> list[Beams]:

@@ -38,7 +38,7 @@ def sample(model: Captioner, encoded: Encoded, videos: int, settings: SamplingSe
     done = torch.zeros(videos, count, dtype=torch.bool, device=device)  # [v, count]
     cache = model.decoder.cache(videos * count)
     for position in range(longest):
-        logits = model.step(encoded, tokens[:, -1].view(len(active), count), cache).float().flatten(0, 1)
+        logits = model.step(encoded, tokens.view(len(active), count, -1), cache).float().flatten(0, 1)
         log_p = forbid(logits, tokens, longest, settings.no_repeat_ngram_size).log_softmax(-1)
         drawn = _draw(log_p, settings, generator)                          # [v·count]
         gain = log_p.gather(1, drawn[:, None]).view(len(active), count)

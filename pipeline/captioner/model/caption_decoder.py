@@ -176,25 +176,30 @@ class CaptionDecoder(nn.Module):
         self.positions = nn.Embedding(self.length, self.width)
         self.biases = nn.ParameterDict({name: nn.Parameter(torch.zeros(section.num_layers, self.heads, count))
                                         for name, count in slots.items() if "attributes" in slots})
+        # How much a candidate's similarity to the video counts for a head.
+        self.similarity = (nn.Parameter(torch.zeros(section.num_layers, self.heads))
+                           if section.similarity and "text" in slots else None)
         self.dropout = Dropout(section.dropout)
         self.layers = nn.ModuleList(Layer(section) for _ in range(section.num_layers))
         self.norm = nn.LayerNorm(self.width)
         self.output = nn.Linear(self.width, vocabulary, bias=False)
 
-    def project_memory(self, rows: dict[str, Tensor], masks: dict[str, Tensor]) -> Memory:
-        """Memory of V videos from the rows [V, S_m, d] and masks [V, S_m] of each part."""
+    def project_memory(self, rows: dict[str, Tensor], masks: dict[str, Tensor], scores: Tensor | None) -> Memory:
+        """Memory of V videos from the rows [V, S_m, d] and masks [V, S_m] of each part, and the candidates' scores."""
         mask = torch.cat([masks[name] for name in rows], 1)[:, None, None]              # [V, 1, 1, S]
-        bias = torch.cat([self._bias(name, part.shape[1]) for name, part in rows.items()], -1)
+        videos = mask.shape[0]
+        bias = torch.cat([self._bias(name, part.shape[1], scores).expand(-1, videos, -1, -1)
+                          for name, part in rows.items()], -1)                          # [layers, V, h, S]
         together = torch.cat(list(rows.values()), 1)                                    # [V, S, d]
         projected = [layer.project(together) for layer in self.layers]                  # type: ignore[operator]
         return Memory(
             tuple(keys for keys, _ in projected), tuple(values for _, values in projected),
-            tuple(part[None, :, None].masked_fill(~mask, float("-inf")) for part in bias),
+            tuple(part[:, :, None].masked_fill(~mask, float("-inf")) for part in bias),
         )
 
     def forward(self, words: Tensor, positions: Tensor, theme: Tensor | None, memory: Memory,
                 packing: Packing, cache: Cache | None = None) -> Tensor:
-        """Packed words and positions [N], their videos' theme [N, d] → logits [N, vocabulary]."""
+        """Packed words and positions [N], their videos' theme [N, d] → states [N, d]; `output` makes logits of them."""
         state = self.words(words)
         if theme is not None:
             state = state + theme
@@ -205,16 +210,18 @@ class CaptionDecoder(nn.Module):
             state = layer(state, layer_memory, packing, cache, number)
         if cache is not None:
             cache.length += 1
-        state = self.dropout(self.norm(state) if self.before else state)
-        return self.output(state)    # type: ignore[no-any-return]
+        return self.dropout(self.norm(state) if self.before else state)    # type: ignore[no-any-return]
 
-    def _bias(self, name: str, count: int) -> Tensor:
-        """[layers, h, count]. A video may have more rows than those trained on: they get the mean bias."""
-        if name not in self.biases:
-            return self.words.weight.new_zeros(len(self.layers), self.heads, count)
-        known = self.biases[name]
-        more = known.mean(-1, keepdim=True).expand(-1, -1, max(0, count - known.shape[-1]))
-        return torch.cat([known[..., :count], more], -1)
+    def _bias(self, name: str, count: int, scores: Tensor | None) -> Tensor:
+        """[layers, V or 1, h, count]. A video may have more rows than those trained on: they get the mean bias."""
+        bias = self.words.weight.new_zeros(len(self.layers), self.heads, count)
+        if name in self.biases:
+            known = self.biases[name]
+            more = known.mean(-1, keepdim=True).expand(-1, -1, max(0, count - known.shape[-1]))
+            bias = torch.cat([known[..., :count], more], -1)
+        if name == "text" and self.similarity is not None and scores is not None:
+            return bias[:, None] + self.similarity[:, None, :, None] * scores[None, :, None]
+        return bias[:, None]
 
     def cache(self, rows: int) -> Cache:
         return Cache(len(self.layers), rows, self.heads, self.length, self.width // self.heads,

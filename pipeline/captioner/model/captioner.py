@@ -4,15 +4,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline import params
-from pipeline.captioner.attributes import AttributeList
+from pipeline.captioner.attributes import AttributeList, base_logits
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.model.caption_decoder import Cache, CaptionDecoder, Memory, Packing
+from pipeline.captioner.model.copying import CONTEXT, Copying, Places
 from pipeline.captioner.model.feu import FeatureEncoder
-from pipeline.captioner.model.hcot import AttributeEmbedding, CoarseToFine, LinearTheme
+from pipeline.captioner.model.hcot import AttributeEmbedding, AttributeGuide, CoarseToFine, LinearTheme
 from pipeline.captioner.model.vtai import AttributeDetector, LinearDetector
+from pipeline.captioner.vocabulary import PAD, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -43,17 +46,25 @@ class Encoded:
     memory: Memory
     attribute_logits: Tensor | None    # [V, N]
     theme: Tensor | None               # [V, d]
+    evidence: tuple[Tensor, Tensor] | None      # of AttributeGuide: [V, N], [V, N_EM]
+    places: Places | None                       # in the candidates, to copy from
 
     def select(self, index: Tensor) -> "Encoded":
         return Encoded(self.memory.select(index),
                        None if self.attribute_logits is None else self.attribute_logits[index],
-                       None if self.theme is None else self.theme[index])
+                       None if self.theme is None else self.theme[index],
+                       None if self.evidence is None else (self.evidence[0][index], self.evidence[1][index]),
+                       None if self.places is None else self.places.select(index))
 
 
 class Captioner(nn.Module):
-    """FEU (`features`), VTAI (`detector`), HCOT: AEB (`embedding`) and CFB (`theme`), and the `decoder`."""
+    """FEU (`features`), VTAI (`detector`), HCOT: AEB (`embedding`), CFB (`theme`) and `guide`, and the `decoder`."""
 
-    def __init__(self, section: params.Captioner, shape: Shape, attributes: AttributeList) -> None:
+    base: Tensor
+    membership: Tensor
+
+    def __init__(self, section: params.Captioner, shape: Shape, attributes: AttributeList,
+                 vocabulary: Vocabulary) -> None:
         super().__init__()
         self.section, self.shape = section, shape
         width, dropout = section.hidden_size, section.dropout
@@ -72,8 +83,20 @@ class Captioner(nn.Module):
             self.theme = LinearTheme(len(attributes), width)
         elif section.cfb:
             self.theme = CoarseToFine(len(attributes.universal), attributes.membership, width, dropout)
+        self.guide = AttributeGuide(attributes, vocabulary, width) if section.vtai and section.guide else None
+        self.copying = (Copying(vocabulary, shape.slots["text"], width)
+                        if section.copying and "text" in shape.dims else None)
         self.decoder = CaptionDecoder(section, shape.vocabulary, slots)
+        self.register_buffer("base", torch.zeros(len(attributes) + len(attributes.categories)))     # see base_logits
+        self.register_buffer("membership", attributes.membership, persistent=False)
         self.apply(_initialise)
+
+    def fit(self, inputs: Inputs, targets: Tensor) -> None:
+        """Take from the training videos and their attributes [V, N] what does not have to be learned."""
+        self.features.fit(inputs)
+        if self.detector is not None:
+            self.detector.initialise_bias(targets.mean(0))
+            self.base.copy_(base_logits(targets, self.membership.to(targets.device)))
 
     @property
     def device(self) -> torch.device:
@@ -84,7 +107,7 @@ class Captioner(nn.Module):
         features = self.features(inputs)                                        # FEU
         rows = {name: part for name, part in features.rows.items() if name in self.section.attended_modalities}
         masks = {name: features.masks[name] for name in rows}
-        logits = theme = None
+        logits = theme = evidence = None
         if self.detector is not None:
             logits = self.detector(features, inputs)                            # VTAI [V, N]
             detached = logits.detach()
@@ -93,13 +116,17 @@ class Captioner(nn.Module):
                 masks["attributes"] = torch.ones(rows["attributes"].shape[:2], dtype=torch.bool, device=detached.device)
             if self.theme is not None:
                 theme = self.theme(detached)                                        # CFB [V, d]
-        return Encoded(self.decoder.project_memory(rows, masks), logits, theme)
+            if self.guide is not None:
+                evidence = self.guide.evidence(detached, self.base)
+        places = None if self.copying is None else self.copying.places(inputs.modalities["text"], features.scores)
+        return Encoded(self.decoder.project_memory(rows, masks, features.scores), logits, theme, evidence, places)
 
     def decode_packed(self, encoded: Encoded, words: Tensor, positions: Tensor, video_of_word: Tensor,
                       packing: Packing) -> Tensor:
         """Packed words, positions and videos [N] → logits of the words after them [N, vocabulary]."""
         theme = None if encoded.theme is None else encoded.theme.index_select(0, video_of_word)
-        return self.decoder(words, positions, theme, encoded.memory, packing)    # type: ignore[no-any-return]
+        states = self.decoder(words, positions, theme, encoded.memory, packing)
+        return self._logits(states, encoded, _contexts(words, positions), video_of_word)
 
     def decode(self, encoded: Encoded, tokens: Tensor, video_of_row: Tensor) -> Tensor:
         """Tokens [R, L], each row about one of the encoded videos [R] → logits [R, L, vocabulary]."""
@@ -112,13 +139,33 @@ class Captioner(nn.Module):
                                   packing).view(rows, length, -1)
 
     def step(self, encoded: Encoded, tokens: Tensor, cache: Cache) -> Tensor:
-        """Newest tokens [V, B], B beams a video → logits [V, B, vocabulary]; the cache grows by one word."""
-        videos, beams = tokens.shape
+        """All tokens so far [V, B, L], B beams a video → logits [V, B, vocabulary]; the cache grows by the newest."""
+        videos, beams, _ = tokens.shape
         packing = Packing(videos * beams, 1, videos, beams, None, None)
         theme = None if encoded.theme is None else encoded.theme.repeat_interleave(beams, 0)
         positions = torch.full((videos * beams,), cache.length, device=tokens.device)
-        logits = self.decoder(tokens.flatten(), positions, theme, encoded.memory, packing, cache)
-        return logits.view(videos, beams, -1)    # type: ignore[no-any-return]
+        rows = tokens.flatten(0, 1)
+        states = self.decoder(rows[:, -1], positions, theme, encoded.memory, packing, cache)
+        context = F.pad(rows.flip(1)[:, :CONTEXT], (0, max(0, CONTEXT - rows.shape[1])), value=PAD)
+        video_of_row = torch.arange(videos, device=tokens.device).repeat_interleave(beams)
+        return self._logits(states, encoded, context, video_of_row).view(videos, beams, -1)
+
+    def _logits(self, states: Tensor, encoded: Encoded, context: Tensor, video_of_word: Tensor) -> Tensor:
+        """States [N, d], the words before [N, CONTEXT] and their videos [N] → logits [N, vocabulary]."""
+        logits: Tensor = self.decoder.output(states)
+        if self.guide is not None and encoded.evidence is not None:
+            own, of_category = (part.index_select(0, video_of_word) for part in encoded.evidence)
+            logits = self.guide(states, own, of_category, logits)
+        if self.copying is not None and encoded.places is not None:
+            logits = self.copying(states, context, encoded.places.select(video_of_word), logits)
+        return logits
+
+
+def _contexts(words: Tensor, positions: Tensor) -> Tensor:
+    """Packed words and their positions [N] → each with those before it in its caption [N, CONTEXT], newest first."""
+    before = [torch.cat([words.new_full((back,), PAD), words])[:len(words)].masked_fill(positions < back, PAD)
+              for back in range(CONTEXT)]
+    return torch.stack(before, -1)
 
 
 def _initialise(module: nn.Module) -> None:

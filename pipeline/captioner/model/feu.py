@@ -16,6 +16,7 @@ class Features:
 
     rows: dict[str, Tensor]     # modality → [V, T, d]
     masks: dict[str, Tensor]    # modality → [V, T] bool
+    scores: Tensor | None       # [V, K] how similar the candidates are, standardised; None without any
 
 
 class FeatureEncoder(nn.Module):
@@ -35,6 +36,7 @@ class FeatureEncoder(nn.Module):
         for name, dim in dims.items():
             self.register_buffer(f"mean_{name}", torch.zeros(dim))
             self.register_buffer(f"scale_{name}", torch.ones(dim))
+        self.register_buffer("score_statistics", torch.tensor([0.0, 1.0]))      # mean and deviation
 
     def fit(self, inputs: Inputs) -> None:
         """Take mean and deviation of every modality from the rows that exist in `inputs`."""
@@ -48,6 +50,9 @@ class FeatureEncoder(nn.Module):
             floor = 1e-3 * deviation.mean().clamp(min=1e-6)
             self.get_buffer(f"mean_{name}").copy_(rows.mean(0))
             self.get_buffer(f"scale_{name}").copy_(1 / deviation.clamp(min=float(floor)))
+        if "text" in self.dims and (scores := inputs.modalities["text"].scores) is not None:
+            known = scores[inputs.modalities["text"].mask].double()
+            self.get_buffer("score_statistics").copy_(torch.stack([known.mean(), known.std().clamp(min=1e-6)]))
 
     def forward(self, inputs: Inputs) -> Features:
         """Rows [V, T, D] of every modality → [V, T, d]; SpectrumError where one lacks or has another dimension."""
@@ -62,4 +67,8 @@ class FeatureEncoder(nn.Module):
             centred = modality.rows.float() - self.get_buffer(f"mean_{name}")
             rows[name] = self.projections[name](centred * self.get_buffer(f"scale_{name}"))    # [V, T, d]
             masks[name] = modality.mask
-        return Features(rows, masks)
+        text = inputs.modalities["text"] if "text" in self.dims else None
+        if text is None or text.scores is None:
+            return Features(rows, masks, None)
+        mean, deviation = self.get_buffer("score_statistics")
+        return Features(rows, masks, ((text.scores.float() - mean) / deviation).masked_fill(~text.mask, 0.0))

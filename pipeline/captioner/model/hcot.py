@@ -7,8 +7,11 @@ code.
 import torch
 from torch import Tensor, nn
 
-from pipeline.captioner.attributes import category_probabilities
+from pipeline.captioner.attributes import AttributeList, category_probabilities, logits_above
 from pipeline.captioner.model.dropout import Dropout
+from pipeline.captioner.vocabulary import UNK, Vocabulary
+
+_MOST = 5.0     # evidence counts no more than this
 
 
 class AttributeEmbedding(nn.Module):
@@ -26,6 +29,45 @@ class AttributeEmbedding(nn.Module):
         """Logits [V, N] → rows [V, n, d]."""
         top = logits.topk(self.count, dim=-1).indices                            # [V, n], most probable first
         return self.dropout(self.norm(self.words(top) + self.ranks.weight))      # type: ignore[no-any-return]
+
+
+class AttributeGuide(nn.Module):
+    """What the attributes add to the logits of their own words, as much as the sentence so far wants of each kind.
+
+    The evidence for an attribute is how far its logit lies above that of its share of the training videos. An
+    emotional word also has its category's: people name one mood in many words.
+    """
+
+    known: Tensor
+    tokens: Tensor
+    membership: Tensor
+
+    def __init__(self, attributes: AttributeList, vocabulary: Vocabulary, width: int) -> None:
+        super().__init__()
+        self.universal = len(attributes.universal)
+        tokens = torch.tensor(vocabulary.encode(attributes.words), dtype=torch.long)     # [N]
+        known = torch.nonzero(tokens != UNK).flatten()          # a rare attribute is no word of the vocabulary
+        self.register_buffer("known", known, persistent=False)
+        self.register_buffer("tokens", tokens[known], persistent=False)
+        self.register_buffer("membership", attributes.membership, persistent=False)
+        self.scales = nn.Parameter(torch.ones(len(attributes)))
+        self.gates = nn.Linear(width, 3)        # universal words, emotional words, their categories
+
+    def evidence(self, logits: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
+        """Attribute logits [V, N] and their base [N + C] → evidence for every attribute [V, N], and for the category of
+        every emotional word [V, N_EM]."""
+        above = logits_above(logits, base, self.membership).clamp(-_MOST, _MOST)
+        count = len(self.scales)
+        of_word = above[:, count:] @ self.membership / self.membership.sum(0).clamp(min=1)
+        return above[:, :count] * self.scales, of_word
+
+    def forward(self, states: Tensor, own: Tensor, of_category: Tensor, logits: Tensor) -> Tensor:
+        """States [N, d], their videos' evidence [N, ·] → `logits` [N, vocabulary] with what the attributes add."""
+        gates = self.gates(states)
+        universal = gates[:, :1] * own[:, :self.universal]
+        emotional = gates[:, 1:2] * own[:, self.universal:] + gates[:, 2:] * of_category
+        added = torch.cat([universal, emotional], 1).index_select(1, self.known)
+        return logits.index_add(1, self.tokens, added.to(logits.dtype))
 
 
 class LinearTheme(nn.Module):

@@ -59,10 +59,11 @@ class AttributeDetector(nn.Module):
         self.missing = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in slots})
         inputs = len(slots) * width
         if self.prior:
-            self.embed_prior = nn.Linear(len(attributes.categories) + len(attributes), width)
+            self.embed_prior = nn.Linear(len(attributes.categories) + len(attributes) + 2 * section.similarity, width)
             self.scale = nn.Parameter(torch.full((len(attributes),), 0.5))
             self.bias = nn.Parameter(torch.zeros(len(attributes)))
             self.ranks = nn.Parameter(torch.zeros(slots["text"]))
+            self.similarity = nn.Parameter(torch.zeros(())) if section.similarity else None
             keys = torch.tensor([word_key(word) for word in attributes.universal], dtype=torch.long).sort()
             for name, table in (("emotional_index", torch.tensor(attributes.emotional_index, dtype=torch.long)),
                                 ("keys", keys.values), ("columns", keys.indices)):
@@ -86,21 +87,37 @@ class AttributeDetector(nn.Module):
         if not self.prior:
             return self.output(self.layers(torch.cat(means, -1)))     # type: ignore[no-any-return]
         fine = inputs.prior_words.float().index_select(1, self.emotional_index)                   # [V, N_EM]
-        prior = torch.cat([self._word_shares(inputs.modalities["text"]), fine], -1)            # [V, N]
-        embedded_prior = self.embed_prior(torch.cat([inputs.prior_categories.float(), prior], -1))
+        prior = torch.cat([self._word_shares(inputs.modalities["text"], features.scores), fine], -1)    # [V, N]
+        told = [inputs.prior_categories.float(), prior]
+        if self.similarity is not None:
+            told.append(_summary(inputs.modalities["text"].mask, features.scores))
+        embedded_prior = self.embed_prior(torch.cat(told, -1))
         logits = self.output(self.layers(torch.cat([*means, embedded_prior], -1)))                 # [V, N]
         residual = self.scale * (torch.logit(prior, eps=_LEAST) - _ABSENT) + self.bias
         return logits + residual    # type: ignore[no-any-return]
 
-    def _word_shares(self, text: Modality) -> Tensor:
+    def _word_shares(self, text: Modality, scores: Tensor | None) -> Tensor:
         """[V, N_UN]: the weighted share of the candidates in which each universal word stands."""
         videos, count = text.mask.shape
         shares = text.mask.new_zeros(videos, self.universal + 1, dtype=self.ranks.dtype)    # and one for others
         if text.words is None or not self.universal:
             return shares[:, :-1]
         ranks = torch.cat([self.ranks, self.ranks[-1:].expand(max(0, count - len(self.ranks)))])[:count]
+        if self.similarity is not None and scores is not None:
+            ranks = ranks + self.similarity * scores
         weights = torch.softmax(ranks.masked_fill(~text.mask, -1e4), -1)                    # [V, K]
         nearest = torch.searchsorted(self.keys, text.words).clamp(max=self.universal - 1)   # [V, K, L]
         column = torch.where(self.keys[nearest] == text.words, self.columns[nearest], self.universal)
-        each = weights[..., None].expand(column.shape)
+        column = column.sort(-1).values
+        repeated = torch.zeros_like(column, dtype=torch.bool)
+        repeated[..., 1:] = column[..., 1:] == column[..., :-1]         # a word counts once a candidate
+        each = weights[..., None].expand(column.shape).masked_fill(repeated, 0.0)
         return shares.scatter_add(1, column.flatten(1), each.flatten(1))[:, :-1]
+
+
+def _summary(mask: Tensor, scores: Tensor | None) -> Tensor:
+    """[V, 2]: how similar the best candidate is, and all of them on average; 0 where nothing is known."""
+    if scores is None or not mask.shape[1]:
+        return torch.zeros(len(mask), 2, device=mask.device)
+    best = scores.masked_fill(~mask, float("-inf")).amax(1).nan_to_num(neginf=0.0)
+    return torch.stack([best, scores.sum(1) / mask.sum(1).clamp(min=1)], -1)

@@ -15,7 +15,8 @@ from torch import Tensor
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
 from pipeline.common.errors import SpectrumError
-from pipeline.retrieval.index import CaptionIndex, sentence_key, unit_vectors
+from pipeline.retrieval.index import CaptionIndex, unit_vectors
+from pipeline.retrieval.sentences import sentence_key
 
 Floats = NDArray[np.float32]
 EncodeTexts = Callable[[Sequence[str]], Floats]                         # texts → unit vectors [n, D]

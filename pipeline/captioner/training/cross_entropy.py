@@ -10,7 +10,8 @@ from torch import Tensor
 from pipeline import params
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.model.captioner import Captioner
-from pipeline.captioner.training.batches import CaptionSet, Ids
+from pipeline.captioner.packing import Ids
+from pipeline.captioner.training.batches import CaptionSet
 from pipeline.captioner.training.losses import attribute_loss, caption_loss
 from pipeline.captioner.training.optimization import half_precision
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline import params
 from pipeline.captioner.model.captioner import Captioner
-from pipeline.captioner.training.batches import Ids
+from pipeline.captioner.packing import Ids
 from pipeline.captioner.training.state import Tensors, with_prefix, without_prefix
 from pipeline.common.errors import SpectrumError
 

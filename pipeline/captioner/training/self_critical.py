@@ -15,8 +15,8 @@ from torch import Tensor
 from pipeline.captioner.generation.constraints import forbid_after
 from pipeline.captioner.generation.random_sampling import SamplingSettings, sample
 from pipeline.captioner.model.captioner import Captioner
+from pipeline.captioner.packing import Batch, Ids, pack_captions
 from pipeline.captioner.splits import Split
-from pipeline.captioner.training.batches import Batch, Ids, pack_captions
 from pipeline.captioner.training.losses import attribute_loss
 from pipeline.captioner.training.optimization import half_precision
 from pipeline.captioner.training.reward import CiderD, EmotionReward

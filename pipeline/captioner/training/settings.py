@@ -8,6 +8,7 @@ import torch
 
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
+from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.splits import Split
 from pipeline.captioner.trained import Epoch
 from pipeline.captioner.training.attribute_matching import MatchAttributes
@@ -19,8 +20,9 @@ from pipeline.emotion.taxonomy import Taxonomy
 class TrainingSettings:
     """What beside the videos, the seed and the device decides a training.
 
-    generation: of it validation, which is greedy, uses no_repeat_ngram_size alone. match_attributes: which
-    attributes the training videos have, by their captions.
+    generation: how captions will be generated; validation generates them in the same way, so that the epoch is chosen
+    by what is reported. match_attributes: which attributes the training videos have, by their captions. consensus: that
+    of the caption index, where there is one.
     """
 
     captioner: params.Captioner
@@ -28,21 +30,16 @@ class TrainingSettings:
     generation: params.Generation
     taxonomy: Taxonomy
     match_attributes: MatchAttributes = AttributeList.targets
-
-    @property
-    def validation_generation(self) -> params.Generation:
-        """Greedy, without rerankers: all epochs are compared alike, and quickly."""
-        return params.Generation(num_beams=1, batch_size=128, attribute_odds=0.0, consensus=0.0,
-                                 no_repeat_ngram_size=self.generation.no_repeat_ngram_size)
+    consensus: Callable[[], Consensus] | None = None
 
     def fingerprint(self, train: Split, validation: Split, seed: int, device: torch.device) -> str:
         """Stands for everything that decides what `train` of the same arguments returns."""
         return fingerprint_of({
             "captioner": self.captioner.model_dump(mode="json"),
             "training": self.training.model_dump(mode="json", exclude={"num_seeds"}),
-            "validation": self.validation_generation.model_dump(mode="json"),
+            "validation": self.generation.model_dump(mode="json"),
             "taxonomy": self.taxonomy.name, "seed": seed, "device": device.type,
-            "captions": train.captions, "references": validation.captions,
+            "captions": train.captions, "references": validation.captions, "candidates": validation.candidates,
         }, (train.inputs, validation.inputs))
 
 

@@ -43,10 +43,10 @@ def train(train: Split, validation: Split, settings: TrainingSettings, seed: int
           state: Path | None = None, listeners: Listeners = Listeners()) -> TrainedCaptioner:
     """A captioner of the split `train`, with the weights of the best epoch by the validation score `select_by`.
 
-    Every epoch captions `validation` greedily and scores it: CIDEr, and CFS, which counts the emotions too (0.8
-    CIDEr + 0.1 (Acc_sw + Acc_c)). In the self-critical phase the caption loss is minus the mean reward. Of equal
-    epochs the earlier is kept. CIDEr knows no single video: then, or without any, the last epoch is kept. The same
-    seed, splits, settings and machine give the same weights.
+    Every epoch captions `validation` as `settings.generation` says and scores it: CIDEr, and CFS, which counts the
+    emotions too (0.8 CIDEr + 0.1 (Acc_sw + Acc_c)). In the self-critical phase the caption loss is minus the mean
+    reward. Of equal epochs the earlier is kept. CIDEr knows no single video: then, or without any, the last epoch is
+    kept. The same seed, splits, settings and machine give the same weights.
 
     `state` is a file in which the training keeps its state, at every epoch and every five minutes: killed and called
     again in the same way, it goes on and ends with the same weights. The file is left there. Raises SpectrumError for
@@ -63,11 +63,9 @@ def train(train: Split, validation: Split, settings: TrainingSettings, seed: int
     file = None if state is None else StateFile(state, settings.fingerprint(train, validation, seed, device))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        model = Captioner(section, Shape.of(section, train.inputs, len(vocabulary)), attributes)
-        model.features.fit(train.inputs)
+        model = Captioner(section, Shape.of(section, train.inputs, len(vocabulary)), attributes, vocabulary)
         targets = settings.match_attributes(attributes, train.captions)
-        if model.detector is not None:
-            model.detector.initialise_bias(targets.mean(0))
+        model.fit(train.inputs, targets)
         model.to(device)
         inputs, targets = train.inputs.to(device), targets.to(device)
         captions = CaptionSet(train.captions, vocabulary, taxonomy, section.max_words, training.neutral_caption_weight)
@@ -86,11 +84,11 @@ def train(train: Split, validation: Split, settings: TrainingSettings, seed: int
 def _validator(model: Captioner, vocabulary: Vocabulary, attributes: AttributeList, validation: Split,
                settings: TrainingSettings) -> Callable[[], Epoch]:
     """Scores the model, as it is when called, on the validation split."""
-    generator = CaptionGenerator(model, vocabulary, attributes, settings.validation_generation)
+    generator = CaptionGenerator(model, vocabulary, attributes, settings.generation, settings.consensus)
     inputs = validation.inputs.to(model.device)
 
     def validate() -> Epoch:
-        captions = generator.generate(inputs) if len(validation.captions) > 1 else []
+        captions = generator.generate(inputs, validation.candidates) if len(validation.captions) > 1 else []
         return validation_scores([caption.text for caption in captions], validation.captions, settings.taxonomy)
 
     return validate
