@@ -17,12 +17,12 @@ from stages.command import Summary, stage
 def run(params: Params, paths: Paths) -> Summary:
     import numpy as np
 
+    from pipeline.captioner.candidate_scores import score_candidates
     from pipeline.captioner.generation.consensus import Consensus
     from pipeline.common.device import torch_device
     from pipeline.common.files import write_json
     from pipeline.datasets.manifest import Manifest
     from pipeline.encoders.text_encoder import text_encoder
-    from pipeline.metrics.candidate_scores import score_candidates
     from pipeline.metrics.retrieval_scores import score_retrieval
     from pipeline.retrieval.candidates import retrieve_candidates, video_queries
     from pipeline.retrieval.index import model_id, open_index

@@ -66,5 +66,5 @@ def _verdict(others: Sequence[Mapping[str, Any]]) -> str:
     for row in others:
         if ahead := row["full_is_ahead_by"].get("cfs"):
             groups["tied with" if ahead["tie"] else "above" if ahead["difference"] > 0 else "below"].append(row["row"])
-    said = [f"{relation} {', '.join(names)}" for relation, names in groups.items() if names]
-    return f"In CFS the full model is {'; '.join(said)}." if said else ""
+    parts = [f"{relation} {', '.join(names)}" for relation, names in groups.items() if names]
+    return f"In CFS the full model is {'; '.join(parts)}." if parts else ""

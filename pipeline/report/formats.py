@@ -27,10 +27,26 @@ class CategoryCounts(BaseModel):
     predicted: int
 
 
+class Interval(BaseModel):
+    difference: float
+    low: float
+    high: float
+    tie: bool
+
+
+class RetrievalFile(BaseModel):
+    text_to_video: Scores = {}
+    candidates: Mapping[str, Scores] = {}
+    references_in_corpus: Mapping[str, int] = {}
+
+
 class MetricsFile(ScoreBlock):
     baseline: ScoreBlock | None = None
+    without_rerankers: ScoreBlock | None = None
+    with_candidates: ScoreBlock | None = None
     reference_lines: Mapping[str, ScoreBlock] = {}
-    retrieval: Scores = {}
+    ahead_of: Mapping[str, Mapping[str, Interval]] = {}
+    retrieval: RetrievalFile | None = None
     diversity: Mapping[str, float] = {}
     emotion_table: Sequence[CategoryCounts] = ()
     videos: int | None = None

@@ -81,7 +81,8 @@ def draw_reference_lines(measures: Sequence[str], rows: Sequence[tuple[str, Sequ
     if not drawn:
         return ""
     looks = {"Model": ("o", TEAL, 10.0), "Baseline": ("o", GREY, 7.0), "Constant word": ("X", ORANGE, 8.0),
-             "Nearest caption": ("s", VIOLET, 7.0), "Human": ("D", GREEN, 7.0)}
+             "Nearest caption": ("s", VIOLET, 7.0), "Consensus caption": ("P", VIOLET, 8.0),
+             "Human": ("D", GREEN, 7.0), "Without rerankers": ("o", TEAL, 5.0), "With candidates": ("^", TEAL, 7.0)}
     with _figure(9.6, 0.9 + 0.42 * len(measures)) as figure:
         axes = figure.subplots()
         for line in range(len(measures)):
@@ -98,7 +99,7 @@ def draw_reference_lines(measures: Sequence[str], rows: Sequence[tuple[str, Sequ
         axes.set_xlim(left=0)
         axes.grid(axis="y", visible=False)
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles[::-1], labels[::-1], loc="outside upper left", ncols=len(drawn))
+        figure.legend(handles[::-1], labels[::-1], loc="outside upper left", ncols=min(4, len(drawn)))
         _bare(axes)
         return _svg(figure, "lines", "The model's scores beside the reference lines, times 100")
 

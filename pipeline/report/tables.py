@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.metrics.paired_bootstrap import describe
+
 NONE = "–"
 
 
@@ -54,6 +56,7 @@ _EMOTION = (
     ("cfs", "CFS", "80 % CIDEr, 20 % emotion accuracy"),
     ("balanced_accuracy", "Balanced", "recall of a reference emotion, averaged over the emotions: "
      "a single word that is always said cannot win it"),
+    ("macro_f1", "Macro F1", "as balanced, but what is said wrongly counts, too"),
 )
 ALL = (
     *(Column("coco", *column) for column in _CAPTION),
@@ -95,15 +98,16 @@ def find_value(scores: Mapping[str, Any] | None, column: Column) -> float | None
 def collect_lines(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The scores of the model and of each line beside it, by name, in the table's order; the human line last."""
     lines = metrics.get("reference_lines") or {}
-    scores_of = {"Model": metrics, "Baseline": metrics.get("baseline"),
+    scores_of = {"Model": metrics, "Without rerankers": metrics.get("without_rerankers"),
+                 "With candidates": metrics.get("with_candidates"), "Baseline": metrics.get("baseline"),
                  "Constant word": lines.get("constant_word"), "Nearest caption": lines.get("nearest_caption"),
-                 "Human": lines.get("human")}
+                 "Consensus caption": lines.get("consensus_caption"), "Human": lines.get("human")}
     return {name: scores for name, scores in scores_of.items() if scores}
 
 
 def build_rows(metrics: Mapping[str, Any], columns: tuple[Column, ...]) -> list[Row]:
     """A row for the model and each line beside it; in every column the best that is not human is marked,
-    with all that print the same."""
+    with all that print the same. A row's note says how far the model is ahead of it in CFS, or that they are tied."""
     scores_of = collect_lines(metrics)
     texts = {name: [format_percent(find_value(scores, column)) for column in columns]
              for name, scores in scores_of.items()}
@@ -114,11 +118,18 @@ def build_rows(metrics: Mapping[str, Any], columns: tuple[Column, ...]) -> list[
         best.append(max(values)[1] if len(values) > 1 else None)
     notes = {
         "Model": "this run",
+        "Without rerankers": "the likeliest caption by the model's words alone",
+        "With candidates": "where a retrieved caption may be chosen, too",
         "Baseline": "the same without attributes and theme",
         "Constant word": f"“{(scores_of.get('Constant word') or {}).get('word', '?')}” said of every video",
         "Nearest caption": "the first candidate, as it is",
+        "Consensus caption": "the candidate that the others agree with most",
         "Human": "one reference, scored by the others",
     }
+    ahead_of = metrics.get("ahead_of") or {}
+    for name in notes:
+        if interval := (ahead_of.get(name.lower().replace(" ", "_")) or {}).get("cfs"):
+            notes[name] += f"; model ahead in CFS by {describe(interval)}"
     return [Row(name, notes[name],
                 tuple(Cell(text, name != "Human" and text == best[n]) for n, text in enumerate(texts[name])),
                 name == "Human")
@@ -180,7 +191,7 @@ def describe_diversity(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 def explain_constant_word(metrics: Mapping[str, Any]) -> str:
     """What the constant word reaches in this run, in a sentence; "" without that line."""
     constant = collect_lines(metrics).get("Constant word")
-    accuracy, balanced = ALL[-5], ALL[-1]
+    accuracy, balanced = ALL[-6], ALL[-2]
     theirs, ours = find_value(constant, accuracy), find_value(metrics, accuracy)
     if constant is None or theirs is None or ours is None:
         return ""

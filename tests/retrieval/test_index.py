@@ -7,11 +7,11 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline.captioner.candidate_scores import score_candidates
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
 from pipeline.datasets.manifest import Caption, Manifest, Video
-from pipeline.metrics.candidate_scores import score_candidates
 from pipeline.retrieval import index
 from pipeline.retrieval.candidates import Candidates, retrieve_candidates
 from pipeline.retrieval.leak_guard import barred_rows

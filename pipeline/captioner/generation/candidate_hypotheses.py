@@ -64,13 +64,13 @@ class CandidateHypotheses:
 
     def _with_moods(self, candidates: Sequence[Sequence[str]], logits: Tensor | None) -> list[list[tuple[str, ...]]]:
         """The words of every candidate, and of every one with another mood, each sentence once."""
-        told = [[tuple(words(text)) for text in own] for own in candidates]
+        sentences = [[tuple(words(text)) for text in own] for own in candidates]
         if logits is None or not self.attributes.emotional:
-            return [list(dict.fromkeys(own)) for own in told]
+            return [list(dict.fromkeys(own)) for own in sentences]
         emotional = logits[:, len(self.attributes.universal):].float().cpu()
         likely = category_probabilities(emotional, self.attributes.membership).topk(_MOODS, dim=1).indices.tolist()
         return [list(dict.fromkeys([*own, *(self._in_mood(sentence, mood) for mood in moods for sentence in own)]))
-                for own, moods in zip(told, likely, strict=True)]
+                for own, moods in zip(sentences, likely, strict=True)]
 
     def _in_mood(self, sentence: tuple[str, ...], mood: int) -> tuple[str, ...]:
         """The sentence with every emotion word of another category exchanged, where the mood has one of its form."""

@@ -88,10 +88,10 @@ class AttributeDetector(nn.Module):
             return self.output(self.layers(torch.cat(means, -1)))     # type: ignore[no-any-return]
         fine = inputs.prior_words.float().index_select(1, self.emotional_index)                   # [V, N_EM]
         prior = torch.cat([self._word_shares(inputs.modalities["text"], features.scores), fine], -1)    # [V, N]
-        told = [inputs.prior_categories.float(), prior]
+        known = [inputs.prior_categories.float(), prior]
         if self.similarity is not None:
-            told.append(_summary(inputs.modalities["text"].mask, features.scores))
-        embedded_prior = self.embed_prior(torch.cat(told, -1))
+            known.append(_summary(inputs.modalities["text"].mask, features.scores))
+        embedded_prior = self.embed_prior(torch.cat(known, -1))
         logits = self.output(self.layers(torch.cat([*means, embedded_prior], -1)))                 # [V, N]
         residual = self.scale * (torch.logit(prior, eps=_LEAST) - _ABSENT) + self.bias
         return logits + residual    # type: ignore[no-any-return]
