@@ -97,13 +97,18 @@ class Running:
 
     def end(self) -> Ended:
         """Waits for the stage, and fails where something that it started is still there half a minute later."""
-        with ThreadPoolExecutor(2) as pool:
-            printed, errors = pool.map(_read_all, self._readers)
+        pool = ThreadPoolExecutor(2)        # which read while it writes: a pipe holds little
+        texts = [pool.submit(_read_all, reader) for reader in self._readers]
         self.process.join()
         limit = time.monotonic() + 30
-        while started := self.started():
-            assert time.monotonic() < limit, f"still running: {started}"
+        while (started := self.started()) and time.monotonic() < limit:
             time.sleep(0.02)
+        for number in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        printed, errors = (text.result() for text in texts)
+        pool.shutdown()
+        assert not started, f"still running: {started}"
         return Ended(self.process.exitcode, printed, errors)
 
     def started(self) -> dict[int, str]:
