@@ -3,7 +3,7 @@
     python -m stages.prepare
     python -m stages.prepare dataset=mine data.kind=folder data.videos=clips data.captions=captions.csv
 
-Makes data/<dataset>/{videos,captions,corpus}.jsonl and encoder-inputs.json. Published data sets
+Makes data/<dataset>/{videos,captions,corpus}.jsonl, manifest.json and encoder-inputs.json. Published data sets
 (docs/datasets.md) are read as their owners publish them: python -m pipeline.params presets/msvd.yaml
 """
 
