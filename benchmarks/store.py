@@ -18,11 +18,11 @@ import numpy as np
 from benchmarks.timing import in_turn, medians
 from pipeline.common.files import fingerprint
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.shard import Shard, shard_name, shard_of, write_shard
+from pipeline.store.shard import Shard, shard_name, shard_of, shards_by_size, write_shard
 from pipeline.store.store_file import write_store_file
 
 ROUNDS = 7
-VIDEOS, FRAMES, DIM, SHARDS = 10_000, 28, 512, 16
+VIDEOS, FRAMES, DIM = 10_000, 28, 512
 
 
 def make(folder: Path, videos: int) -> list[str]:
@@ -31,15 +31,15 @@ def make(folder: Path, videos: int) -> list[str]:
     ids = [f"video{number}" for number in range(videos)]
     recipe = {"kind": "benchmark"}
     rows_of = {video: rng.standard_normal((FRAMES, DIM), np.float32).astype(np.float16) for video in ids}
-    counts = {}
-    for number in range(SHARDS):
-        mine = sorted(video for video in ids if shard_of(video, SHARDS) == number)
+    counts, shards = {}, shards_by_size(videos, videos * FRAMES * DIM * 2)
+    for number in range(shards):
+        mine = sorted(video for video in ids if shard_of(video, shards) == number)
         rows = np.concatenate([np.empty((0, DIM), np.float16), *(rows_of[video] for video in mine)])
         write_shard(folder / shard_name(number), Shard(
             tuple(mine), np.arange(len(mine) + 1) * FRAMES, rows, np.zeros(len(rows)), ("0" * 64,) * len(mine),
             np.ones(len(mine), np.float32)), fingerprint(recipe))
         counts[number] = (len(mine), len(rows))
-    write_store_file(folder, "appearance", recipe, DIM, counts, SHARDS, [])
+    write_store_file(folder, "appearance", recipe, DIM, counts, shards, [])
     with h5py.File(folder / "flat.h5", "w") as flat:
         for video, rows in rows_of.items():
             flat[video] = rows

@@ -16,6 +16,7 @@ from pipeline.common.errors import SpectrumError, readable_errors
 from pipeline.params import DEFAULT, load
 from pipeline.params.inputs import check_inputs
 from pipeline.params.paths import Paths
+from pipeline.store.folder import rows_folder
 from stages.command import ParamsFile, run_command
 
 ROOMS = ("data", "models", "features", "indexes", "reports")
@@ -28,7 +29,9 @@ def main(
     with readable_errors():
         params = load([], params_file)
         check_inputs(params)
-        outs = [path for path in sorted(set(Paths.of(params).outs())) if path.exists()]
+        paths = Paths.of(params)
+        beside = [rows_folder(store) for store in (paths.appearance, paths.audio, paths.motion)]
+        outs = [path for path in sorted({*paths.outs(), *beside}) if path.exists()]
         if not all(path.parts[0] in ROOMS for path in outs):
             raise SpectrumError(f"{params_file}: outs outside of {', '.join(ROOMS)} are not removed")
         print("\n".join(map(str, outs)) or f"nothing of data set {params.dataset!r} is there")

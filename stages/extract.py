@@ -4,10 +4,11 @@
     python -m stages.extract --only audio               # one of them
     python -m stages.extract cluster.scheduler=local    # by one worker a GPU, or one a core
 
-Makes features/<dataset>/<encoder>/shard-*.h5 and store.json. What is whole and of the same recipe is kept;
-a changed or new video is encoded again; a video that fails is listed in store.json, and more failures than
-extraction.allowed_failures end the stage with status 1. A video that cannot be read now keeps its rows. A run that
-was killed goes on where it was. With encoders.<modality>.features the rows come from a file in place of videos.
+Makes features/<dataset>/<encoder>/shard-*.h5 and store.json. What is whole and of the same recipe is kept; a changed
+or new video is encoded, a file with another name is not; a video that fails is listed in store.json and in failed.txt
+beside it, and more failures than extraction.allowed_failures end the stage with status 1. A video that cannot be read
+now keeps its rows. A run that was killed goes on where it was. With encoders.<modality>.features the rows come from a
+file in place of videos.
 """
 
 from collections.abc import Callable

@@ -13,12 +13,11 @@ from pipeline.captioner.generation.captions import Caption
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.generation.generator import CaptionGenerator
 from pipeline.captioner.inputs import Inputs, Modality
-from pipeline.common.files import fingerprint
 from pipeline.emotion import probabilities
 from pipeline.emotion.estimators import Estimators
 from pipeline.emotion.prior import compute_prior
 from pipeline.encoders.base import Encoder
-from pipeline.extraction.run import encode_one, recipe
+from pipeline.extraction.run import clip_recipe_id, encode_one
 from pipeline.params import Params
 from pipeline.retrieval.index import CaptionIndex
 
@@ -37,7 +36,9 @@ class ClipCaptioner:
     params: Params
 
     def __post_init__(self) -> None:
-        stores = {name: fingerprint(recipe(encoder, self.params.extraction)) for name, encoder in self.encoders.items()}
+        known = self.checkpoint.recipes
+        stores = {name: clip_recipe_id(encoder, self.params.extraction, known.get(name, ""))
+                  for name, encoder in self.encoders.items()}
         refuse_other_recipes(self.checkpoint, stores | {
             "index": self.index.digest, "candidates": self.index.recipe_id,
             "emotion": self.emotions.recipe_id(self.params.retrieval.used)})

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.encoders import open_clip_model
 from pipeline.encoders.base import Future, Recipe
 from pipeline.encoders.open_clip_model import OpenClipModel
-from pipeline.encoders.precision import autocast
+from pipeline.encoders.precision import autocast, precision
 from pipeline.encoders.text_encoder import OpenClipTextEncoder
 from pipeline.media.decoder import DecodeStream, VideoDecoder, decoder_recipe
 from pipeline.media.sampling import Rate, Sampling, Uniform
@@ -57,7 +57,7 @@ class OpenClipEncoder:
             "quick_gelu": any(isinstance(part, QuickGELU) for part in model.modules()),
             "untrained": loaded.metadata["untrained"], "preprocess": loaded.metadata["preprocess"],
             "normalised": False, "resized": "torchvision uint8", "sampling": self._sampling.recipe,
-            "decoder": decoder_recipe(), "dtype": "float16",
+            "precision": precision(device), "decoder": decoder_recipe(), "dtype": "float16",
         }
 
     def read(self, decoder: VideoDecoder, path: Path) -> DecodeStream:

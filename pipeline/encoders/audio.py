@@ -111,7 +111,7 @@ class AudioModelEncoder:
 
     def __init__(self, section: AudioEncoder, loaded: LoadedModel) -> None:
         self.name, self.batch_size, self.dim = section.name, section.batch_size, loaded.dim
-        self._loaded = loaded
+        self._loaded, self.device = loaded, loaded.device
         self._windows, self._seconds = section.num_windows, section.window_seconds
         self._rate = int(loaded.preprocess.sampling_rate)
         longest = _input_seconds(loaded.preprocess)

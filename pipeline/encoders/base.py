@@ -28,7 +28,8 @@ class Encoder(Protocol):
     """`read` and `prepare` run in many threads at the same time, `submit` in one.
 
     `recipe` holds everything that decides the features' values but the video itself: two stores of one
-    recipe may be mixed. Batch size and device change no more than rounding and are no part of it.
+    recipe may be mixed. Batch size and device change no more than rounding and are no part of it; the precision that
+    a device computes in is.
     """
 
     name: str           # of the folder of its store

@@ -67,7 +67,7 @@ class MotionModelEncoder:
 
     def __init__(self, section: MotionEncoder, loaded: LoadedModel) -> None:
         self.name, self.batch_size, self.dim = section.name, section.batch_size, loaded.dim
-        self._loaded = loaded
+        self._loaded, self.device = loaded, loaded.device
         config = loaded.model.config
         frames = int(getattr(config, "vision_config", config).num_frames)
         self._sampling = Windows(section.num_windows, frames, section.window_seconds)

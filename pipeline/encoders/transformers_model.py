@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.common.errors import SpectrumError
 from pipeline.encoders import torchvision_compat as compat
 from pipeline.encoders.base import Future
-from pipeline.encoders.precision import autocast
+from pipeline.encoders.precision import autocast, precision
 from pipeline.encoders.weights import CONFIG, PREPROCESSING, WEIGHTS, folder_of, one_line, tensors_sha256
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def load(model: str, key: str, families: Mapping[str, ModelFamily], preprocessor
     preprocess = read(preprocessor, folder, key)
     network = read_model(families[kind].loader, folder, key, device)
     recipe = {"kind": "transformers", "type": kind, "weights": tensors_sha256(network), "pooled": families[kind].pooled,
+              "precision": precision(device),
               "preprocess": {"class": type(preprocess).__name__, **json.loads(preprocess.to_json_string())}}
     return LoadedModel(families[kind], network, preprocess, device, recipe)
 

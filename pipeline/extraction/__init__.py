@@ -2,7 +2,7 @@
 
 run.py has what callers use. shard_maker.py is the engine: threads each drive a decoder process and prepare its frames
 (reading.py) while the main thread encodes batches that mix videos (batching.py) and writes shards (shards.py). A row
-depends on its frame alone, so neither the number of workers nor a kill changes a byte: what a killed run had finished
+depends on its frame alone, so neither the number of workers nor a kill changes a byte: what earlier runs had finished
 is taken over, the rest is encoded. With a cluster the same is done by several processes, a shard a task (cluster.py).
 imported.py makes a store of features that somebody else has encoded.
 """

@@ -7,6 +7,7 @@ videos and the encoder's folder must be at the same paths for all workers.
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
@@ -38,10 +39,10 @@ from pipeline.extraction.shard_maker import (
     make_shards,
 )
 from pipeline.extraction.shards import Shards
-from pipeline.store.folder import shard_hashes
 
 _POLL_SECONDS = 0.5         # between looks at the workers' progress
-_START_SECONDS = 60         # for a scheduler to answer and to have a worker
+_ANSWER_SECONDS = 10        # for a scheduler to answer
+_START_SECONDS = 60         # for it to have a worker
 _LOST = (CancelledError, CommClosedError, OSError)
 _PACKAGES = ("torch", "open_clip_torch", "transformers", "numpy", "h5py")      # whose versions may change a bit
 _ENGINE = "pipeline.extraction.run"
@@ -59,9 +60,10 @@ class Job:
 
 @dataclass(frozen=True)
 class _Software:
-    """What has to be the same in all processes: the recipe, the project's code that makes rows, library versions."""
+    """What has to be the same in all processes: recipe, device type, the project's code that makes rows, versions."""
 
     recipe_id: str
+    device: str
     code: str
     versions: Mapping[str, str]
 
@@ -69,12 +71,15 @@ class _Software:
     def of(cls, encoder: Encoder, extraction: params.Extraction) -> "_Software":
         module = type(encoder).__module__
         modules = [_ENGINE] + [module] * (module.partition(".")[0] in PACKAGES)
-        return cls(fingerprint(recipe(encoder, extraction)), code_digest(*modules),
+        device = getattr(encoder, "device", "cpu").partition(":")[0]        # without: no model, all on the processor
+        return cls(fingerprint(recipe(encoder, extraction)), device, code_digest(*modules),
                    {package: version(package) for package in _PACKAGES})
 
     def differences(self, other: "_Software") -> list[str]:
         """How `self`, a worker's, differs from `other`."""
         differences = []
+        if self.device != other.device:
+            differences.append(f"it computes on {self.device}, not on {other.device}")
         if self.recipe_id != other.recipe_id:
             differences.append(f"its features would be of recipe {self.recipe_id}, not {other.recipe_id}")
         if self.code != other.code:
@@ -91,9 +96,9 @@ def make_by_workers(tasks: Sequence[Task], job: Job, encoder: Encoder, cluster: 
     `cluster.retries` workers died over one shard, and where the scheduler is lost: what is finished is kept for the
     next run.
     """
-    job = replace(job, folder=job.folder.resolve())
+    job = replace(job, folder=job.folder.absolute())     # a link to a store stays one: its rows lie beside it
     tasks = [Task(task.number, tuple((video_id, path.absolute()) for video_id, path in task.videos)) for task in tasks]
-    expected, sha256s = _Software.of(encoder, job.extraction), shard_hashes(job.folder)
+    expected = _Software.of(encoder, job.extraction)
     topic = f"extraction-{uuid4().hex}"
     latest: dict[int, ShardProgress] = {}
     count = cluster.workers or _gpus() or cpu_cores()
@@ -111,7 +116,7 @@ def make_by_workers(tasks: Sequence[Task], job: Job, encoder: Encoder, cluster: 
 
     with _client(cluster, count) as client:
         client.subscribe_topic(topic, receive)
-        futures = [client.submit(_make, task, job, expected, sha256s, topic, pure=False, key=f"{topic}-{task.number}")
+        futures = [client.submit(_make, task, job, expected, topic, pure=False, key=f"{topic}-{task.number}")
                    for task in tasks]
         return _results(client, futures, cluster, report_progress)
 
@@ -119,6 +124,7 @@ def make_by_workers(tasks: Sequence[Task], job: Job, encoder: Encoder, cluster: 
 @contextmanager
 def _client(cluster: params.Cluster, count: int) -> Iterator[Any]:
     """A client of the cluster's scheduler; `local` starts one with `count` workers, and ends it."""
+    _silence_dask()
     if cluster.scheduler != "local":
         with _connected(cluster.scheduler) as client:
             yield client
@@ -131,22 +137,42 @@ def _client(cluster: params.Cluster, count: int) -> Iterator[Any]:
         yield client
 
 
+def _silence_dask() -> None:
+    """What dask logs is no sentence, but tracebacks. They may come late, so the loggers stay silent to the end."""
+    for name in ("distributed", "tornado", "asyncio", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
+            logger = logging.getLogger(name)
+            logger.handlers, logger.propagate = [logging.NullHandler()], False
+
+
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
     try:
-        client = Client(address, timeout=_START_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise SpectrumError(f"cluster.scheduler={address}: no dask scheduler answers there ({error}); start one "
                             "(`dask scheduler`), or set cluster.scheduler=local or none") from None
     try:
-        client.wait_for_workers(1, timeout=_START_SECONDS)
+        _wait_for_a_worker(client, address)
         yield client
-    except TimeoutError:
-        raise SpectrumError(f"cluster.scheduler={address}: it has no workers after {_START_SECONDS} s; start some "
-                            f"(`dask worker {address} --nthreads 1`)") from None
     finally:
         with suppress(*_LOST, TimeoutError):
             client.close(timeout=5)  # type: ignore[no-untyped-call]
+
+
+def _wait_for_a_worker(client: Any, address: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    probe = client.submit(bool, pure=False)     # of a scheduler that is lost dask cancels tasks at once
+    while not probe.done():
+        time.sleep(_POLL_SECONDS / 5)
+        if time.monotonic() > deadline:
+            raise SpectrumError(f"cluster.scheduler={address}: it has no workers after {_START_SECONDS} s; start some "
+                                f"(`dask worker {address} --nthreads 1`)")
+
+
+def _lost(scheduler: str) -> SpectrumError:
+    return SpectrumError(f"cluster.scheduler={scheduler}: the scheduler was lost; start it and its workers and run "
+                         "again: what is finished is kept")
 
 
 class _GpuCluster(LocalCluster):
@@ -178,11 +204,12 @@ def _gpu_name(position: int) -> str:
     return allowed.split(",")[position].strip() if allowed else str(position)
 
 
-_encoders: dict[str, Encoder] = {}      # of this worker process, by recipe: weights are loaded once, not once a task
+# Of this worker process: weights are loaded once and not once a task, and so is what lies beside the store.
+_encoders: dict[str, Encoder] = {}      # by recipe
+_shards: dict[str, Shards] = {}         # by run
 
 
-def _make(task: Task, job: Job, expected: _Software, sha256s: Mapping[str, str],
-          topic: str) -> tuple[ShardReport, dict[str, float]]:
+def _make(task: Task, job: Job, expected: _Software, topic: str) -> tuple[ShardReport, dict[str, float]]:
     """A task, in the worker."""
     worker = get_worker()
     if expected.recipe_id not in _encoders:
@@ -190,12 +217,14 @@ def _make(task: Task, job: Job, expected: _Software, sha256s: Mapping[str, str],
         if differences := _Software.of(encoder, job.extraction).differences(expected):
             raise SpectrumError(f"worker {worker.address} does not go with this run: {'; '.join(differences)}; install "
                                 "there what is installed here (this project's code, constraints.txt), with the same "
-                                "weights and parameters")
+                                "weights, parameters and kind of device")
         _encoders.clear()
         _encoders[expected.recipe_id] = encoder
     encoder = _encoders[expected.recipe_id]
-    shards = Shards(job.folder, expected.recipe_id, no_rows(encoder), sha256s)
-    reports, seconds = make_shards([task], encoder, shards, job.extraction, job.machine,
+    if topic not in _shards:
+        _shards.clear()
+        _shards[topic] = Shards(job.folder, expected.recipe_id, no_rows(encoder))
+    reports, seconds = make_shards([task], encoder, _shards[topic], job.extraction, job.machine,
                                    lambda progress: worker.log_event(topic, astuple(progress)))
     return reports[0], seconds
 
@@ -217,8 +246,7 @@ def _results(client: Any, futures: list[Any], cluster: params.Cluster,
                     raise CancelledError
         made: list[tuple[ShardReport, dict[str, float]]] = [] if failed else client.gather(futures)
     except _LOST:
-        raise SpectrumError(f"cluster.scheduler={cluster.scheduler}: the scheduler was lost; start it and its workers "
-                            "and run again: what is finished is kept") from None
+        raise _lost(cluster.scheduler) from None
     if isinstance(failed, KilledWorker):
         number = str(failed.task).rpartition("-")[2]
         raise SpectrumError(f"more workers died than cluster.retries={cluster.retries} allows while they made shard "

@@ -12,13 +12,12 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import params
@@ -27,17 +26,7 @@ from pipeline.common.errors import SpectrumError
 from pipeline.common.files import sha256
 from pipeline.encoders.base import Encoder
 from pipeline.media.decoder import MediaError, VideoDecoder
-from pipeline.store.shard import Rows
-
-
-@dataclass(frozen=True)
-class Video:
-    """What the store keeps of a video."""
-
-    rows: Rows                      # [T, D]
-    times: NDArray[np.float64]      # [T] seconds
-    source_sha256: str
-    share: float                    # that could be decoded
+from pipeline.store.known_rows import Known, KnownRows
 
 
 @dataclass(frozen=True)
@@ -45,7 +34,7 @@ class Job:
     number: int                     # of the shard
     video_id: str
     path: Path
-    known: Mapping[str, Video]      # rows that an earlier run left, by id
+    known: KnownRows | None         # rows that earlier runs left
 
 
 @dataclass
@@ -74,7 +63,7 @@ class End:
     source_sha256: str = ""
     share: float = 1.0
     failure: str | None = None
-    known: Video | None = None
+    known: Known | None = None
     decode: float = 0.0             # seconds
     prepare: float = 0.0
 
@@ -155,20 +144,23 @@ class Readers:
 
     def _try_video(self, decoder: VideoDecoder, stream: Stream) -> End:
         """Raises MediaError where its decoder fails."""
-        path, known = stream.job.path, stream.job.known.get(stream.job.video_id)
-        if known is not None and known.share < self._min_share:
-            known = None
+        path, rows = stream.job.path, stream.job.known
         if problem := file_problem(path):
-            return End(stream, failure=problem, known=known)
+            return End(stream, failure=problem, known=self._enough(rows.of_id(stream.job.video_id) if rows else None))
         try:
             if not stat.S_ISREG(path.stat().st_mode):       # a pipe would hang already while it is hashed
                 return End(stream, failure="it is no ordinary file")
             source = sha256(path)
         except OSError as error:
-            return End(stream, failure=_unreadable(error), known=known)
-        if known is not None and source == known.source_sha256:
-            return End(stream, source, known.share, known=known)
+            return End(stream, failure=_unreadable(error),
+                       known=self._enough(rows.of_id(stream.job.video_id) if rows else None))
+        if known := self._enough(rows.of_file(source) if rows else None):
+            return End(stream, source, known.video.share, known=known)
         return self._decoded(decoder, stream, source)
+
+    def _enough(self, known: Known | None) -> Known | None:
+        """Rows of a video of which enough was decoded."""
+        return known if known is not None and known.video.share >= self._min_share else None
 
     def _decoded(self, decoder: VideoDecoder, stream: Stream, source: str) -> End:
         decode = prepare = 0.0
@@ -213,7 +205,7 @@ def _was_killed(error: MediaError) -> bool:
 def read_one(path: Path, encoder: Encoder, extraction: params.Extraction,
              machine: params.Machine) -> tuple[list[NDArray[Any]], list[float]]:
     """A single file's prepared items and their times. Raises SpectrumError."""
-    stream, items = Stream(Job(0, str(path), path, {})), []
+    stream, items = Stream(Job(0, str(path), path, None)), []
     with Readers(encoder, extraction, machine.model_copy(update={"decoder_processes": 1})) as readers:
         for event in readers.read([stream.job]):
             if isinstance(event, Item):

@@ -7,7 +7,7 @@
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,15 @@ from pipeline.common.terminal import printable
 from pipeline.encoders.base import Encoder
 from pipeline.extraction.batching import encode_all, no_rows
 from pipeline.extraction.reading import file_problem, read_one
-from pipeline.extraction.recipe import recipe
+from pipeline.extraction.recipe import clip_recipe_id, num_shards, recipe
 from pipeline.extraction.shard_maker import STEPS, Build, ShardProgress, ShardReport, Task, make_shards
 from pipeline.extraction.shards import Shards
-from pipeline.store.folder import PARTS_FOLDER, only_writer, remove_leftovers, shard_hashes, stored_ids
+from pipeline.store.folder import only_writer, remove_leftovers, rows_folder, stored_ids
+from pipeline.store.known_rows import drop_rows, keep_shards, kept_bytes
 from pipeline.store.shard import Rows, check_id, shard_of
-from pipeline.store.store_file import STORE_FILE, write_store_file
+from pipeline.store.store_file import FAILED_FILE, STORE_FILE, write_store_file
 
-__all__ = ["encode_one", "extract", "recipe"]
+__all__ = ["clip_recipe_id", "encode_one", "extract", "recipe"]
 
 _SHOWN = 3      # videos that a message names
 
@@ -48,18 +49,20 @@ def extract(videos: Sequence[tuple[str, str | Path]], build: Build, folder: Path
     another process writes the same store, or the disk is full.
     """
     started = time.perf_counter()
-    tasks = _tasks(videos, extraction.num_shards)
+    files = _files(videos)
     with only_writer(folder):
-        _check_files(videos, folder)
+        _check_files(files, folder)
         with readable_write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for place in (folder, folder / PARTS_FOLDER):
+            for place in (folder, *rows_folder(folder).glob("*/")):
                 remove_temporary_files(place)
         encoder = build()
+        recipe_id, shard_count = fingerprint(recipe(encoder, extraction)), num_shards(encoder, extraction, len(files))
+        tasks = _tasks(files, shard_count)
+        _keep_rows(folder, recipe_id)
         with Bar(f"extract {encoder.name}", len(videos), "videos", "frames") as bar:
             if cluster.scheduler == "none":
-                shards = Shards(folder, fingerprint(recipe(encoder, extraction)), no_rows(encoder),
-                                shard_hashes(folder))
+                shards = Shards(folder, recipe_id, no_rows(encoder))
                 reports, seconds = make_shards(tasks, encoder, shards, extraction, machine, _BarUpdate(bar))
             else:
                 from pipeline.extraction.cluster import Job, make_by_workers  # dask, which one machine does without
@@ -71,7 +74,8 @@ def extract(videos: Sequence[tuple[str, str | Path]], build: Build, folder: Path
         with readable_write_errors(folder / STORE_FILE):
             remove_leftovers(folder, set(counts))
             write_store_file(folder, encoder.modality, recipe(encoder, extraction), encoder.dim, counts,
-                             extraction.num_shards, failures)
+                             shard_count, failures)
+        drop_rows(folder, recipe_id)        # which the shards have now
     kept = _sorted(entry for report in reports for entry in report.kept)
     if kept:
         print(printable(f"{folder}: {len(kept)} of {len(videos)} videos cannot be read now and keep the rows that the "
@@ -102,27 +106,42 @@ class _BarUpdate:
                           inner=progress.frames - before.frames)
 
 
-def _tasks(videos: Sequence[tuple[str, str | Path]], num_shards: int) -> list[Task]:
-    by_shard: dict[int, dict[str, Path]] = {}
+def _files(videos: Sequence[tuple[str, str | Path]]) -> dict[str, Path]:
+    """The file of each id."""
+    files: dict[str, Path] = {}
     for video_id, path in videos:
         check_id(video_id)
-        shard = by_shard.setdefault(shard_of(video_id, num_shards), {})
-        if video_id in shard:
-            raise SpectrumError(f"video {video_id!r} is listed twice ({shard[video_id]} and {path}); ids are unique")
-        shard[video_id] = Path(path)
-    return [Task(number, tuple(sorted(shard.items()))) for number, shard in sorted(by_shard.items())]
+        if video_id in files:
+            raise SpectrumError(f"video {video_id!r} is listed twice ({files[video_id]} and {path}); ids are unique")
+        files[video_id] = Path(path)
+    return files
 
 
-def _check_files(videos: Sequence[tuple[str, str | Path]], folder: Path) -> None:
+def _tasks(files: Mapping[str, Path], shard_count: int) -> list[Task]:
+    by_shard: defaultdict[int, list[tuple[str, Path]]] = defaultdict(list)
+    for video_id, path in sorted(files.items()):
+        by_shard[shard_of(video_id, shard_count)].append((video_id, path))
+    return [Task(number, tuple(shard)) for number, shard in sorted(by_shard.items())]
+
+
+def _keep_rows(folder: Path, recipe_id: str) -> None:
+    """Nothing that the store holds is lost while its shards are replaced, and nothing of another recipe afterwards."""
+    if keep_shards(folder) - {recipe_id}:
+        print(printable(f"{folder}: its rows are of another recipe, and are kept in {rows_folder(folder)} for when it "
+                        f"is asked for again ({kept_bytes(folder) / 1e6:.1f} MB are there; remove the folder to have "
+                        "the room)"), file=sys.stderr)
+
+
+def _check_files(files: Mapping[str, Path], folder: Path) -> None:
     """Refuses to go on where most files are gone: a file system that is not mounted must not empty a store."""
     stored = stored_ids(folder)
-    held = [Path(path) for video_id, path in videos if video_id in stored]
+    held = [path for video_id, path in files.items() if video_id in stored]
     missing = [(path, problem) for path in held if (problem := file_problem(path))]
     if 2 * len(missing) > len(held):
         path, problem = missing[0]
         raise SpectrumError(f"{folder}: {len(missing)} of the {len(held)} videos that this store holds are missing "
                             f"({path}: {problem}); nothing was changed; mount the videos' folder and run again, or "
-                            "remove the store if they are gone for good")
+                            f"remove the store and {rows_folder(folder)} if they are gone for good")
 
 
 def _summary(reports: Sequence[ShardReport], seconds: Mapping[str, float], wall: float) -> dict[str, Any]:
@@ -142,10 +161,14 @@ def _summary(reports: Sequence[ShardReport], seconds: Mapping[str, float], wall:
 
 
 def _check_failures(failures: list[dict[str, str]], videos: int, folder: Path, allowed: float) -> None:
+    if not failures:
+        return
+    sentence = (f"{folder}: {len(failures)} of {videos} videos failed; {folder / FAILED_FILE} has them all, with "
+                f"reasons: {_some(failures)}")
     if len(failures) > allowed * videos:
-        raise SpectrumError(f"{folder}: {len(failures)} of {videos} videos failed, more than "
-                            f"extraction.allowed_failures={allowed:g} allows: {_some(failures)} (all of them: "
-                            f"{folder / STORE_FILE})")
+        raise SpectrumError(f"{sentence}. That is more than extraction.allowed_failures={allowed:g} allows: mend or "
+                            "remove them, or raise it")
+    print(printable(sentence), file=sys.stderr)
 
 
 def _sorted(entries: Any) -> list[dict[str, str]]:

@@ -14,8 +14,9 @@ import numpy as np
 from pipeline import params
 from pipeline.encoders.base import Encoder
 from pipeline.extraction.batching import Batches, no_rows
-from pipeline.extraction.reading import End, Item, Job, Readers, Video
+from pipeline.extraction.reading import End, Item, Job, Readers
 from pipeline.extraction.shards import Shards
+from pipeline.store.shard import Video
 
 Build = Callable[[], Encoder]
 STEPS = ("decode", "prepare", "encode", "write", "wait")        # whose seconds are counted
@@ -95,10 +96,10 @@ class _ShardMaker:
     def jobs(self, tasks: Sequence[Task]) -> Iterator[Job]:
         """Taken by the readers one at a time, so what an earlier run left of a shard is read when its turn comes."""
         for task in tasks:
-            known = self._shards.known(task.number)
+            self._shards.known.refresh()
             self._open[task.number] = _OpenShard(ShardReport(task.number), len(task.videos))
             for video_id, path in task.videos:
-                yield Job(task.number, video_id, path, known)
+                yield Job(task.number, video_id, path, self._shards.known)
 
     def handle(self, event: Item | End) -> None:
         if isinstance(event, End):
@@ -140,7 +141,7 @@ class _ShardMaker:
             self._publish(job.number)
 
     def _add_video(self, shard: _OpenShard, job: Job, end: End) -> None:
-        video, report = end.known or self._new_video(end), shard.report
+        video, report = end.known.video if end.known else self._new_video(end), shard.report
         shard.videos[job.video_id] = video
         if end.known is None:
             report.frames += len(video.rows)
@@ -148,7 +149,7 @@ class _ShardMaker:
         elif end.failure is not None:
             report.kept.append({"id": job.video_id, "path": str(job.path), "reason": end.failure})
         else:
-            report.counts["resumed" if self._shards.is_part(job.number, job.video_id) else "reused"] += 1
+            report.counts["resumed" if end.known.saved else "reused"] += 1
         report.counts["partial"] += video.share < 1
         report.counts["silent"] += len(video.rows) == 0
 

@@ -33,7 +33,7 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 _DECODERS: dict[Backend, Any] = {"pyav": pyav, "ffmpeg": ffmpeg}
 # Of the way in which files are read here; raised when some file gives other frames, times or samples than before, so
 # that rows of both ways are not mixed.
-READING = "2"
+READING = "3"
 _SLACK = 0.5        # seconds, or …
 _SLACK_SHARE = 0.02     # … of the track, that sound may fall short of its packets' times: encoders pad
 _JITTER = 0.005     # seconds that a part's time stamp may differ from the end of the part before: containers round

@@ -68,11 +68,24 @@ def frames(path: str, track: Track, times: list[float],
 
 def sound(path: str, track: Track, rate: int, tally: Tally) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """The whole track as mono samples, part by part: (when it begins by its time stamp, [S])."""
-    samples = _input(track).filter("aformat", sample_rates=rate, sample_fmts="flt", channel_layouts="mono")
+    # Newer programs mix channels by levels that the file names, older ones and PyAV by FFmpeg's own.
+    trimmed = _trimmed_sound(track).filter("asidedata", mode="delete")
+    samples = trimmed.filter("aformat", sample_rates=rate, sample_fmts="flt", channel_layouts="mono")
     with _Decoding(path, samples.filter("ashowinfo").output("pipe:", format="f32le")) as decoding:
         while (part := decoding.part(rate)) is not None:
             yield part
         decoding.finish(tally)
+
+
+def _trimmed_sound(track: Track) -> Any:
+    """The sound without what an encoder put before and behind it.
+
+    Of a track in mp4 that begins late by less than a packet, programs of version 9 cut off as much at its end. So
+    nothing is cut there but what the packets say, unless an edit list hides whole packets.
+    """
+    if track.format != "mov" or track.edited or track.padded:
+        return _input(track)
+    return _input(track, flags2="+skip_manual").filter("atrim", start_sample=track.primed)
 
 
 def _predicted(path: str, track: Track, numbers: list[int],

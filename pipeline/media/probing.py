@@ -59,6 +59,7 @@ class _Packets:
     error: str                                  # what stopped the reading
     primed: int                                 # samples to leave out at the beginning
     padded: int                                 # samples to leave out at the end
+    edited: bool                                # packets are hidden
 
 
 def probe(path: str) -> Probe:
@@ -169,6 +170,9 @@ def _scan(container: InputContainer, stream: Any, counted: bool) -> Track:
     ticks = table[order, 0]
     keys = np.stack([ticks, order], 1)[table[order, 2] > 0]         # [K, 2]
     rate = getattr(stream.codec_context, "sample_rate", 0) or 1
+    if packets.padded:          # some containers take it from the last packet's duration, others do not
+        latest = int(order[-1])
+        table[latest, 1] = max(int(table[latest, 1]), int(np.median(table[:, 1])))
     start = float(ticks[0]) * base + packets.primed / rate
     end = max(float((table[:, 0] + table[:, 1]).max()) * base - packets.padded / rate, start)
     kinds = set(container.format.name.split(","))
@@ -177,15 +181,17 @@ def _scan(container: InputContainer, stream: Any, counted: bool) -> Track:
         last=float(ticks[-1]) * base, end=end, filled=min(float(table[:, 1].sum()) * base or end - start, end - start),
         share=share, reason=reason or packets.error, seekable=bool(_SEEKABLE & kinds),
         distinct=bool(np.all(np.diff(ticks) > 0)), counted=counted, deep=False,
+        primed=packets.primed, padded=packets.padded, edited=packets.edited,
         offsets=tuple(float(offset) * base for offset in offsets), ticks=ticks, order=order, keys=keys)
 
 
 def _read_packets(container: InputContainer, stream: Any, counted: bool) -> _Packets:
-    packets = _Packets([], math.inf, -math.inf, "", 0, 0)
+    packets = _Packets([], math.inf, -math.inf, "", 0, 0, edited=False)
     segment, read_at = 0, -math.inf
     try:
         for packet in container.demux():
             pts = packet.dts if counted or packet.pts is None else packet.pts
+            packets.edited |= packet.is_discard and packet.stream_index == stream.index
             if pts is None or packet.size == 0 or not packet.time_base or packet.is_discard or _hollow(packet):
                 continue
             begins, lasts = float(pts * packet.time_base), float((packet.duration or 0) * packet.time_base)
@@ -196,14 +202,22 @@ def _read_packets(container: InputContainer, stream: Any, counted: bool) -> _Pac
                 now = float(packet.dts * packet.time_base)
                 segment += now < read_at - CLOCK_RESTART
                 read_at = now
+            if not packets.rows:
+                packets.primed = _opus_priming(stream)
             if packet.has_sidedata("skip_samples"):
                 first, last = struct.unpack("<II", bytes(packet.get_sidedata("skip_samples"))[:8])
-                packets.primed += first if len(packets.rows) < 1 else 0
+                packets.primed = packets.primed if packets.rows else first
                 packets.padded = last
             packets.rows.append((pts, packet.duration or 0, packet.is_keyframe, segment))
     except av.FFmpegError as broken:
         packets.error = describe_error(broken)
     return packets
+
+
+def _opus_priming(stream: Any) -> int:
+    """Samples that its decoder leaves out at the beginning, even where the container says nothing of them."""
+    header = bytes(stream.codec_context.extradata or b"")
+    return int.from_bytes(header[10:12], "little") if header.startswith(b"OpusHead") else 0
 
 
 def _offsets(table: NDArray[np.int64]) -> NDArray[np.int64]:

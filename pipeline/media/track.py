@@ -62,6 +62,9 @@ class Track:
     distinct: bool      # no two frames begin at the same time: a frame is known by its time
     counted: bool       # the n-th frame that is decoded is shown at the n-th time, whatever time it has itself
     deep: bool          # more than 8 bits a colour
+    primed: int         # samples of sound that an encoder put before it, and that are left out,
+    padded: int         # and those behind it
+    edited: bool        # an edit list hides packets
     offsets: tuple[float, ...]      # seconds to add to the times in the file: at first 0, then after each restart
     ticks: NDArray[np.int64]        # [P] when each packet's frame is shown, ascending
     order: NDArray[np.int64]        # [P] the same packets' numbers in the file, counted in this stream

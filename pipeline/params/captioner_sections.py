@@ -88,6 +88,7 @@ class Training(Section):
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
     warmup_ratio: Share = 0.05
     label_smoothing: Dropout = 0.1
+    attribute_folds: Annotated[int, Field(ge=0, le=20)] = 5
     attribute_weight: NonNegativeFloat = 3.0
     neutral_caption_weight: Annotated[float, Field(gt=0, le=1)] = 0.25
     max_grad_norm: PositiveFloat = 5.0

@@ -60,7 +60,7 @@ class Sample(Section):
 class Extraction(Section):
     """From videos to feature stores."""
 
-    num_shards: Annotated[int, Field(ge=1, le=9999)] = 16
+    num_shards: Annotated[int, Field(ge=0, le=9999)] = 0
     decoder: Literal["pyav", "ffmpeg"] = "pyav"
     allowed_failures: Share = 0.0
     min_decoded_share: Share = 0.5

@@ -7,6 +7,6 @@
     python -m pipeline.store {ls,verify,import,export} …
 
 feature_store.py reads a store, with reader.py for rows in bulk; shard.py knows the files of rows, store_file.py
-`store.json`; folder.py is for those who write a store; verify.py checks one; exchange.py imports published feature
-files (read by feature_files.py) and exports ours.
+`store.json`; folder.py is for those who write a store, known_rows.py keeps what was encoded once; verify.py checks a
+store; exchange.py imports published feature files (read by feature_files.py) and exports ours.
 """

@@ -25,7 +25,17 @@ from pipeline.common.files import atomic_write, fingerprint, read_jsonl, remove_
 from pipeline.store.feature_files import FeatureFile, features_sha256, open_features
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.folder import only_writer, remove_leftovers
-from pipeline.store.shard import DTYPES, Rows, Shard, check_id, shard_name, shard_of, write_shard
+from pipeline.store.known_rows import drop_rows, keep_shards
+from pipeline.store.shard import (
+    DTYPES,
+    Rows,
+    Shard,
+    check_id,
+    shard_name,
+    shard_of,
+    shards_by_size,
+    write_shard,
+)
 from pipeline.store.store_file import STORE_FILE, write_store_file
 
 Layout = Literal["hdf5", "npy", "npz"]
@@ -49,7 +59,7 @@ class ImportOptions:
     id_of: Mapping[str, str] | None = None
     modality: str = "appearance"
     dtype: str = ""
-    num_shards: int = 16
+    num_shards: int = 0         # 0: by size
     allowed_missing: float = 0.0
 
 
@@ -60,9 +70,13 @@ class _Plan:
     key_of: dict[str, str]
     missing: dict[str, str]
     extra: tuple[str, ...]
+    rows: int
     dim: int
     dtype: np.dtype[Any]
     source_sha256: str
+
+    def num_shards(self, wanted: int) -> int:
+        return wanted or shards_by_size(len(self.key_of), self.rows * self.dim * self.dtype.itemsize)
 
 
 def import_features(path: Path, folder: Path, options: ImportOptions) -> dict[str, Any]:
@@ -82,10 +96,13 @@ def import_features(path: Path, folder: Path, options: ImportOptions) -> dict[st
         recipe = {"kind": "imported", **options.about, "source": {"name": path.name, "sha256": plan.source_sha256},
                   "times": "unknown: row numbers", "dtype": plan.dtype.name}
         with only_writer(folder), readable_write_errors(folder):
-            counts = _write_shards(source, plan, folder, fingerprint(recipe), options.num_shards)
+            recipe_id, num_shards = fingerprint(recipe), plan.num_shards(options.num_shards)
+            keep_shards(folder)         # an encoder's, which took longer to make than this import
+            counts = _write_shards(source, plan, folder, recipe_id, num_shards)
             failures = [{"id": video_id, "path": str(path), "reason": reason}
                         for video_id, reason in sorted(plan.missing.items())]
-            write_store_file(folder, options.modality, recipe, plan.dim, counts, options.num_shards, failures)
+            write_store_file(folder, options.modality, recipe, plan.dim, counts, num_shards, failures)
+            drop_rows(folder, recipe_id)
     return {"videos": len(plan.key_of), "rows": sum(rows for _, rows in counts.values()), "dim": plan.dim,
             "dtype": plan.dtype.name, "failed": len(plan.missing),
             "of_zeros": sum(reason == ALL_ZERO for reason in plan.missing.values()), "extra": len(plan.extra)}
@@ -124,19 +141,21 @@ def _plan(source: FeatureFile, options: ImportOptions) -> _Plan:
     if not key_of:
         raise SpectrumError(f"{source.path}: none of its {len(source.keys)} keys ({_some(source.keys)}) is the id or a "
                             f"name of a video ({_some(sorted(set((options.id_of or {}).values())))}); map keys to ids")
-    dim, dtype = _common_shape(source, key_of)
+    rows, dim, dtype = _common_shape(source, key_of)
     ids = set(key_of) if options.id_of is None else set(options.id_of.values())
-    return _Plan(dict(sorted(key_of.items())), dict.fromkeys(ids - set(key_of), MISSING), tuple(extra), dim,
+    return _Plan(dict(sorted(key_of.items())), dict.fromkeys(ids - set(key_of), MISSING), tuple(extra), rows, dim,
                  _stored_dtype(source, dtype, options.dtype), features_sha256(source.path))
 
 
-def _common_shape(source: FeatureFile, key_of: Mapping[str, str]) -> tuple[int, np.dtype[Any]]:
-    """The one width and the one type of all rows."""
+def _common_shape(source: FeatureFile, key_of: Mapping[str, str]) -> tuple[int, int, np.dtype[Any]]:
+    """How many rows there are, and the one width and the one type of all."""
     first: tuple[str, int, np.dtype[Any]] | None = None
+    rows = 0
     for key in key_of.values():
         shape, dtype = source.shape(key)
         if dtype.kind != "f" or len(shape) not in (1, 2) or shape[-1] == 0:
             raise source.error(key, f"{dtype} {list(shape)}, expected floating point [T, D] or [D]")
+        rows += shape[0] if len(shape) == 2 else 1
         dtype = dtype.newbyteorder("=")
         first = first or (key, shape[-1], dtype)
         if (shape[-1], dtype) != first[1:]:
@@ -144,7 +163,7 @@ def _common_shape(source: FeatureFile, key_of: Mapping[str, str]) -> tuple[int, 
                                     f"{first[2]}; a store has rows of one kind")
     if first is None:
         raise SpectrumError(f"{source.path}: it has no features")
-    return first[1], first[2]
+    return rows, first[1], first[2]
 
 
 def _stored_dtype(source: FeatureFile, own: np.dtype[Any], wanted: str) -> np.dtype[Any]:

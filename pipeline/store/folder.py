@@ -1,6 +1,5 @@
 """The folder of a store while it is written: one process at a time, no leftovers."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,10 @@ from pipeline.common.files import remove_temporary_files
 from pipeline.store.shard import read_ids, shard_name
 from pipeline.store.store_file import STORE_FILE, read_store_file
 
-PARTS_FOLDER = ".parts"     # in the store's folder: finished videos of shards that are not finished
+
+def rows_folder(folder: Path) -> Path:
+    """Beside a store, which DVC tracks file by file: rows that are in no shard of it (known_rows.py)."""
+    return folder.with_name(f".{folder.name}.rows")
 
 
 @contextmanager
@@ -40,9 +42,9 @@ def shard_hashes(folder: Path) -> dict[str, str]:
 
 
 def stored_ids(folder: Path) -> set[str]:
-    """The ids of all videos with rows in the folder's shards, of a store that is not whole, too, and of any recipe."""
+    """The ids of all videos with rows in a store, be it whole or not, or beside it, and of any recipe."""
     ids: set[str] = set()
-    for path in folder.glob("shard-*.h5"):
+    for path in (*folder.glob("shard-*.h5"), *rows_folder(folder).glob("*/*.h5")):
         try:
             ids.update(read_ids(path))
         except SpectrumError:       # damaged: its rows are lost
@@ -51,11 +53,10 @@ def stored_ids(folder: Path) -> set[str]:
 
 
 def remove_leftovers(folder: Path, numbers: set[int]) -> None:
-    """Once the shards of these numbers are published: removes all others, parts and temporary files."""
+    """Once the shards of these numbers are published: removes all others and temporary files."""
     names = {shard_name(number) for number in numbers}
     for path in folder.glob("shard-*.h5"):
         if path.name not in names:
             (folder / STORE_FILE).unlink(missing_ok=True)
             path.unlink()
-    shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
     remove_temporary_files(folder)

@@ -10,9 +10,11 @@ each chunk of values.
 """
 
 import hashlib
+import math
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +32,13 @@ from pipeline.common.text import has_lone_surrogates
 
 SCHEMA = 2
 CHUNK = 1 << 16         # bytes: the least that a single row costs to read and test
+_SHARD_BYTES = 16 << 20 # that a shard holds at most,
+_SHARD_VIDEOS = 512     # and videos (a shard is the task of a worker), up to
+_MOST_SHARDS = 1 << 13  # shards, a power of two: names have four digits
 
 Rows = NDArray[np.floating[Any]]        # float16 or float32
 DTYPES = ("float16", "float32")
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}\Z")
 _KINDS = {"ids": "S", "offsets": "i", "rows": "f", "times": "f", "source_sha256": "S", "shares": "f"}   # of numpy
 
 
@@ -47,8 +53,29 @@ class Shard:
     source_sha256: tuple[str, ...]  # of the video files
     shares: NDArray[np.float32]     # [n], 1.0: whole; less: the share that could be decoded
 
+    @classmethod
+    def of(cls, videos: "Mapping[str, Video]", no_rows: Rows) -> "Shard":
+        """The shard of these videos by id. no_rows [0, D]: the width and the type of rows, where no video has one."""
+        ids = tuple(sorted(videos))
+        in_order = [videos[video_id] for video_id in ids]
+        return cls(
+            ids, np.cumsum([0, *(len(video.rows) for video in in_order)], dtype=np.int64),
+            np.concatenate([no_rows, *(video.rows for video in in_order)]),
+            np.concatenate([np.empty(0), *(video.times for video in in_order)]),
+            tuple(video.source_sha256 for video in in_order), np.array([video.share for video in in_order], np.float32))
+
     def part(self, position: int) -> slice:
         return slice(int(self.offsets[position]), int(self.offsets[position + 1]))
+
+
+@dataclass(frozen=True)
+class Video:
+    """What a shard holds of one video."""
+
+    rows: Rows                      # [T, D]
+    times: NDArray[np.float64]      # [T] seconds
+    source_sha256: str
+    share: float                    # that could be decoded
 
 
 def check_id(video_id: str) -> None:
@@ -56,6 +83,13 @@ def check_id(video_id: str) -> None:
     if not video_id or "\0" in video_id or has_lone_surrogates(video_id):
         raise SpectrumError(f"video {video_id!r}: that is no id: it is empty, or holds a NUL or half a character; "
                             "give the video another one")
+
+
+def shards_by_size(videos: int, size: int) -> int:
+    """How many shards a store of so many videos and bytes of rows has where nobody says: each small enough to be sent
+    again for one new video. A power of two, so that it seldom changes, and each shard is then split into two."""
+    needed = max(-(-size // _SHARD_BYTES), -(-videos // _SHARD_VIDEOS), 1)
+    return min(1 << (needed - 1).bit_length(), _MOST_SHARDS)
 
 
 def shard_of(video_id: str, num_shards: int) -> int:
@@ -72,17 +106,23 @@ def number_of(name: str) -> int:
 
 
 def write_shard(path: Path, shard: Shard, recipe_id: str) -> None:
-    """Publishes a shard whole or not at all, in the same bytes each time; rows keep their float16 or float32."""
-    if shard.rows.dtype.name not in DTYPES:
-        raise SpectrumError(f"{path}: rows are {shard.rows.dtype}, expected one of {', '.join(DTYPES)}")
-    data = _file_bytes(shard, recipe_id)
+    """Publishes a shard whole or not at all."""
+    publish(path, shard_bytes(shard, recipe_id))
+
+
+def publish(path: Path, content: bytes) -> None:
     with atomic_write(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(content)
 
 
-def _file_bytes(shard: Shard, recipe_id: str) -> bytes:
-    """The bytes of the file. HDF5 lays them out in memory: writing to a full disk it loses errors, goes on with a
-    damaged file, and ends the process later."""
+def shard_bytes(shard: Shard, recipe_id: str) -> bytes:
+    """A shard's file, the same bytes each time; rows keep their float16 or float32.
+
+    HDF5 lays it out in memory: writing to a full disk it loses errors, goes on with a damaged file, and ends the
+    process later.
+    """
+    if shard.rows.dtype.name not in DTYPES:
+        raise SpectrumError(f"a shard's rows are {shard.rows.dtype}, expected one of {', '.join(DTYPES)}")
     with h5py.File("shard", "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs.create("recipe_id", recipe_id.encode(), dtype=h5py.string_dtype("utf-8", len(recipe_id.encode())))
@@ -130,6 +170,15 @@ def read_ids(path: Path) -> tuple[str, ...]:
         return decoded_texts(data["ids"])
 
 
+def read_recipe_id(path: Path) -> str:
+    """The recipe that a shard is of. Raises SpectrumError where it is damaged or no shard."""
+    with open_shard(path, None) as data:
+        recipe_id = _recipe_id(data["rows"].file)
+        if not _FINGERPRINT.match(recipe_id):
+            raise ValueError("its recipe_id is none")
+        return recipe_id
+
+
 # What h5py raises on a file that is damaged or no shard.
 DAMAGE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError)
 
@@ -137,6 +186,8 @@ DAMAGE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError
 @contextmanager
 def open_shard(path: Path, recipe_id: str | None) -> Iterator[dict[str, Any]]:
     """The HDF5 data sets of a shard by name, laid out as `write_shard` does it and of this recipe (None: of any).
+
+    Those of `ids` and `offsets` are read already.
 
     Raises SpectrumError where they are not, and for what h5py raises while the file is open.
     """
@@ -154,9 +205,13 @@ def open_shard(path: Path, recipe_id: str | None) -> Iterator[dict[str, Any]]:
 
 def _check_recipe(file: Any, path: Path, recipe_id: str) -> None:
     """Refuses an open file that is of another schema or recipe."""
-    own = (int(file.attrs["schema"]), bytes(np.asarray(file.attrs["recipe_id"]).astype("S")).decode())
+    own = (int(file.attrs["schema"]), _recipe_id(file))
     if own != (SCHEMA, recipe_id):
         raise SpectrumError(f"{path}: schema and recipe are {own}, expected {(SCHEMA, recipe_id)}; {rerun('extract')}")
+
+
+def _recipe_id(file: Any) -> str:
+    return bytes(np.asarray(file.attrs["recipe_id"]).astype("S")).decode()
 
 
 def _datasets(file: Any, size: int) -> dict[str, Any]:
@@ -166,24 +221,41 @@ def _datasets(file: Any, size: int) -> dict[str, Any]:
     """
     datasets: dict[str, Any] = {}
     for name, kind in _KINDS.items():
-        own = name in file and file.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD
-        dataset = datasets[name] = file[name] if own else None
-        if not isinstance(dataset, h5py.Dataset):
-            raise ValueError(f"it has no data set {name} of its own")
-        if (dataset.ndim != 1 + (name == "rows") or dataset.dtype.kind != kind or dataset.nbytes > size
-                or (dataset.size and not is_checksummed(dataset))):
+        dataset = datasets[name] = _own_dataset(file, name)
+        dtype, shape = dataset.id.dtype, dataset.id.shape
+        if (len(shape) != 1 + (name == "rows") or dtype.kind != kind or math.prod(shape) * dtype.itemsize > size
+                or (math.prod(shape) and not is_checksummed(dataset))):
             raise ValueError(f"its {name} are not laid out as a shard's")
     rows, dim = datasets["rows"].shape
     if not (len(datasets["ids"]) == len(datasets["offsets"]) - 1 == len(datasets["source_sha256"])
             == len(datasets["shares"])
             and rows == len(datasets["times"]) and dim):
         raise ValueError("its data sets do not fit together")
-    ids, offsets = datasets["ids"][:].tolist(), datasets["offsets"][:]
+    datasets |= {name: _read_whole(datasets[name]) for name in ("ids", "offsets")}      # every reader wants them
+    ids, offsets = datasets["ids"].tolist(), datasets["offsets"]
     if ids != sorted(set(ids)):
         raise ValueError("its ids are not sorted and unique")
     if offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
         raise ValueError("its offsets do not rise from 0 to the number of rows")
     return datasets
+
+
+def _own_dataset(file: Any, name: str) -> Any:
+    """A data set that lies in the file itself: a link may lead to another one."""
+    try:
+        if file.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
+            return h5py.Dataset(h5py.h5d.open(file.id, name.encode()))
+    except (KeyError, RuntimeError):        # there is nothing of that name, or a group
+        pass
+    raise ValueError(f"it has no data set {name} of its own")
+
+
+def _read_whole(dataset: Any) -> NDArray[Any]:
+    """As dataset[:], in a third of the time, which counts where a store has many shards."""
+    values = np.empty(dataset.id.shape, dataset.id.dtype)
+    if values.size:
+        dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+    return values
 
 
 def decoded_texts(dataset: Any) -> tuple[str, ...]:

@@ -14,9 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 from pipeline.common.commands import RESTORE, rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint, json_text, sha256, write_text
+from pipeline.common.terminal import printable
 from pipeline.store.shard import DTYPES, SCHEMA, decoded_texts, open_shard, shard_name
 
 STORE_FILE = "store.json"
+FAILED_FILE = "failed.txt"      # the videos that failed, for people: id, file and reason, a line each
 _CHECKSUM = "sha256_of_the_above"
 
 Count = Annotated[int, Field(ge=0)]
@@ -67,7 +69,7 @@ class StoreMetadata(_Strict):
 
 def write_store_file(folder: Path, modality: str, recipe: dict[str, Any], dim: int,
                      counts: dict[int, tuple[int, int]], shard_count: int, failures: list[dict[str, str]]) -> None:
-    """Publishes store.json for the shards that stand in `folder`.
+    """Publishes store.json for the shards that stand in `folder`, and the list of videos that failed.
 
     `counts` are each shard's videos and rows; `shard_count` is how many shards there could be; `failures` are
     {id, path, reason}. The rows' type is the recipe's `dtype`, float16 where it names none.
@@ -76,6 +78,7 @@ def write_store_file(folder: Path, modality: str, recipe: dict[str, Any], dim: i
     if dtype not in DTYPES:
         raise SpectrumError(f"{folder}: rows of {dtype}; a store keeps {' or '.join(DTYPES)}")
     recipe_id = fingerprint(recipe)
+    _write_failed(folder / FAILED_FILE, failures)
     write_signed(folder, {
         "schema": SCHEMA, "modality": modality, "recipe_id": recipe_id, "recipe": recipe,
         "dim": dim, "dtype": dtype, "shard_count": shard_count,
@@ -88,6 +91,19 @@ def write_store_file(folder: Path, modality: str, recipe: dict[str, Any], dim: i
                            for entry in partial_videos(folder / shard_name(number), recipe_id)),
                           key=lambda entry: str(entry["id"])),
     })
+
+
+def _write_failed(path: Path, failures: list[dict[str, str]]) -> None:
+    """There is no such file where no video failed."""
+    if failures:
+        write_text(path, "".join("\t".join(_one_line(entry[key]) for key in ("id", "path", "reason")) + "\n"
+                                 for entry in failures))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _one_line(text: str) -> str:
+    return printable(text.replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def write_signed(folder: Path, content: dict[str, Any]) -> None:

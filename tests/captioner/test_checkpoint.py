@@ -122,13 +122,14 @@ def encoder(**facts: object) -> Any:
 
 def test_own_clips_refuse_what_the_captioner_was_not_trained_on(full: TrainedCaptioner, tmp_path: Path) -> None:
     from pipeline.captioner import clips
+    from pipeline.extraction.recipe import recipe
 
     encoders = {name: encoder(name=name) for name in ("appearance", "audio", "motion")}
     index, emotions = SimpleNamespace(recipe_id="c3", digest="i1"), SimpleNamespace(recipe_id=lambda used: f"d{used}")
     settings = params.Params(retrieval=params.Retrieval(used=4))
     checkpoint.save(tmp_path, full, training=TRAINING, dataset="world", taxonomy=TAXONOMY.name,
                     recipes={"index": "i1", "candidates": "c3", "emotion": "d4"}
-                    | {name: fingerprint(clips.recipe(part, settings.extraction)) for name, part in encoders.items()})
+                    | {name: fingerprint(recipe(part, settings.extraction)) for name, part in encoders.items()})
     loaded = checkpoint.load(tmp_path)
 
     def make(**changes: Any) -> clips.ClipCaptioner:

@@ -13,7 +13,7 @@ from pipeline.captioner.inputs import Inputs, Modality, pack, word_key, word_key
 from pipeline.captioner.model.dropout import Dropout
 from pipeline.captioner.model.feu import FeatureEncoder
 from pipeline.captioner.model.hcot import AttributeEmbedding, CoarseToFine, LinearTheme
-from pipeline.captioner.model.vtai import AttributeDetector, LinearDetector, pooled
+from pipeline.captioner.model.vtai import AttributeDetector, LinearDetector
 from pipeline.captioner.training.losses import attribute_loss, caption_loss
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from pipeline.common.errors import SpectrumError
@@ -82,9 +82,10 @@ def detector_of(**settings: object) -> tuple[FeatureEncoder, AttributeDetector, 
     attributes = AttributeList.build([text for own in captions.values() for text in own], TAXONOMY, 20)
     named = [name for name in section.modalities if name in inputs.modalities]
     torch.manual_seed(0)
-    encoder = FeatureEncoder({name: inputs.modalities[name].dim for name in named}, 8, 0.0)
+    dims: dict[str, int] = {name: inputs.modalities[name].dim for name in named}
+    encoder = FeatureEncoder(dims, 8, 0.0)
     slots: dict[str, int] = {name: inputs.modalities[name].slots for name in named}
-    return encoder, AttributeDetector(section, slots, attributes).eval(), attributes
+    return encoder, AttributeDetector(section, dims, slots, attributes).eval(), attributes
 
 
 def test_a_missing_modality_weighs_nothing() -> None:
@@ -95,14 +96,14 @@ def test_a_missing_modality_weighs_nothing() -> None:
     polluted = Inputs(inputs.ids, inputs.modalities | {"audio": Modality(
         sound.rows.masked_fill(~sound.mask[..., None], 1e4), sound.mask)},
         inputs.prior_categories, inputs.prior_words)
-    clean = detector(encoder(inputs), inputs)
-    assert torch.allclose(clean, detector(encoder(polluted), polluted), atol=1e-5)
+    clean = detector(encoder.pool(inputs), inputs)
+    assert torch.allclose(clean, detector(encoder.pool(polluted), polluted), atol=1e-5)
     with torch.no_grad():
         detector.missing["audio"].fill_(7.0)
-    change = (detector(encoder(inputs), inputs) - clean).abs().sum(1)
+    change = (detector(encoder.pool(inputs), inputs) - clean).abs().sum(1)
     assert torch.all(change[:2] > 0) and torch.all(change[2:] == 0)     # only the silent videos have what stands for it
-    pooled_sound = pooled(encoder(inputs))[1]
-    assert torch.all(pooled_sound[:2] == 0) and torch.all(pooled_sound[2:].any(1))
+    heard = encoder.pool(inputs).means["audio"]
+    assert torch.all(heard[:2] == 0) and torch.all(heard[2:].any(1))
 
 
 def test_features_are_standardised_by_rows_that_exist() -> None:
@@ -154,7 +155,7 @@ def test_the_emotional_prior_raises_its_word_alone() -> None:
     word = attributes.emotional_index[1]
     emotional = Inputs(inputs.ids, inputs.modalities, inputs.prior_categories,
                        nothing.index_fill(1, torch.tensor([word]), 0.9))
-    change = (detector(encoder(emotional), emotional) - detector(encoder(without), without))[0]
+    change = (detector(encoder.pool(emotional), emotional) - detector(encoder.pool(without), without))[0]
     place = len(attributes.universal) + 1
     assert change[place].item() == pytest.approx(0.5 * (math.log(9) + math.log(99)), rel=1e-4)
     assert torch.allclose(change.index_fill(0, torch.tensor([place]), 0.0), torch.zeros(len(attributes)), atol=1e-6)
@@ -204,7 +205,7 @@ def test_a_detector_without_candidates_or_prior_does_not_see_it(settings: dict[s
     inputs, _ = world(4, seed=1)
     detector.initialise_bias(torch.linspace(0, 1, len(attributes)))
     other = Inputs(inputs.ids, inputs.modalities, 1 - inputs.prior_categories, 1 - inputs.prior_words)
-    assert torch.equal(detector(encoder(inputs), inputs), detector(encoder(other), other))
+    assert torch.equal(detector(encoder.pool(inputs), inputs), detector(encoder.pool(other), other))
     assert torch.isfinite(detector.output.bias).all() and not detector.prior
 
 
@@ -215,7 +216,7 @@ def test_the_linear_detector_is_one_layer_over_the_pooled_modalities() -> None:
     detector = LinearDetector(section, {"appearance": 4, "audio": 3, "text": 5}, attributes)
     features = encoder(inputs)
     mean = torch.cat([rows.mean(1) for rows in features.rows.values()], -1)
-    assert torch.allclose(detector(features, inputs), detector.output(mean), atol=1e-5)
+    assert torch.allclose(detector(features), detector.output(mean), atol=1e-5)
 
 
 def test_the_linear_theme_weighs_every_attribute() -> None:

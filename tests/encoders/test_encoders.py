@@ -184,6 +184,7 @@ def test_the_recipe_is_of_what_decides_the_values(tmp_path: Path) -> None:
 
     assert recipe() == recipe(batch_size=16, name="other")
     assert recipe() != recipe(num_frames=5)
+    assert appearance.load(section(), tmp_path, "cpu").recipe["precision"] == "float32"
     text = json.dumps(appearance.load(section(), tmp_path, "cpu").recipe)
     for part in ("bicubic", "libavcodec", '"untrained": true', '"frames": 4', "float16"):
         assert part in text

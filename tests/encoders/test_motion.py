@@ -147,6 +147,7 @@ def test_recipe(tmp_path: Path) -> None:
 
     assert recipe() == recipe(batch_size=3, name="other")
     assert recipe() != recipe(num_windows=3)
+    assert motion.load(section(folder), "cpu").recipe["precision"] == "float32"
     assert recipe() != recipe(window_seconds=0.5)
     made = motion.load(section(folder), "cpu").recipe
     assert made["sampling"]["frames"] == 4

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -106,14 +107,16 @@ def test_workers_that_die_too_often_end_the_run(tmp_path: Path, clips: list[tupl
 
 
 class Elsewhere(Colours):
-    """Has another recipe in every process but the one that asks."""
+    """Has another recipe and device in every process but the one that asks."""
 
     def __init__(self, here: int) -> None:
         super().__init__(4 if os.getpid() == here else 3)
+        self.device = "cpu" if os.getpid() == here else "cuda:1"
 
 
-def test_a_worker_of_another_recipe_is_refused(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
-    with pytest.raises(SpectrumError, match=r"worker tcp://\S+ does not go with this run: .* recipe \w{16}, not") as e:
+def test_a_worker_of_another_recipe_or_device_is_refused(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    with pytest.raises(SpectrumError, match=r"worker tcp://\S+ does not go with this run: it computes on cuda, not on "
+                                            r"cpu; .* recipe \w{16}, not") as e:
         extract(clips, partial(Elsewhere, os.getpid()), tmp_path / "store", WIDE, ONE_DECODER,
                            Cluster(scheduler="local", workers=1))
     assert "\n" not in str(e.value)
@@ -160,6 +163,7 @@ def test_a_worker_with_other_project_code_is_refused(tmp_path: Path, clips: list
 def test_a_scheduler_that_is_not_there(tmp_path: Path, clips: list[tuple[str, Path]],
                                        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_START_SECONDS", 1)
+    monkeypatch.setattr(cluster, "_ANSWER_SECONDS", 1)
     with pytest.raises(SpectrumError, match=r"cluster\.scheduler=tcp://127\.0\.0\.1:9: no dask scheduler answers"):
         extract(clips, Colours, tmp_path / "store", WIDE, ONE_DECODER, Cluster(scheduler="tcp://127.0.0.1:9"))
     with (LocalCluster(n_workers=0, dashboard_address=None, processes=True, silence_logs=50) as local,
@@ -188,6 +192,68 @@ def test_a_lost_scheduler_is_reported_and_the_run_resumes(tmp_path: Path, clips:
     summary = extract(clips, Colours, tmp_path / "store", allowing(WIDE), ONE_DECODER, ALONE)
     assert summary["reused"] > 0
     assert content(tmp_path / "store") == undisturbed
+
+
+def test_a_scheduler_that_is_lost_before_it_has_a_worker(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    scheduler, address = started("distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard",
+                                 "--scheduler-file", str(tmp_path / "scheduler.json"))
+    with Client(address, set_as_default=False) as client:
+        own = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.clients))
+        run = Running(clips, Colours, tmp_path / "store", Cluster(scheduler=address))
+        until(lambda: client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.clients)) > own)
+    scheduler.kill()
+    scheduler.wait()
+    with pytest.raises(SpectrumError, match="the scheduler was lost"):
+        run.result()
+
+
+PLAIN = """
+import sys
+from functools import partial
+from pathlib import Path
+from colours import MACHINE, SECTION, Colours
+from pipeline.common.errors import readable_errors
+from pipeline.extraction.run import extract
+from pipeline.params import Cluster
+
+if __name__ == "__main__":
+    clips, store, address = sys.argv[1:]
+    videos = [(path.stem, path) for path in sorted(Path(clips).glob("v*.mp4"))]
+    with readable_errors():
+        extract(videos, partial(Colours, delay=0.3), Path(store), SECTION, MACHINE, Cluster(scheduler=address))
+"""
+
+
+def test_no_traceback_of_dask_reaches_the_terminal(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+    (tmp_path / "plain.py").write_text(PLAIN)
+    scheduler, address = started("distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard",
+                                 "--scheduler-file", str(tmp_path / "scheduler.json"))
+    worker = subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1",
+                               "--no-dashboard", "--no-nanny"], env=environment(), stderr=subprocess.DEVNULL)
+    run = subprocess.Popen([sys.executable, tmp_path / "plain.py", clips[0][1].parent, tmp_path / "store", address],
+                           env=environment(), stderr=subprocess.PIPE, text=True)
+    until(lambda: any((tmp_path / "store").glob("shard-*")))
+    scheduler.terminate()
+    _, shown = run.communicate(timeout=120)
+    for process in (scheduler, worker):
+        process.kill()
+        process.wait()
+    assert run.returncode == 1
+    said = [line for line in shown.splitlines() if not line.startswith("extract colours: ")]
+    assert said == [f"error: cluster.scheduler={address}: the scheduler was lost; start it and its workers and run "
+                    "again: what is finished is kept"]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])}
+
+
+def started(*command: str) -> tuple[subprocess.Popen[bytes], str]:
+    """A scheduler, and its address once it answers."""
+    described = Path(command[-1])
+    process = subprocess.Popen([sys.executable, "-m", *command], env=environment(), stderr=subprocess.DEVNULL)
+    until(lambda: described.exists() and described.read_text().strip().endswith("}"))
+    return process, json.loads(described.read_text())["address"]
 
 
 def test_one_machine_needs_no_dask() -> None:

@@ -26,6 +26,7 @@ from pipeline.media.decoder import DecodeStream, Item, Outcome, VideoDecoder
 from pipeline.params import AppearanceEncoder, AudioEncoder
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.shard import shard_of
+from pipeline.store.store_file import FAILED_FILE
 
 
 def extract(videos: list[tuple[str, Any]], encoder: Encoder, folder: Path,
@@ -203,7 +204,8 @@ def test_a_damaged_shard_is_made_again(tmp_path: Path, clips: list[tuple[str, Pa
         assert content(tmp_path) == before
 
 
-def test_bad_videos_are_listed_and_the_run_goes_on(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
+def test_bad_videos_are_listed_and_the_run_goes_on(tmp_path: Path, clips: list[tuple[str, Path]],
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     os.mkfifo(tmp_path / "pipe.mp4")
     bad = [("text", tmp_path / "text.mp4"), ("gone", tmp_path / "gone.mp4"), ("pipe", tmp_path / "pipe.mp4")]
@@ -218,20 +220,37 @@ def test_bad_videos_are_listed_and_the_run_goes_on(tmp_path: Path, clips: list[t
     assert store.failures["pipe"] == "it is no ordinary file"
     assert "no video file" in store.failures["text"]
     assert store.verify() == []
+    listed = (tmp_path / "store" / FAILED_FILE).read_text().splitlines()
+    assert [line.split("\t") for line in listed] == [
+        [failure["id"], failure["path"], failure["reason"]] for failure in index["failures"]]
+    shown = capsys.readouterr().err
+    assert f"3 of 12 videos failed; {tmp_path / 'store' / FAILED_FILE} has them all, with reasons: " in shown
+    extract(clips, Colours(), tmp_path / "store")
+    assert not (tmp_path / "store" / FAILED_FILE).exists()
     good = extract(clips, Colours(), tmp_path / "good")
     assert good["rows"] == summary["rows"]
-    assert np.array_equal(FeatureStore.open(tmp_path / "good")["v3"], store["v3"])
+    assert content(tmp_path / "good") == content(tmp_path / "store")
 
 
 def test_too_many_failures_fail_the_run_after_the_store_is_written(tmp_path: Path,
                                                                    clips: list[tuple[str, Path]]) -> None:
     bad = [(f"bad{i}", tmp_path / f"bad{i}.mp4") for i in range(4)]
-    with pytest.raises(SpectrumError, match=r"4 of 13 videos failed.*bad0\.mp4: no such file; .*; …"):
+    with pytest.raises(SpectrumError, match=r"4 of 13 videos failed; \S+/store/failed\.txt has them all, with reasons: "
+                                            r".*bad0\.mp4: no such file; .*; ….*allowed_failures=0 allows"):
         extract([*clips, *bad], Colours(), tmp_path / "store")
     assert len(FeatureStore.open(tmp_path / "store")) == 9
     with pytest.raises(SpectrumError, match="4 of 4"):
         extract(bad, Colours(), tmp_path / "none")
     assert len(FeatureStore.open(tmp_path / "none")) == 0
+
+
+def test_the_list_of_failed_videos_has_a_line_a_video_whatever_its_name(tmp_path: Path,
+                                                                       clips: list[tuple[str, Path]]) -> None:
+    bad = [("a\tb\nc", tmp_path / "x\x1b[31m\ny.mp4"), ("d", tmp_path / os.fsdecode(b"caf\xe9.mp4"))]
+    extract([*clips, *bad], Colours(), tmp_path / "store", SECTION.model_copy(update={"allowed_failures": 0.5}))
+    first, second = (tmp_path / "store" / FAILED_FILE).read_text().splitlines()
+    assert first == f"a\\tb\\nc\t{tmp_path}/x\\x1b[31m\\ny.mp4\tno such file"
+    assert second == f"d\t{tmp_path}/caf\\udce9.mp4\tno such file"
 
 
 def test_clips_without_sound_have_no_row(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:

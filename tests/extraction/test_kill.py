@@ -26,6 +26,7 @@ from pipeline.encoders import audio
 from pipeline.extraction.run import extract, recipe
 from pipeline.media.decoder import DecodeStream, Item, Outcome, VideoDecoder
 from pipeline.store.feature_store import FeatureStore
+from pipeline.store.folder import rows_folder
 from pipeline.store.shard import read_shard
 
 KILLS = 24
@@ -99,7 +100,7 @@ def left_by_a_kill(store: Path) -> tuple[int, int]:
             FeatureStore.open(store)
     else:
         assert FeatureStore.open(store).verify() == []
-    return len(list(store.glob("shard-*.h5"))), len(list(store.glob(".parts/shard-*.h5")))
+    return len(list(store.glob("shard-*.h5"))), len(list(rows_folder(store).glob("*/part-*.h5")))
 
 
 def test_parts_are_trusted_only_as_far_as_they_are_whole(tmp_path: Path, clips: Path) -> None:
@@ -107,15 +108,15 @@ def test_parts_are_trusted_only_as_far_as_they_are_whole(tmp_path: Path, clips: 
     store, section = tmp_path / "store", kill_target.SECTION.model_copy(update={"num_shards": 1})
     with pytest.raises(KeyboardInterrupt):
         extract(kill_target.videos(tmp_path / "clips"), Interrupted, store, section, kill_target.MACHINE, ALONE)
-    parts = sorted((store / ".parts").iterdir())
     recipe_id = fingerprint(recipe(kill_target.encoder(), section))
+    parts = sorted((rows_folder(store) / recipe_id).iterdir())
     kept = [read_shard(part, recipe_id).ids for part in parts]
     assert len(parts) > 3
     data = bytearray(parts[0].read_bytes())
     data[data.index(kept[0][0].encode())] ^= 1
     parts[0].write_bytes(data)                          # one bit flipped
     parts[1].write_bytes(parts[1].read_bytes()[:-9])    # the end is missing
-    (store / ".parts" / "shard-0000-000900.h5").write_bytes(b"no shard")
+    (rows_folder(store) / recipe_id / "part-0.h5").write_bytes(b"no shard")
     clip(tmp_path / "clips" / f"{kept[2][0]}.mp4", 6, sound=2000.0, size=(32, 32))      # changed since
     summary = kill_target.run(tmp_path / "clips", store, section)
     assert summary["resumed"] == sum(map(len, kept[2:])) - 1
@@ -161,7 +162,7 @@ def test_a_full_disk_is_reported_and_the_run_continues(tmp_path: Path, clips: Pa
                              capture_output=True, text=True, timeout=60)
         assert run.returncode == 1, run.stderr
         last = run.stderr.strip().splitlines()[-1]
-        assert last.startswith(f"error: {small_disk / 'store'}")
+        assert last.startswith(f"error: {small_disk}/")
         assert last.endswith("it cannot be written (No space left on device); make room or mend the folder's "
                              "permissions and run again: what is finished is kept")
         assert "Traceback" not in run.stderr

@@ -74,8 +74,8 @@ class Captioner(nn.Module):
         self.theme: CoarseToFine | LinearTheme | None = None
         slots: dict[str, int] = {name: shape.slots[name] for name in shape.slots if name in section.attended_modalities}
         if section.vtai:
-            detector = AttributeDetector if section.detector == "layered" else LinearDetector
-            self.detector = detector(section, shape.slots, attributes)
+            self.detector = (AttributeDetector(section, shape.dims, shape.slots, attributes)
+                             if section.detector == "layered" else LinearDetector(section, shape.slots, attributes))
         if section.aeb:
             self.embedding = AttributeEmbedding(len(attributes), section.embedded_attributes, width, dropout)
             slots["attributes"] = self.embedding.count
@@ -102,14 +102,23 @@ class Captioner(nn.Module):
     def device(self) -> torch.device:
         return self.decoder.words.weight.device
 
-    def encode(self, inputs: Inputs) -> Encoded:
-        """All about the videos that does not depend on words; SpectrumError for features of a wrong shape."""
+    def investigate(self, inputs: Inputs) -> Tensor | None:
+        """VTAI: the attribute logits [V, N]; None of a model without it."""
+        if isinstance(self.detector, AttributeDetector):
+            return self.detector(self.features.pool(inputs), inputs)    # type: ignore[no-any-return]
+        return None if self.detector is None else self.detector(self.features(inputs))
+
+    def encode(self, inputs: Inputs, attribute_logits: Tensor | None = None) -> Encoded:
+        """All about the videos that does not depend on words; SpectrumError for features of a wrong shape.
+
+        attribute_logits [V, N]: those that VTAI gave before, in place of what it gives now.
+        """
         features = self.features(inputs)                                        # FEU
         rows = {name: part for name, part in features.rows.items() if name in self.section.attended_modalities}
         masks = {name: features.masks[name] for name in rows}
-        logits = theme = evidence = None
-        if self.detector is not None:
-            logits = self.detector(features, inputs)                            # VTAI [V, N]
+        theme = evidence = None
+        logits = self.investigate(inputs) if attribute_logits is None else attribute_logits       # VTAI [V, N]
+        if logits is not None:
             detached = logits.detach()
             if self.embedding is not None:
                 rows["attributes"] = self.embedding(detached)                       # AEB [V, n, d]

@@ -12,11 +12,25 @@ from pipeline.common.errors import SpectrumError
 
 @dataclass(frozen=True)
 class Features:
-    """F_enc, modality by modality: what VTAI pools and what the decoder's memory is made of."""
+    """F_enc, modality by modality: what the decoder's memory is made of."""
 
     rows: dict[str, Tensor]     # modality → [V, T, d]
     masks: dict[str, Tensor]    # modality → [V, T] bool
     scores: Tensor | None       # [V, K] how similar the candidates are, standardised; None without any
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A vector a modality and video: what VTAI reads."""
+
+    means: dict[str, Tensor]        # modality → [V, D], zero where a video has none
+    present: dict[str, Tensor]      # modality → [V, 1] bool
+    scores: Tensor | None           # as of Features
+
+    def select(self, index: Tensor) -> "Pooled":
+        return Pooled({name: mean[index] for name, mean in self.means.items()},
+                      {name: mask[index] for name, mask in self.present.items()},
+                      None if self.scores is None else self.scores[index])
 
 
 class FeatureEncoder(nn.Module):
@@ -56,19 +70,31 @@ class FeatureEncoder(nn.Module):
 
     def forward(self, inputs: Inputs) -> Features:
         """Rows [V, T, D] of every modality → [V, T, d]; SpectrumError where one lacks or has another dimension."""
-        rows: dict[str, Tensor] = {}
-        masks: dict[str, Tensor] = {}
-        for name, dim in self.dims.items():
-            if name not in inputs.modalities or inputs.modalities[name].dim != dim:
-                actual = inputs.modalities[name].dim if name in inputs.modalities else "none"
-                raise SpectrumError(f"{name}: expected features of dimension {dim}, found {actual}; "
-                                    "use the stores that the captioner was trained on")
-            modality = inputs.modalities[name]
-            centred = modality.rows.float() - self.get_buffer(f"mean_{name}")
-            rows[name] = self.projections[name](centred * self.get_buffer(f"scale_{name}"))    # [V, T, d]
-            masks[name] = modality.mask
+        rows = {name: self.projections[name](self._standardised(name, inputs)) for name in self.dims}
+        return Features(rows, {name: inputs.modalities[name].mask for name in self.dims}, self._scores(inputs))
+
+    def pool(self, inputs: Inputs) -> Pooled:
+        """The mean over the standardised rows of every modality; errors as `forward`."""
+        means, present = {}, {}
+        for name in self.dims:
+            rows, mask = self._standardised(name, inputs), inputs.modalities[name].mask
+            means[name] = (rows * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+            present[name] = mask.any(1, keepdim=True)
+        return Pooled(means, present, self._scores(inputs))
+
+    def _standardised(self, name: str, inputs: Inputs) -> Tensor:
+        """[V, T, D]"""
+        if name not in inputs.modalities or inputs.modalities[name].dim != self.dims[name]:
+            actual = inputs.modalities[name].dim if name in inputs.modalities else "none"
+            raise SpectrumError(f"{name}: expected features of dimension {self.dims[name]}, found {actual}; "
+                                "use the stores that the captioner was trained on")
+        centred = inputs.modalities[name].rows.float() - self.get_buffer(f"mean_{name}")
+        return centred * self.get_buffer(f"scale_{name}")
+
+    def _scores(self, inputs: Inputs) -> Tensor | None:
         text = inputs.modalities["text"] if "text" in self.dims else None
         if text is None or text.scores is None:
-            return Features(rows, masks, None)
+            return None
         mean, deviation = self.get_buffer("score_statistics")
-        return Features(rows, masks, ((text.scores.float() - mean) / deviation).masked_fill(~text.mask, 0.0))
+        standardised: Tensor = (text.scores.float() - mean) / deviation
+        return standardised.masked_fill(~text.mask, 0.0)

@@ -9,21 +9,15 @@ from pipeline import params
 from pipeline.captioner.attributes import AttributeList
 from pipeline.captioner.inputs import Inputs, Modality, word_key
 from pipeline.captioner.model.dropout import Dropout
-from pipeline.captioner.model.feu import Features
+from pipeline.captioner.model.feu import Features, Pooled
 
 # A prior is taken for at least this, so that its logit is finite; a word at it adds nothing to the logits.
 _LEAST = 0.01
 _ABSENT = math.log(_LEAST / (1 - _LEAST))
 
 
-def pooled(features: Features) -> list[Tensor]:
-    """The mean [V, d] over the rows of every modality; zero where a video has none."""
-    return [(rows * features.masks[name][..., None]).sum(1) / features.masks[name].sum(1, keepdim=True).clamp(min=1)
-            for name, rows in features.rows.items()]
-
-
 class LinearDetector(nn.Module):
-    """CARE's concept detector: one layer over the pooled modalities → attribute logits [V, N]."""
+    """CARE's concept detector: one layer over the pooled rows of FEU → attribute logits [V, N]."""
 
     def __init__(self, section: params.Captioner, slots: dict[str, int], attributes: AttributeList) -> None:
         super().__init__()
@@ -32,8 +26,10 @@ class LinearDetector(nn.Module):
     def initialise_bias(self, frequency: Tensor) -> None:
         """It starts at one half, as CARE's does."""
 
-    def forward(self, features: Features, inputs: Inputs) -> Tensor:    # noqa: ARG002
-        return self.output(torch.cat(pooled(features), -1))    # type: ignore[no-any-return]
+    def forward(self, features: Features) -> Tensor:
+        means = [(rows * features.masks[name][..., None]).sum(1)
+                 / features.masks[name].sum(1, keepdim=True).clamp(min=1) for name, rows in features.rows.items()]
+        return self.output(torch.cat(means, -1))    # type: ignore[no-any-return]
 
 
 class AttributeDetector(nn.Module):
@@ -50,9 +46,13 @@ class AttributeDetector(nn.Module):
     keys: Tensor
     columns: Tensor
 
-    def __init__(self, section: params.Captioner, slots: dict[str, int], attributes: AttributeList) -> None:
+    def __init__(self, section: params.Captioner, dims: dict[str, int], slots: dict[str, int],
+                 attributes: AttributeList) -> None:
         super().__init__()
         width = section.hidden_size
+        # Of its own: FEU changes as the decoder learns, and VTAI is ready before that.
+        self.projections = nn.ModuleDict({name: nn.Sequential(nn.Linear(dim, width), nn.LayerNorm(width))
+                                          for name, dim in dims.items()})
         self.prior = section.prior and "text" in slots
         self.universal = len(attributes.universal)
         # What stands for the mean of a modality that a video does not have.
@@ -70,7 +70,8 @@ class AttributeDetector(nn.Module):
                 self.register_buffer(name, table, persistent=False)     # made from the attributes
             inputs += width
         self.layers = nn.Sequential(
-            nn.Linear(inputs, width), nn.LayerNorm(width), nn.GELU(), Dropout(section.dropout),
+            Dropout(section.dropout), nn.Linear(inputs, width), nn.LayerNorm(width), nn.GELU(),
+            Dropout(section.dropout),
             nn.Linear(width, width), nn.LayerNorm(width), nn.GELU(), Dropout(section.dropout),
         )
         self.output = nn.Linear(width, len(attributes))
@@ -80,17 +81,16 @@ class AttributeDetector(nn.Module):
         with torch.no_grad():
             self.output.bias.copy_(torch.logit(frequency.clamp(0.01, 0.99)))
 
-    def forward(self, features: Features, inputs: Inputs) -> Tensor:
-        present = [mask.any(1, keepdim=True) for mask in features.masks.values()]         # [V, 1]
-        means = [torch.where(exists, mean, missing) for exists, mean, missing
-                 in zip(present, pooled(features), self.missing.values(), strict=True)]    # [V, d]
+    def forward(self, pooled: Pooled, inputs: Inputs) -> Tensor:
+        means = [torch.where(pooled.present[name], projection(pooled.means[name]), self.missing[name])
+                 for name, projection in self.projections.items()]                          # [V, d] each
         if not self.prior:
             return self.output(self.layers(torch.cat(means, -1)))     # type: ignore[no-any-return]
         fine = inputs.prior_words.float().index_select(1, self.emotional_index)                   # [V, N_EM]
-        prior = torch.cat([self._word_shares(inputs.modalities["text"], features.scores), fine], -1)    # [V, N]
+        prior = torch.cat([self._word_shares(inputs.modalities["text"], pooled.scores), fine], -1)    # [V, N]
         known = [inputs.prior_categories.float(), prior]
         if self.similarity is not None:
-            known.append(_summary(inputs.modalities["text"].mask, features.scores))
+            known.append(_summary(inputs.modalities["text"].mask, pooled.scores))
         embedded_prior = self.embed_prior(torch.cat(known, -1))
         logits = self.output(self.layers(torch.cat([*means, embedded_prior], -1)))                 # [V, N]
         residual = self.scale * (torch.logit(prior, eps=_LEAST) - _ABSENT) + self.bias

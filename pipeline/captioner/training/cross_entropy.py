@@ -25,6 +25,7 @@ class CrossEntropy:
     inputs: Inputs
     captions: CaptionSet
     targets: Tensor             # [V, N] attributes
+    attribute_logits: Tensor | None     # [V, N] of a VTAI that is ready (cross_fitting.py)
     base_seed: int
 
     def __post_init__(self) -> None:
@@ -44,11 +45,12 @@ class CrossEntropy:
         chosen = (self.captions.mixed(batch, device) if self.training.captions_per_batch
                   else self.captions.batch(batch.tolist(), device))
         with half_precision(device):
-            encoded = self.model.encode(self.inputs.select(chosen.videos))
+            known = None if self.attribute_logits is None else self.attribute_logits[chosen.videos]
+            encoded = self.model.encode(self.inputs.select(chosen.videos), known)
             logits = self.model.decode_packed(encoded, chosen.words, chosen.positions, chosen.video_of_word,
                                               chosen.packing)
         caption = caption_loss(logits.float(), chosen.targets, chosen.weights, chosen.captions,
                                self.training.label_smoothing)
-        if encoded.attribute_logits is None:
+        if encoded.attribute_logits is None or known is not None:
             return caption, torch.zeros((), device=device)
         return caption, attribute_loss(encoded.attribute_logits.float(), self.targets[chosen.videos])

@@ -4,13 +4,13 @@ Its `Objective` says what a phase minimises and what a batch is: cross_entropy.p
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline import params
 from pipeline.captioner.model.captioner import Captioner
@@ -37,8 +37,8 @@ class Objective(Protocol):
 class Phase:
     def __init__(self, model: Captioner, objective: Objective, training: params.Training) -> None:
         self.model, self.objective, self.training = model, objective, training
-        self.parameters = list(model.parameters())
-        self.optimizer = _optimizer(model, training, objective.learning_rate)
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = _optimizer(self.parameters, training, objective.learning_rate)
         self.step = 0
         self.losses: list[Tensor] = []          # [2] each, of the epoch under way
         self._rng = np.random.default_rng(objective.seed)
@@ -121,11 +121,12 @@ def half_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def _optimizer(model: Captioner, training: params.Training, learning_rate: float) -> torch.optim.Optimizer:
+def _optimizer(parameters: Sequence[nn.Parameter], training: params.Training,
+               learning_rate: float) -> torch.optim.Optimizer:
     if training.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), learning_rate, weight_decay=training.weight_decay, fused=True)
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
+        return torch.optim.Adam(parameters, learning_rate, weight_decay=training.weight_decay, fused=True)
+    matrices = [p for p in parameters if p.dim() > 1]
+    others = [p for p in parameters if p.dim() <= 1]
     return torch.optim.AdamW(
         [{"params": matrices, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}],
         lr=learning_rate, betas=(0.9, 0.98), fused=True)

@@ -31,11 +31,11 @@ class SelfCritical:
     """The objective of the phase: the mean reward of sampled captions."""
 
     def __init__(self, model: Captioner, settings: TrainingSettings, split: Split, targets: Tensor,
-                 vocabulary: Vocabulary, seed: int) -> None:
-        """split: with its inputs on the model's device; targets: [V, N] attributes."""
+                 attribute_logits: Tensor | None, vocabulary: Vocabulary, seed: int) -> None:
+        """split: with its inputs on the model's device; targets, attribute_logits: as of CrossEntropy."""
         training = settings.training
         self.model, self.training, self.inputs, self.targets = model, training, split.inputs, targets
-        self.vocabulary = vocabulary
+        self.attribute_logits, self.vocabulary = attribute_logits, vocabulary
         self.epochs, self.learning_rate = training.self_critical_epochs, training.self_critical_learning_rate
         self.batches = math.ceil(len(split.inputs) / training.videos_per_batch)
         self.seed = [seed, 1]
@@ -52,7 +52,8 @@ class SelfCritical:
         self.model.eval()
         device = self.model.device
         with half_precision(device):
-            encoded = self.model.encode(self.inputs.select(batch.tolist()))
+            known = None if self.attribute_logits is None else self.attribute_logits[batch.tolist()]
+            encoded = self.model.encode(self.inputs.select(batch.tolist()), known)
             sampled, _ = sample(self.model, encoded, len(batch), SamplingSettings(self.training.self_critical_samples))
             reward = self.rewards(batch, sampled)                                         # [v, k]
             advantage = (reward - reward.mean(1, keepdims=True)) * (reward.shape[1] / (reward.shape[1] - 1))
@@ -63,7 +64,7 @@ class SelfCritical:
         policy = -gain.sum() / advantage.size
         # In value minus the mean reward, in gradient the policy's.
         caption = policy - policy.detach() - float(reward.mean())
-        if encoded.attribute_logits is None:
+        if encoded.attribute_logits is None or known is not None:
             return caption, torch.zeros((), device=device)
         return caption, attribute_loss(encoded.attribute_logits.float(), self.targets[batch.tolist()])
 

@@ -21,6 +21,7 @@ from pipeline.captioner.splits import Split
 from pipeline.captioner.trained import Epoch, TrainedCaptioner
 from pipeline.captioner.training.batches import CaptionSet
 from pipeline.captioner.training.cross_entropy import CrossEntropy
+from pipeline.captioner.training.cross_fitting import cross_fit
 from pipeline.captioner.training.optimization import Objective, Phase
 from pipeline.captioner.training.self_critical import SelfCritical
 from pipeline.captioner.training.settings import Listeners, TrainingSettings
@@ -68,10 +69,12 @@ def train(train: Split, validation: Split, settings: TrainingSettings, seed: int
         model.fit(train.inputs, targets)
         model.to(device)
         inputs, targets = train.inputs.to(device), targets.to(device)
+        logits = cross_fit(model, inputs, targets, training, seed)
         captions = CaptionSet(train.captions, vocabulary, taxonomy, section.max_words, training.neutral_caption_weight)
-        objectives: list[Objective] = [CrossEntropy(model, training, inputs, captions, targets, seed)]
+        objectives: list[Objective] = [CrossEntropy(model, training, inputs, captions, targets, logits, seed)]
         if training.self_critical_epochs:
-            objectives.append(SelfCritical(model, settings, Split(inputs, train.captions), targets, vocabulary, seed))
+            objectives.append(SelfCritical(model, settings, Split(inputs, train.captions), targets, logits,
+                                           vocabulary, seed))
         can_select = len(validation.captions) > 1
         run = _Run(model, training, file, can_select)
         run.run(objectives, _validator(model, vocabulary, attributes, validation, settings), listeners)
