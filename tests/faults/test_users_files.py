@@ -7,6 +7,9 @@ from pathlib import Path
 import fault_project
 import pytest
 
+from pipeline import params
+from stages import command
+
 
 def test_clean_removes_what_the_stages_made_for_this_data_set_and_nothing_else(undisturbed: Path,
                                                                               tmp_path: Path) -> None:
@@ -56,3 +59,10 @@ def test_a_name_does_not_reach_the_terminal_as_it_is(undisturbed: Path, tmp_path
     assert "\\x1b[2Jnone" in said[1].sentence or "\\\\x1b[2Jnone" in said[1].sentence
     for ended in said:
         assert not {"\x1b", "\x9b"} & set(ended.printed + ended.errors)
+
+
+def test_nor_does_a_name_in_what_a_stage_did(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    command._run(lambda *_: {"kept_videos": ["\x9b2Jred"]}, "extract", params.load([], undisturbed / "params.yaml"))
+    assert "\\x9b2Jred" in capsys.readouterr().out

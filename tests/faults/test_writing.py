@@ -16,7 +16,9 @@ def check(project: Path, ended: Ended, stage: str, reason: str) -> None:
     """It told which of its files could not be written, and why; nothing half-written is left."""
     assert ended.status == 1, ended.errors
     assert f"it cannot be written ({reason}){SENTENCE}" in ended.sentence
-    places = [*map(str, fault_project.outs(stage)), "reports/tiny/stages", "models/tiny/.state"]
+    outs = fault_project.outs(stage)
+    places = [*map(str, outs), *(f"{out.parent}/.{out.name}.rows" for out in outs), "reports/tiny/stages",
+              "models/tiny/.state"]
     assert ended.sentence.removeprefix("error: ").startswith(tuple(places)), ended.sentence
     assert list(project.rglob(".*.tmp")) == []
 
