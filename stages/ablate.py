@@ -66,7 +66,7 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) 
     training, validation = (dataset.split(manifest, name, params.captioner.modalities, used)
                             for name in ("train", "validation"))
     data = AblationData(training, validation, TestVideos(
-        dataset.inputs(tested, params.captioner.modalities, used), candidate_texts))
+        dataset.inputs(tested, params.captioner.modalities, used), candidate_texts), dataset.priors)
     taxonomy = Taxonomy.load(params.emotion.words)
     settings = TrainingSettings(
         params.captioner, params.training, params.generation, taxonomy,

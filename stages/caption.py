@@ -55,6 +55,7 @@ def _load(overrides: list[str], params_file: Path, folder: Path | None) -> "Clip
     from pipeline.captioner import checkpoint
     from pipeline.captioner.clips import ClipCaptioner
     from pipeline.common.device import torch_device
+    from pipeline.emotion.clip_prior import ClipPrior
     from pipeline.emotion.emotion_file import Emotions
     from pipeline.emotion.estimators import Estimators
     from pipeline.encoders import appearance, audio, motion
@@ -70,8 +71,8 @@ def _load(overrides: list[str], params_file: Path, folder: Path | None) -> "Clip
     if frames.recipe["untrained"]:
         print("warning: the picture encoder has untrained weights; the captions mean nothing", file=sys.stderr)
     index = open_index(paths.index, model_id(frames.recipe))
-    temperatures = Emotions.read_temperatures(paths.emotion) if params.emotion.calibrate else {}
-    emotions = Estimators(params.emotion, index, frames.encode_texts, str(device)).with_temperatures(temperatures)
+    emotions = ClipPrior(Estimators(params.emotion, index, frames.encode_texts, str(device)),
+                         Emotions.read(paths.emotion).prior)
     encoders = {"appearance": frames, "audio": audio.load(params.encoders.audio, str(device)),
                 "motion": motion.load(params.encoders.motion, str(device))}
     return ClipCaptioner(trained, encoders, index, emotions, params)

@@ -22,6 +22,7 @@ from pipeline.params import DEFAULT, Params, load
 from pipeline.params.files import differences
 from pipeline.params.inputs import check_inputs
 from pipeline.params.paths import Paths
+from stages.project_code import check_code
 
 Summary = dict[str, Any]
 Overrides = Annotated[
@@ -82,6 +83,7 @@ def load_with_notice(overrides: Sequence[str], params_file: Path, back: str) -> 
 def _run(run: Callable[[Params, Paths], Summary], name: str, params: Params) -> None:
     from importlib.metadata import version
 
+    check_code(name.partition("-")[0])
     paths = Paths.of(params)
     started = time.monotonic()
     summary = run(params, paths)

@@ -1,11 +1,14 @@
-"""Estimate emotions: of every candidate caption, and from them each video's emotional prior.
+"""Estimate emotions: of every candidate caption, and the emotional prior of every video.
 
-    python -m stages.emotion emotion.clip=0      # the word lists alone
+    python -m stages.emotion "emotion.modalities=[]"      # of the candidates alone
 
-Makes features/<dataset>/emotion.h5, and emotion.json in the reports: a line for each estimator, their mixture and
-a constant (how often each emotion is in the references of the training videos) with how well their priors find the
-reference emotions of the validation videos, and their log-loss before and after calibration on the training videos.
+The prior is fitted on the training videos. Makes features/<dataset>/emotion.h5, and emotion.json in the reports: how
+well the prior finds the reference emotions of the validation videos, from the candidates alone, with each set of
+modalities beside them, and a constant (how often each emotion is in the references of the training videos) does.
+A warning says where the prior is no better than the constant.
 """
+
+import sys
 
 from pipeline.params import Params
 from pipeline.params.paths import Paths
@@ -17,11 +20,14 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.common.files import write_json
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.estimators import Estimators
+    from pipeline.emotion.pooled_rows import pool_store
     from pipeline.emotion.video_emotions import estimate_video_emotions
     from pipeline.encoders.text_encoder import text_encoder
-    from pipeline.metrics.emotion_prior import label_videos, score_estimators
+    from pipeline.metrics.emotion_prior import compare_with_constant, label_videos, score_priors
     from pipeline.retrieval.candidates import Candidates
     from pipeline.retrieval.index import open_index
+    from pipeline.store.feature_store import FeatureStore
+    from pipeline.store.store_file import STORE_FILE
 
     manifest = Manifest.load(paths.data)
     candidates = Candidates.read(paths.candidates)
@@ -33,12 +39,21 @@ def run(params: Params, paths: Paths) -> Summary:
     training, validation = (
         label_videos(candidates.ids, manifest.ids(split), manifest.captions_of, estimators.taxonomy)
         for split in ("train", "validation"))
+    # Motion may never have been extracted: the captioner does without it, too.
+    opened = {name: FeatureStore.open(folder) for name in params.emotion.modalities
+              if (folder := getattr(paths, name)) != paths.motion or (folder / STORE_FILE).is_file()}
+    stores = {name: store for name, store in opened.items() if store.recipe["kind"] != "none"}
 
-    estimated = estimate_video_emotions(estimators, candidates, params.retrieval.used, training, validation)
-    scores = score_estimators(estimated, training, validation)
-    estimated.emotions.write(paths.emotion)
+    emotions = estimate_video_emotions(
+        estimators, candidates, {name: pool_store(store, candidates.ids) for name, store in stores.items()},
+        {name: store.recipe_id for name, store in stores.items()}, training)
+    scores = score_priors(emotions, training, validation)
+    emotions.write(paths.emotion)
     write_json(paths.reports / "emotion.json", scores)
-    return {"captions": len(estimated.emotions.rows), "videos": len(candidates.ids), "validation": scores}
+    verdict, is_better = compare_with_constant(scores)
+    print(verdict if is_better else f"warning: {verdict}", file=sys.stdout if is_better else sys.stderr)
+    return {"captions": len(emotions.rows), "videos": len(candidates.ids), "validation": scores,
+            "fitted": emotions.prior.summary()}
 
 
 if __name__ == "__main__":

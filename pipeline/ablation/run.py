@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from pipeline import params
 from pipeline.ablation.results import Result
@@ -39,11 +40,30 @@ class TestVideos:
 
 @dataclass(frozen=True)
 class AblationData:
-    """The splits with every modality that the data set has."""
+    """The splits with every modality that the data set has.
+
+    priors: emotional priors of videos by id, as a captioner that reads these modalities may know them. A row that does
+    without sound must not hear it through the prior. None: those of the splits are good for all rows.
+    """
 
     train: Split
     validation: Split
     test: TestVideos
+    priors: Callable[[Sequence[str], Sequence[str]], tuple[Tensor, Tensor]] | None = None
+
+    def read_by(self, section: params.Captioner) -> "AblationData":
+        """The same videos with the priors of a captioner of these settings."""
+        priors = self.priors
+        if priors is None:
+            return self
+
+        def inputs(of: Inputs) -> Inputs:
+            categories, words = priors(of.ids, section.modalities)
+            return replace(of, prior_categories=categories, prior_words=words)
+
+        return replace(self, train=replace(self.train, inputs=inputs(self.train.inputs)),
+                       validation=replace(self.validation, inputs=inputs(self.validation.inputs)),
+                       test=replace(self.test, inputs=inputs(self.test.inputs)))
 
 
 @dataclass(frozen=True)
@@ -76,14 +96,15 @@ class _Ablation:
     def result(self, row: Row, seed: int) -> Result:
         path = self.folder / f"{row.name.replace(' ', '-')}-seed-{seed}.json"
         settings = replace(self.settings, captioner=self._section(row))
-        fingerprint = self._fingerprint(settings, seed)
+        data = self.data.read_by(settings.captioner)
+        fingerprint = self._fingerprint(data, settings, seed)
         result = self._known(path, row, fingerprint)
         if result is None:
             state = path.with_name(f".{path.stem}.safetensors")
-            trained = train(self.data.train, self.data.validation, settings, seed, self.device, state, Listeners(
+            trained = train(data.train, data.validation, settings, seed, self.device, state, Listeners(
                 lambda epoch: self.listeners.on_epoch(row.name, epoch), self.listeners.on_progress))
             parameters = sum(parameter.numel() for parameter in trained.model.parameters())
-            captions = self._captions(trained)
+            captions = self._captions(data.test, trained)
             result = Result(row.name, seed, fingerprint, "", parameters, trained.best,
                             {caption.video_id: caption.text for caption in captions},
                             {caption.video_id: caption.likeliest for caption in captions})
@@ -103,13 +124,12 @@ class _Ablation:
         absent = tuple(name for name in section.modalities if name not in existing)
         return Row("", (), (*row.left_out, *absent), row.off).of(section)
 
-    def _fingerprint(self, settings: TrainingSettings, seed: int) -> str:
-        training = settings.fingerprint(self.data.train, self.data.validation, seed, self.device)
+    def _fingerprint(self, data: AblationData, settings: TrainingSettings, seed: int) -> str:
+        training = settings.fingerprint(data.train, data.validation, seed, self.device)
         generation = settings.generation.model_dump(mode="json")
-        return fingerprint_of({"training": training, "generation": generation}, (self.data.test.inputs,))
+        return fingerprint_of({"training": training, "generation": generation}, (data.test.inputs,))
 
-    def _captions(self, trained: TrainedCaptioner) -> list[Caption]:
-        test = self.data.test
+    def _captions(self, test: TestVideos, trained: TrainedCaptioner) -> list[Caption]:
         generator = CaptionGenerator(trained.model, trained.vocabulary, trained.attributes, self.settings.generation,
                                      self.settings.consensus)
         return generator.generate(test.inputs, test.candidates)

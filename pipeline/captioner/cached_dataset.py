@@ -52,7 +52,14 @@ class CachedDataset:
         if emotions.candidates_digest != candidates.digest:
             raise SpectrumError(f"{paths.emotion}: estimated from other candidates than {paths.candidates}; "
                                 f"{rerun('emotion')}")
-        return cls(appearance, FeatureStore.open(paths.audio), motion, index, candidates, emotions)
+        audio = FeatureStore.open(paths.audio)
+        stores = {"appearance": appearance, "audio": audio, "motion": motion}
+        for name, recipe_id in emotions.row_recipes.items():
+            store = stores.get(name)
+            if store is None or store.recipe_id != recipe_id:
+                raise SpectrumError(f"{paths.emotion}: estimated from other {name} features than those that are there; "
+                                    f"{rerun('emotion')}")
+        return cls(appearance, audio, motion, index, candidates, emotions)
 
     @property
     def recipes(self) -> dict[str, str]:
@@ -95,10 +102,14 @@ class CachedDataset:
 
     def inputs(self, ids: Sequence[str], modalities: Sequence[str], used: int) -> Inputs:
         """Inputs of `ids` with the `used` best candidates; an id that a source lacks is an error."""
-        categories, words = self.emotions.select(ids)
         loaded = {name: self._modality(name, ids, used) for name in modalities}
         return Inputs(tuple(ids), {name: part for name, part in loaded.items() if part is not None},
-                      torch.from_numpy(categories), torch.from_numpy(words))
+                      *self.priors(ids, modalities))
+
+    def priors(self, ids: Sequence[str], modalities: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Emotional priors of `ids` as a captioner that reads `modalities` may know them: categories, words."""
+        categories, words = self.emotions.select(ids, modalities)
+        return torch.from_numpy(categories), torch.from_numpy(words)
 
     def _modality(self, name: str, ids: Sequence[str], used: int) -> Modality | None:
         if name == "text":

@@ -13,9 +13,7 @@ from pipeline.captioner.generation.captions import Caption
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.generation.generator import CaptionGenerator
 from pipeline.captioner.inputs import Inputs, Modality
-from pipeline.emotion import probabilities
-from pipeline.emotion.estimators import Estimators
-from pipeline.emotion.prior import compute_prior
+from pipeline.emotion.clip_prior import ClipPrior
 from pipeline.encoders.base import Encoder
 from pipeline.extraction.run import clip_recipe_id, encode_one
 from pipeline.params import Params
@@ -32,7 +30,7 @@ class ClipCaptioner:
     checkpoint: Checkpoint
     encoders: dict[str, Encoder]
     index: CaptionIndex
-    emotions: Estimators
+    emotions: ClipPrior
     params: Params
 
     def __post_init__(self) -> None:
@@ -41,7 +39,7 @@ class ClipCaptioner:
                   for name, encoder in self.encoders.items()}
         refuse_other_recipes(self.checkpoint, stores | {
             "index": self.index.digest, "candidates": self.index.recipe_id,
-            "emotion": self.emotions.recipe_id(self.params.retrieval.used)})
+            "emotion": self.emotions.recipe_id})
 
     @cached_property
     def _generator(self) -> CaptionGenerator:
@@ -59,16 +57,12 @@ class ClipCaptioner:
                         for count in (self.params.retrieval.stored, self.params.retrieval.used))
         rows, scores = self.index.search(query, [()], stored)                   # [1, K]
         candidates = [self.index.texts[row] for row in rows[0]]
+        categories, words = self.emotions.estimate(candidates, self.index.embeddings[rows[0]], scores, rows_of)
         rows, scores, texts = rows[:, :used], scores[:, :used], candidates[:used]
-        words = self.emotions.predict(texts, self.index.embeddings[rows[0]])
-        temperature = self.params.emotion.retrieval_temperature
         parts = {name: _modality(own) for name, own in rows_of.items()}
         parts["text"] = candidate_rows(self.index, rows, scores)
-        categories = probabilities.derive_categories(words, self.emotions.taxonomy)
-        inputs = Inputs(
-            (str(path),), {name: parts[name] for name in modalities},
-            torch.from_numpy(compute_prior(categories[None], scores, temperature)),
-            torch.from_numpy(compute_prior(words[None], scores, temperature)))
+        inputs = Inputs((str(path),), {name: parts[name] for name in modalities},
+                        torch.from_numpy(categories), torch.from_numpy(words))
         caption, = self._generator.generate(inputs, [candidates])
         return caption, list(zip(texts, scores[0].tolist(), strict=True))
 

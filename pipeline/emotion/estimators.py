@@ -1,11 +1,10 @@
-"""The estimators of a caption's emotions that have a weight, made ready once for a corpus of captions.
+"""The estimators of a caption's emotions that the parameters name, made ready once for a corpus of captions.
 
-    estimators = Estimators(params.emotion, index, encode_texts, "cuda").with_temperatures(temperatures)
-    words = estimators.predict(texts, embeddings)      # [n, W], calibrated and mixed
+    estimators = Estimators(params.emotion, index, encode_texts, "cuda")
+    words = estimators.predict(texts, embeddings, prior.weights)      # [n, W], joined by noisy-or
 """
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from functools import cached_property
 from typing import Protocol
 
@@ -14,10 +13,12 @@ from numpy.typing import NDArray
 
 from pipeline.common.files import fingerprint
 from pipeline.emotion import probabilities
-from pipeline.emotion.calibration import apply_temperature
 from pipeline.emotion.probabilities import EncodeTexts, Floats
 from pipeline.emotion.taxonomy import Taxonomy
+from pipeline.emotion.word_choice import WordChoice, encode_words, fit_choice
 from pipeline.params import Emotion
+
+_CAPTIONS_TO_FIT = 4000     # of the corpus, from which the choice of words is learned
 
 
 class Corpus(Protocol):
@@ -34,65 +35,77 @@ class Corpus(Protocol):
 
 
 class Estimators:
-    """`lexicon`, `clip` and `classifier`, as far as the parameters give them a weight.
-
-    `temperatures`, of each estimator and of their `mixture`, come from calibration; without them probabilities stay
-    as they are.
-    """
+    """`lexicon`, `expressions`, `clip` and `classifier`, as far as the parameters name them."""
 
     def __init__(self, section: Emotion, corpus: Corpus, encode_texts: EncodeTexts, device: str) -> None:
         self.taxonomy = Taxonomy.load(section.words)
         self.section, self.corpus = section, corpus
-        self.temperatures: Mapping[str, float] = {}
         self._encode_texts = encode_texts
         self._classifier = None
-        if section.classifier > 0:
+        if "classifier" in section.estimators:
             # A classifier needs the transformers library, which the other estimators do without.
             from pipeline.emotion.classifier import Classifier
 
             self._classifier = Classifier(section, self.taxonomy, device)
 
     def predict_each(self, texts: Sequence[str], embeddings: Floats) -> dict[str, Floats]:
-        """p(word | caption) [n, W] by estimator, before calibration; embeddings: the texts' [n, D]."""
-        predictions = {}
-        if self.section.lexicon > 0:
-            predictions["lexicon"] = probabilities.match_words(texts, self.taxonomy)
-        if self.section.clip > 0:
-            predictions["clip"] = probabilities.compare_with_words(
-                embeddings, self.corpus.embeddings, self.taxonomy, self._encode_texts, self.section.clip_temperature)
-        if self._classifier is not None:
-            predictions["classifier"] = probabilities.spread_categories(
-                self._classifier.predict_categories(texts), self.taxonomy, self._word_counts)
+        """p(word | caption) [n, W] by estimator; embeddings: the texts' [n, D]. They need not be of the corpus."""
+        predictions: dict[str, Floats] = {}
+        for name in self.section.estimators:
+            if name == "lexicon":
+                predictions[name] = probabilities.match_words(texts, self.taxonomy)
+            elif name == "expressions":
+                predictions[name] = self._spread(probabilities.match_expressions(texts, self.taxonomy))
+            elif name == "clip":
+                predictions[name] = self._word_choice.choose(self._compare(embeddings))
+            elif self._classifier is not None:
+                predictions[name] = self._spread(self._classifier.predict_categories(texts))
         return predictions
 
-    @cached_property
-    def _word_counts(self) -> NDArray[np.int64]:
-        return probabilities.count_words(self.corpus.texts, self.taxonomy)
+    def predict(self, texts: Sequence[str], embeddings: Floats, weights: Mapping[str, float]) -> Floats:
+        """p(word | caption) [n, W] by all of them: the noisy-or, each estimator's evidence times its weight."""
+        evidence = {name: probabilities.measure_evidence(words)
+                    for name, words in self.predict_each(texts, embeddings).items()}
+        return join_weighted(evidence, weights)
 
-    def with_temperatures(self, temperatures: Mapping[str, float]) -> "Estimators":
-        """The same estimators at these temperatures; one that is not named stays as it is."""
-        estimators = copy(self)
-        estimators.temperatures = dict(temperatures)
-        return estimators
-
-    def calibrate(self, predictions: Mapping[str, Floats]) -> dict[str, Floats]:
-        """The predictions [n, W] calibrated and, last, their `mixture`: the weighted mean, calibrated too."""
-        calibrated = {name: self._temper(name, words) for name, words in predictions.items()}
-        mixture = self._temper("mixture", probabilities.mix(calibrated, self.section))
-        return {**calibrated, "mixture": mixture}
-
-    def _temper(self, name: str, words: Floats) -> Floats:
-        return apply_temperature(words, self.temperatures[name]) if name in self.temperatures else words
-
-    def predict(self, texts: Sequence[str], embeddings: Floats) -> Floats:
-        """p(word | caption) [n, W] of captions that need not be of the corpus."""
-        return self.calibrate(self.predict_each(texts, embeddings))["mixture"]
-
-    def recipe_id(self, used: int) -> str:
-        """Stands for everything that decides a prior but the captions; used: candidates a video."""
+    def recipe_id(self, prior_digest: str) -> str:
+        """Stands for everything that decides a prior but the captions and rows; prior_digest: of what was fitted."""
         # The classifier's own recipe stands for its parameters.
         section = self.section.model_dump(exclude={"classifier_model", "classifier_labels", "classifier_batch_size"})
         return fingerprint({
-            "emotion": section,
-            "classifier": self._classifier.recipe if self._classifier else None,
-            "temperatures": dict(self.temperatures), "used": used, "text": self.corpus.recipe_id})
+            "emotion": section, "classifier": self._classifier.recipe if self._classifier else None,
+            "prior": prior_digest, "text": self.corpus.recipe_id})
+
+    def _spread(self, categories: Floats) -> Floats:
+        return probabilities.spread_categories(categories, self.taxonomy, self.word_counts + 1.0)
+
+    @cached_property
+    def word_counts(self) -> NDArray[np.int64]:
+        """[W]: in how many captions of the corpus each emotion word stands."""
+        return probabilities.count_words(self.corpus.texts, self.taxonomy)
+
+    def _compare(self, embeddings: Floats) -> Floats:
+        """Similarities [n, W] of captions to the emotion words, each counted from that to the corpus' mean: or else
+        the word that is nearest to captions in general would win for all of them."""
+        return np.asarray((embeddings - self.corpus.embeddings.mean(0)) @ self._word_vectors.T, np.float32)
+
+    @cached_property
+    def _word_vectors(self) -> Floats:
+        return encode_words(self.taxonomy, self._encode_texts)
+
+    @cached_property
+    def _word_choice(self) -> WordChoice:
+        """Learned from captions all over the corpus. Those that express an emotion without naming it teach nothing."""
+        chosen = range(0, len(self.corpus.texts), max(1, len(self.corpus.texts) // _CAPTIONS_TO_FIT))
+        texts = [self.corpus.texts[row] for row in chosen]
+        matches = probabilities.match_words(texts, self.taxonomy)
+        clear = np.flatnonzero(matches.any(1) | ~probabilities.match_expressions(texts, self.taxonomy).any(1))
+        if not len(clear):
+            clear = np.arange(len(texts))
+        return fit_choice(self._compare(self.corpus.embeddings[list(chosen)])[clear], matches[clear])
+
+
+def join_weighted(evidence: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
+    """The noisy-or of estimators' evidence, each [n, E], times their weights."""
+    total = sum(weights[name] * own for name, own in evidence.items())
+    return probabilities.join_evidence(np.asarray(total, np.float32))

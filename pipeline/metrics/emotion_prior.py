@@ -6,13 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.emotion.calibration import compute_log_loss
+from pipeline.emotion.emotion_file import Emotions
+from pipeline.emotion.fitting import LabelledVideos
+from pipeline.emotion.prior import CANDIDATES, subsets
 from pipeline.emotion.probabilities import Floats
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.emotion.video_emotions import LabelledVideos, VideoEmotions
 from pipeline.metrics.average_precision import compute_mean_average_precision
 from pipeline.metrics.protocols import prepare_evc_reference
 
 PriorScores = dict[str, float | int | None]
+
+CONSTANT = "constant"
 
 
 def label_videos(ids: Sequence[str], split: Sequence[str], captions_of: Mapping[str, Sequence[str]],
@@ -23,37 +27,47 @@ def label_videos(ids: Sequence[str], split: Sequence[str], captions_of: Mapping[
     """
     chosen = frozenset(split)
     positions = [position for position, video in enumerate(ids) if video in chosen]
-    references = ([prepare_evc_reference(caption) for caption in captions_of[ids[position]]] for position in positions)
-    categories = [taxonomy.reference_categories(own) for own in references]
-    return LabelledVideos(np.array(positions, np.int64), mark_categories(categories, taxonomy))
+    column = {word: number for number, word in enumerate(taxonomy.words)}
+    words = np.zeros((len(positions), len(column)), bool)
+    for row, position in enumerate(positions):
+        tokens = {token for caption in captions_of[ids[position]] for token in prepare_evc_reference(caption).split()}
+        words[row, [column[token] for token in tokens & column.keys()]] = True
+    return LabelledVideos(np.array(positions, np.int64), words @ taxonomy.membership().T, words)
 
 
-def mark_categories(categories: Sequence[frozenset[str]], taxonomy: Taxonomy) -> NDArray[np.bool_]:
-    """[V, C]: whether the category is among the video's."""
-    return np.array([[category in own for category in taxonomy.categories] for own in categories],
-                    bool).reshape(len(categories), len(taxonomy.categories))
+def score_priors(emotions: Emotions, training: LabelledVideos, validation: LabelledVideos) -> dict[str, PriorScores]:
+    """Scores of `score_prior`, and the log-loss, of the validation videos' priors: from the candidates alone, with each
+    set of modalities beside them (the last line has all there are), and of a `constant`.
 
-
-def score_estimators(estimated: VideoEmotions, training: LabelledVideos,
-                     validation: LabelledVideos) -> dict[str, PriorScores]:
-    """Scores of the validation videos' priors by estimator, for their `mixture` and for a `constant`.
-
-    Each has the scores of `score_prior` as it is put to use, its fitted temperature, and its log-loss before and
-    after calibration. The constant is how often each category stands in the training videos' references; it is left
-    out where there are no training videos.
+    The constant is how often each category stands in the training videos' references; it is left out where there are
+    no training videos.
     """
-    in_use = estimated.calibrated_priors if estimated.is_calibrated else estimated.priors
-    scores: dict[str, PriorScores] = {name: {
-        **score_prior(in_use[name], validation.targets),
-        "temperature": estimated.temperatures[name],
-        "log_loss": compute_log_loss(estimated.priors[name], validation.targets),
-        "log_loss_calibrated": compute_log_loss(estimated.calibrated_priors[name], validation.targets),
-    } for name in estimated.priors}
+    evidence, present = emotions.evidence[validation.positions], emotions.present[validation.positions]
+    priors = {" + ".join((CANDIDATES, *subset)): emotions.prior.estimate(evidence, present, subset)
+              for subset in subsets(emotions.prior.modalities)}
     if len(training.targets):
-        constant = np.broadcast_to(training.targets.mean(0, dtype=np.float32), validation.targets.shape)
-        scores["constant"] = {**score_prior(constant, validation.targets),
-                              "log_loss": compute_log_loss(constant, validation.targets)}
-    return scores
+        priors[CONSTANT] = np.broadcast_to(training.targets.mean(0, dtype=np.float32), validation.targets.shape)
+    return {name: {**score_prior(prior, validation.targets), "log_loss": compute_log_loss(prior, validation.targets)}
+            for name, prior in priors.items()}
+
+
+def compare_with_constant(scores: Mapping[str, PriorScores]) -> tuple[str, bool]:
+    """A sentence on the prior of all sources beside the constant, and whether it is better in both measures.
+
+    scores: as of `score_priors`. Without validation videos or a constant there is nothing that it could be worse than.
+    """
+    name = [name for name in scores if name != CONSTANT][-1]
+    prior, constant = scores[name], scores.get(CONSTANT, {})
+    parts, better = [], []
+    for key, what, sign in (("log_loss", "log-loss", -1), ("hit1", "hit@1", 1)):
+        own, other = prior.get(key), constant.get(key)
+        if own is not None and other is not None:
+            parts.append(f"{what} {own:.3f}, a constant {other:.3f}")
+            better.append(sign * own > sign * other)
+    if not parts:
+        return "no validation or no training video has emotions to compare the emotional prior with a constant by", True
+    verdict = "better than" if all(better) else "in part no better than" if any(better) else "no better than"
+    return f"the emotional prior ({name}) is {verdict} a constant on validation: {'; '.join(parts)}", all(better)
 
 
 def score_prior(priors: Floats, targets: NDArray[np.bool_]) -> PriorScores:

@@ -7,16 +7,17 @@ import typer
 
 from pipeline.common.errors import readable_errors
 from pipeline.params import DEFAULT, apply
+from pipeline.params.shipped import find_preset
 
 
 def main(
-    preset: Annotated[Path, typer.Argument(help="a preset, such as presets/folder.yaml")],
+    preset: Annotated[Path, typer.Argument(help="a file such as presets/care.yaml, or a preset's name: care")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
     params_file: Annotated[Path, typer.Option("--params", help="the file it is laid over")] = DEFAULT,
 ) -> None:
     """Lay a preset over params.yaml; `git diff params.yaml` shows what changed, presets/sample.yaml undoes it."""
     with readable_errors():
-        params = apply(preset, overrides or [], params_file)
+        params = apply(find_preset(preset), overrides or [], params_file)
         print(f"{params_file}: now data set {params.dataset!r}; run it with `dvc repro` or `dvc exp run`")
 
 

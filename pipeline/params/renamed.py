@@ -1,4 +1,4 @@
-"""Parameters that were called otherwise: an old name is refused with the new one in the sentence."""
+"""Parameters that were called otherwise, or are gone: an old name is refused with a sentence that says so."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,7 +21,10 @@ RENAMED = {
     "decoding.temperature": "generation.temperature",
     "decoding.top_p": "generation.top_p",
     "device": "machine.device",
+    "emotion.classifier": "emotion.estimators",
     "emotion.classifier_batch": "emotion.classifier_batch_size",
+    "emotion.clip": "emotion.estimators",
+    "emotion.lexicon": "emotion.estimators",
     "encoder.batch": "encoder.batch_size",
     "encoders.appearance.batch": "encoders.appearance.batch_size",
     "encoders.appearance.frames": "encoders.appearance.num_frames",
@@ -52,15 +55,20 @@ RENAMED = {
     "decoding": "generation",
 }
 
+# Settings that are fitted on the training videos.
+FITTED = ("emotion.calibrate", "emotion.clip_temperature", "emotion.retrieval_temperature")
+
 
 def renamed_keys(tree: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for every former name in a tree of parameters."""
-    for old, new in RENAMED.items():
+    sentences = {old: f"is now called {new}" for old, new in RENAMED.items()}
+    sentences |= dict.fromkeys(FITTED, "is gone: it is fitted on the training videos; take it out")
+    for old, sentence in sentences.items():
         node: Any = tree
         for part in old.split("."):
             node = node.get(part, _ABSENT) if isinstance(node, Mapping) else _ABSENT
         if node is not _ABSENT:
-            yield f"{old} is now called {new}"
+            yield f"{old} {sentence}"
 
 
 _ABSENT = object()

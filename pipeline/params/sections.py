@@ -80,24 +80,24 @@ class Retrieval(Section):
 
 
 class Emotion(Section):
-    """Back ends of a caption's emotion probabilities (their weights), and the softmax temperatures."""
+    """Estimators of a caption's emotions, and the modalities that a video's prior reads beside its candidates."""
 
     words: Literal["evc-179", "ft-161"] = "evc-179"
-    lexicon: Share = 0.5
-    clip: Share = 0.5
-    classifier: Share = 0.0
+    estimators: tuple[Literal["lexicon", "expressions", "clip", "classifier"], ...] = (
+        "lexicon", "expressions", "clip")
     classifier_model: str = ""
     classifier_labels: str = "goemotions"
     classifier_batch_size: Count = 64
-    clip_temperature: PositiveFloat = 0.02
-    calibrate: bool = False
-    retrieval_temperature: PositiveFloat = 0.05
+    modalities: tuple[Literal["appearance", "audio", "motion"], ...] = ("appearance", "audio", "motion")
 
     @model_validator(mode="after")
-    def _check_weights(self) -> "Emotion":
-        if self.lexicon + self.clip + self.classifier <= 0:
-            raise ValueError("lexicon, clip and classifier are all 0: at least one back end needs a weight")
-        if self.classifier > 0 and not self.classifier_model:
+    def _check_lists(self) -> "Emotion":
+        if not self.estimators:
+            raise ValueError("estimators is empty: name at least one of lexicon, expressions, clip, classifier")
+        for name in ("estimators", "modalities"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"{name} names one twice")
+        if "classifier" in self.estimators and not self.classifier_model:
             raise ValueError("classifier needs a classifier_model: a hub id (org/name) or a folder")
         return self
 
@@ -122,7 +122,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _check_text_tower(self) -> "Params":
-        if self.encoders.appearance.weights == "imported" and self.emotion.clip > 0:
-            raise ValueError("emotion.clip puts questions to a text tower, and imported texts are captions alone; "
-                             "set emotion.clip=0")
+        if self.encoders.appearance.weights == "imported" and "clip" in self.emotion.estimators:
+            raise ValueError("clip, of emotion.estimators, puts questions to a text tower, and imported texts are "
+                             "captions alone; leave it out: emotion.estimators=[lexicon, expressions]")
         return self

@@ -80,9 +80,7 @@ PRIOR_COLUMNS = (
     ("hit3", "top 3", "share of videos with a reference category among the three likeliest"),
     ("mean_ap", "mean AP", "mean average precision of the order of the categories, over videos"),
     ("category_ap", "category AP", "mean average precision of the order of the videos, over categories"),
-    ("temperature", "temperature", "fitted on the training videos"),
-    ("log_loss", "log-loss", "before calibration"),
-    ("log_loss_calibrated", "log-loss, calibrated", "after calibration"),
+    ("log_loss", "log-loss", "mean of −log p(what is so) over videos and categories: lower is better"),
 )
 
 
@@ -205,7 +203,7 @@ def explain_constant_word(metrics: Mapping[str, Any]) -> str:
 
 
 def build_prior_rows(scores: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """A row an estimator of emotions: its name and the texts of PRIOR_COLUMNS."""
+    """A row for what a prior is made from: its name and the texts of PRIOR_COLUMNS."""
     return [(name, [_format_number(values.get(key)) for key, _, _ in PRIOR_COLUMNS]) for name, values in scores.items()]
 
 

@@ -58,6 +58,24 @@ def world_data(silent: bool = False) -> AblationData:
                         TestVideos(splits["test"]))
 
 
+def test_a_row_without_sound_does_not_hear_it_through_its_prior() -> None:
+    data = world_data()
+    asked = []
+
+    def priors(ids: Sequence[str], modalities: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.append((ids, modalities))
+        words, categories = data.test.inputs.prior_words.shape[1], data.test.inputs.prior_categories.shape[1]
+        level = 0.25 if "audio" in modalities else 0.75
+        return torch.full((len(ids), categories), level), torch.full((len(ids), words), level)
+
+    own = replace(data, priors=priors).read_by(ROWS[4].of(SECTION))
+    assert ROWS[4].name == "no audio" and set(asked[0][1]) == {"appearance", "text"}
+    for inputs in (own.train.inputs, own.validation.inputs, own.test.inputs):
+        assert (inputs.prior_categories == 0.75).all() and (inputs.prior_words == 0.75).all()
+    assert [ids for ids, _ in asked] == [data.train.inputs.ids, data.validation.inputs.ids, data.test.inputs.ids]
+    assert data.read_by(SECTION) is data
+
+
 def settings_of(training: params.Training = TRAINING, section: params.Captioner = SECTION,
                 generation: params.Generation = GENERATION) -> TrainingSettings:
     return TrainingSettings(section, training, generation, TAXONOMY)

@@ -17,7 +17,10 @@ from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
 from pipeline.datasets.manifest import Caption as WrittenCaption
 from pipeline.datasets.manifest import Manifest, Video
+from pipeline.emotion.calibration import Calibration
 from pipeline.emotion.emotion_file import Emotions
+from pipeline.emotion.prior import Prior
+from pipeline.emotion.row_reader import RowReader
 from pipeline.params import load
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
@@ -56,11 +59,20 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
                             index.open_index(paths.index, model).digest)
     candidates.write(paths.candidates)
     words, categories = len(TAXONOMY.words), len(TAXONOMY.categories)
-    Emotions(taxonomy=TAXONOMY.name, recipe_id="emotion", candidates_digest=candidates.digest, temperatures={},
-             rows=np.arange(3), caption_words=np.zeros((3, words), np.float32),
+    # Sound says joy of `a`; b, c and d have none.
+    joy = np.arange(categories) == TAXONOMY.categories.index("joy")
+    reader = RowReader(np.zeros(2), np.ones(2), np.zeros((2, categories)))
+    deaf, hearing = (Calibration(slopes, np.full(categories, -2.0)) for slopes in (np.zeros(3), np.array([0, 0, 1.0])))
+    prior = Prior(1.0, {"lexicon": 1.0}, np.full(categories, 0.1), np.full(words, 0.02),
+                  {"mixture": reader, "audio": reader}, (deaf, hearing),
+                  Calibration(np.array([1.0, 0.0]), np.full(words, -4.0)), TAXONOMY.membership())
+    present = np.array([[True], [False], [False], [False]])
+    Emotions(taxonomy=TAXONOMY.name, recipe_id="emotion", candidates_digest=candidates.digest,
+             row_recipes={"audio": fingerprint(RECIPE)}, prior=prior, rows=np.arange(3),
              caption_categories=np.zeros((3, categories), np.float32), ids=IDS,
-             words=np.zeros((4, words), np.float32),
-             categories=np.full((4, categories), 0.5, np.float32)).write(paths.emotion)
+             word_shares=np.zeros((4, words), np.float32), counts=np.full(4, 2, np.float32),
+             evidence=(5 * present[..., None] * np.stack([0 * joy, 0 * joy, joy])).astype(np.float32),
+             present=present).write(paths.emotion)
     return paths
 
 
@@ -102,6 +114,16 @@ def test_candidates_come_with_their_words(paths: Paths) -> None:
     assert text.words[0, 1].tolist() == [word_key("rain"), 0, 0]
 
 
+def test_a_captioner_that_reads_no_sound_does_not_hear_it_through_the_prior(paths: Paths) -> None:
+    dataset = CachedDataset.open(paths)
+    joy = TAXONOMY.categories.index("joy")
+    with_sound = dataset.inputs(["a", "b"], ("appearance", "audio", "text"), 2)
+    without = dataset.inputs(["a", "b"], ("appearance", "text"), 2)
+    assert with_sound.prior_categories[0, joy] > 0.9 > 0.2 > with_sound.prior_categories[1, joy]
+    assert torch.equal(without.prior_categories[0], without.prior_categories[1])
+    assert with_sound.prior_words[0, TAXONOMY.words.index("happy")] > without.prior_words[0].max()
+
+
 def test_what_a_source_lacks_is_an_error(paths: Paths) -> None:
     dataset = CachedDataset.open(paths)
     with pytest.raises(SpectrumError, match="z"):
@@ -112,6 +134,10 @@ def test_what_was_derived_from_something_else_is_refused(paths: Paths) -> None:
     candidates = Candidates.read(paths.candidates)
     replace(candidates, scores=candidates.scores + 0.5).write(paths.candidates)
     with pytest.raises(SpectrumError, match="estimated from other candidates"):
+        CachedDataset.open(paths)
+    candidates.write(paths.candidates)
+    store(paths.audio, "audio", {"a": 1, "b": 0}, 2, failed=("c", "d"), recipe={**RECIPE, "weights": "others"})
+    with pytest.raises(SpectrumError, match="estimated from other audio features"):
         CachedDataset.open(paths)
     index.build_index(distinct_sentences(CAPTIONS[::-1]), np.eye(3, 4, dtype=np.float32), candidates.recipe_id,
                       paths.index)

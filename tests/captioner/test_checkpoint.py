@@ -125,8 +125,8 @@ def test_own_clips_refuse_what_the_captioner_was_not_trained_on(full: TrainedCap
     from pipeline.extraction.recipe import recipe
 
     encoders = {name: encoder(name=name) for name in ("appearance", "audio", "motion")}
-    index, emotions = SimpleNamespace(recipe_id="c3", digest="i1"), SimpleNamespace(recipe_id=lambda used: f"d{used}")
-    settings = params.Params(retrieval=params.Retrieval(used=4))
+    index, emotions = SimpleNamespace(recipe_id="c3", digest="i1"), SimpleNamespace(recipe_id="d4")
+    settings = params.Params()
     checkpoint.save(tmp_path, full, training=TRAINING, dataset="world", taxonomy=TAXONOMY.name,
                     recipes={"index": "i1", "candidates": "c3", "emotion": "d4"}
                     | {name: fingerprint(recipe(part, settings.extraction)) for name, part in encoders.items()})
@@ -142,7 +142,7 @@ def test_own_clips_refuse_what_the_captioner_was_not_trained_on(full: TrainedCap
         ({"encoders": encoders | {"motion": encoder()}}, "motion of recipe"),
         ({"index": SimpleNamespace(recipe_id="c9", digest="i1")}, "candidates of recipe c3, not c9"),
         ({"index": SimpleNamespace(recipe_id="c3", digest="i2")}, "index of recipe i1, not i2"),
-        ({"params": params.Params(retrieval=params.Retrieval(used=5))}, "emotion of recipe d4"),
+        ({"emotions": SimpleNamespace(recipe_id="d5")}, "emotion of recipe d4, not d5"),
     ):
         with pytest.raises(SpectrumError, match=named):
             make(**changes)

@@ -8,7 +8,7 @@ import torch
 from pipeline.captioner.attributes import AttributeList, base_logits
 from pipeline.captioner.inputs import Modality, word_keys
 from pipeline.captioner.model.copying import CONTEXT, Copying
-from pipeline.captioner.model.hcot import AttributeGuide
+from pipeline.captioner.model.hcot import EmotionGuide
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, Vocabulary
 from pipeline.emotion.taxonomy import Taxonomy
 
@@ -94,24 +94,24 @@ def test_a_video_without_candidates_copies_nothing() -> None:
 
 
 @torch.no_grad()
-def test_attributes_add_to_their_own_words_and_an_emotion_to_all_its_words() -> None:
+def test_an_emotion_adds_to_all_its_words_and_to_no_other() -> None:
     taxonomy = Taxonomy.load("evc-179")
     captions = ["a man runs happily", "a man is joyful", "the dog sadly sleeps"]
     vocabulary = Vocabulary.build(captions, 1)
     attributes = AttributeList.build(captions, taxonomy, 3)
-    guide = AttributeGuide(attributes, vocabulary, 8)
+    guide = EmotionGuide(attributes, vocabulary, 8)
     base_of = base_logits(attributes.targets([[captions[0]], [captions[1]], [captions[2]]]), attributes.membership)
     guide.gates.weight.zero_()
-    guide.gates.bias.copy_(torch.tensor([1.0, 0.0, 1.0]))
+    guide.gates.bias.copy_(torch.tensor([0.0, 1.0]))
     logits = torch.logit(torch.full((1, len(attributes)), 0.3))
     happily = attributes.words.index("happily")
     logits[0, happily] = 4.0
-    own, of_category = guide.evidence(logits, base_of)
-    added = guide(torch.randn(1, 8), own, of_category, torch.zeros(1, len(vocabulary)))[0]
+    added = guide(torch.randn(1, 8), guide.evidence(logits, base_of), torch.zeros(1, len(vocabulary)))[0]
     by_word = {word: added[token].item() for token, word in enumerate(vocabulary.entries)}
     assert by_word["happily"] == pytest.approx(by_word["joyful"])      # the same emotion
     assert by_word["happily"] > by_word["sadly"] + 1
-    universal = attributes.universal[0]
-    base = torch.logit(torch.tensor([universal in text.split() for text in captions]).float().mean().clamp(0.01, 0.99))
-    assert by_word[universal] == pytest.approx((logits[0, 0] - base).item(), rel=1e-4)
-    assert by_word["is"] == 0.0                                         # no attribute
+    assert by_word["is"] == by_word["man"] == 0.0                       # no emotion
+    guide.gates.bias.copy_(torch.tensor([1.0, 0.0]))
+    added = guide(torch.randn(1, 8), guide.evidence(logits, base_of), torch.zeros(1, len(vocabulary)))[0]
+    expected = 4.0 - torch.logit(torch.tensor(1 / 3)).item()            # one of three training videos has it
+    assert added[vocabulary.encode(["happily"])[0]].item() == pytest.approx(expected, rel=1e-4)

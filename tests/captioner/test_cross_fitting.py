@@ -42,9 +42,10 @@ def test_what_is_said_of_a_training_video_is_as_uncertain_as_of_a_new_one() -> N
     new_targets = attributes.targets([new_captions[video] for video in new_inputs.ids])
     of_training, of_new = float(attribute_loss(logits, targets)), loss_of(model, new_inputs, new_targets)
     by_heart = loss_of(model, inputs, targets)
-    assert by_heart < 0.8 * of_new                      # it knows its own videos better, so this is not what HCOT reads
-    assert 0.8 * of_new < of_training < 1.25 * of_new
-    assert of_new < 0.7 * float(attribute_loss(targets.mean(0).clamp(0.01, 0.99).logit().expand_as(targets), targets))
+    assert by_heart < 0.9 * of_new                      # it knows its own videos better, so this is not what HCOT reads
+    assert 0.8 * of_new < of_training < 1.5 * of_new    # by detectors that saw three quarters of the videos
+    shares = targets.mean(0).clamp(0.01, 0.99).logit().expand_as(targets)
+    assert of_training < 0.7 * float(attribute_loss(shares, targets))
 
 
 def test_nothing_can_be_known_of_noise() -> None:
@@ -72,7 +73,7 @@ def test_without_folds_or_with_a_detector_that_learns_beside_the_decoder_there_i
     inputs, captions = world(20, seed=1)
     for section, training in ((SECTION, FOLDS.model_copy(update={"attribute_folds": 0})),
                               (SECTION.model_copy(update={"detector": "linear"}), FOLDS)):
-        model, attributes, targets = model_of(inputs, captions, section)
+        model, _, targets = model_of(inputs, captions, section)
         before = {name: value.clone() for name, value in model.state_dict().items()}
         assert cross_fit(model, inputs, targets, training, seed=0) is None
         assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

@@ -33,7 +33,7 @@ WORDS = sorted({word for text in TEXTS for word in text.split()})
 
 
 def section(model: Path | str, **changes: Any) -> Emotion:
-    return Emotion(**{"lexicon": 0, "clip": 0, "classifier": 1, "classifier_model": str(model),
+    return Emotion(**{"estimators": ("classifier",), "classifier_model": str(model),
                       "classifier_labels": "ekman", "classifier_batch_size": 2, **changes})
 
 
@@ -116,17 +116,17 @@ def test_the_estimator_gives_words_whose_categories_are_the_classifiers(tmp_path
     assert probabilities.derive_categories(parts["classifier"], TAXONOMY) == pytest.approx(expected, abs=1e-4)
     joy = parts["classifier"][0, [TAXONOMY.words.index(word) for word in ("happy", "cheerful")]]
     assert joy[0] > joy[1] > 0                                                  # the corpus says happy
-    mixed = Estimators(section(folder, lexicon=1), Corpus(TEXTS), never, "cpu")
-    lines = mixed.calibrate(mixed.predict_each(TEXTS, none))
-    assert list(lines) == ["lexicon", "classifier", "mixture"]
-    assert lines["mixture"] == pytest.approx((lines["lexicon"] + lines["classifier"]) / 2, abs=1e-6)
+    both = Estimators(section(folder, estimators=("lexicon", "classifier")), Corpus(TEXTS), never, "cpu")
+    lexicon, classifier = both.predict_each(TEXTS, none).values()
+    joined = both.predict(TEXTS, none, {"lexicon": 1.0, "classifier": 1.0})
+    assert joined == pytest.approx(1 - (1 - lexicon) * (1 - classifier), abs=1e-5)
     # The same weights of another name are the same recipe, another map is not.
     same = tmp_path / "renamed"
     folder.rename(same)
     (tmp_path / "own.json").write_text(json.dumps({"labels": {label: {} for label in EKMAN}}))
     again = Estimators(section(same), Corpus(TEXTS), never, "cpu")
     other = Estimators(section(same, classifier_labels=str(tmp_path / "own.json")), Corpus(TEXTS), never, "cpu")
-    assert made.recipe_id(5) == again.recipe_id(5) != other.recipe_id(5)
+    assert made.recipe_id("p") == again.recipe_id("p") != other.recipe_id("p")
     assert not other.predict_each(TEXTS, none)["classifier"].any()
 
 
@@ -172,4 +172,4 @@ def test_models_that_are_no_such_classifier_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpectrumError, match=r"lacks 1 tensors .*classifier\.weight"):
         Classifier(section(headless), TAXONOMY, "cpu")
     with pytest.raises(ValidationError, match="classifier needs a classifier_model"):
-        Emotion(classifier=0.5)
+        Emotion(estimators=("classifier",))

@@ -1,4 +1,4 @@
-"""The emotion stage on a small world: candidates whose emotion words are the videos' more or less often."""
+"""The emotion stage on a small world: candidates whose emotion words are the videos' more or less often, and sound."""
 
 import json
 from pathlib import Path
@@ -9,18 +9,25 @@ import pytest
 import tiny_models
 from project import ROOT
 
+from pipeline.common.files import fingerprint
 from pipeline.datasets.manifest import Caption, Manifest, Video
+from pipeline.emotion.clip_prior import ClipPrior
 from pipeline.emotion.emotion_file import Emotions
+from pipeline.emotion.estimators import Estimators
 from pipeline.encoders import text_encoder
 from pipeline.params import Params, load
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index
 from pipeline.retrieval.candidates import Candidates
 from pipeline.retrieval.sentences import distinct_sentences
+from pipeline.store.feature_store import FeatureStore
+from pipeline.store.shard import Shard, shard_name, shard_of, write_shard
+from pipeline.store.store_file import write_store_file
 from stages import emotion
 
 EMOTIONS = ("happy", "sad", "angry", "calm")
 TRAIN, VALIDATION = 40, 12
+SILENT = 5      # every fifth video
 
 
 class Encoder:
@@ -31,6 +38,24 @@ class Encoder:
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
+def write_sound(folder: Path, ids: list[str]) -> None:
+    """Two rows a video that tell its emotion without doubt; every fifth has none."""
+    recipe = {"kind": "test", "model": "m", "weights": "w"}
+    shards: dict[int, list[str]] = {}
+    for video in ids:
+        shards.setdefault(shard_of(video, 4), []).append(video)
+    counts = {}
+    for number, own in shards.items():
+        rows = [np.eye(4, dtype=np.float16)[[int(video[1:]) % 4] * (0 if int(video[1:]) % SILENT == 0 else 2)]
+                for video in sorted(own)]
+        offsets = np.cumsum([0, *map(len, rows)])
+        write_shard(folder / shard_name(number), Shard(
+            tuple(sorted(own)), offsets, np.concatenate(rows), np.zeros(offsets[-1]), ("0" * 64,) * len(own),
+            np.ones(len(own), np.float32)), fingerprint(recipe))
+        counts[number] = (len(own), int(offsets[-1]))
+    write_store_file(folder, "audio", recipe, 4, counts, 4, [])
+
+
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Video v has emotion v mod 4; three of its four candidates have it and the last has another."""
@@ -38,6 +63,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(text_encoder, "text_encoder", lambda *arguments: Encoder())
     videos = [Video(f"v{n:02}", "", "train" if n < TRAIN else "validation") for n in range(TRAIN + VALIDATION)]
     captions = [Caption(video.id, f"a {EMOTIONS[n % 4]} man {n}") for n, video in enumerate(videos)]
+    write_world(videos, captions)
+    return tmp_path
+
+
+def write_world(videos: list[Video], captions: list[Caption]) -> None:
     paths = Paths.of(parameters())
     Manifest(tuple(videos), tuple(captions), tuple(captions[:TRAIN])).write(paths.data)
     texts = captions[:TRAIN]
@@ -47,12 +77,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = np.array([[*of_emotion[n % 4][:3], of_emotion[(n + 1) % 4][0]] for n in range(len(videos))])
     Candidates(tuple(video.id for video in videos), rows, np.full(rows.shape, 0.5, np.float32), "model",
                index.open_index(paths.index, "model").digest).write(paths.candidates)
-    return tmp_path
+    write_sound(paths.audio, [video.id for video in videos])
 
 
 def parameters(*overrides: str) -> Params:
-    return load(["retrieval.stored=4", "retrieval.used=4", "emotion.clip=0", "machine.device=cpu", *overrides],
-                ROOT / "params.yaml")
+    return load(["retrieval.stored=4", "retrieval.used=4", "emotion.estimators=[lexicon]", "emotion.modalities=[]",
+                 "machine.device=cpu", *overrides], ROOT / "params.yaml")
 
 
 def run(*overrides: str) -> tuple[dict[str, Any], Emotions, dict[str, Any]]:
@@ -62,53 +92,83 @@ def run(*overrides: str) -> tuple[dict[str, Any], Emotions, dict[str, Any]]:
     return json.loads((paths.reports / "emotion.json").read_text()), Emotions.read(paths.emotion), summary
 
 
-def test_a_line_for_every_estimator_and_the_constant(world: Path) -> None:
+def test_a_line_for_the_candidates_and_the_constant(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scores, made, summary = run()
-    assert list(scores) == ["lexicon", "mixture", "constant"]
+    assert list(scores) == ["candidates", "constant"]
     assert summary["validation"] == scores
-    lexicon = scores["lexicon"]
-    assert (lexicon["videos"], lexicon["hit1"], lexicon["mean_ap"], lexicon["category_ap"]) == (12, 1, 1, 1)
-    # A prior of 3/4 where it is right and 1/4 where it is wrong; calibrated it is surer of the one it is sure of.
-    assert lexicon["log_loss"] == pytest.approx((-2 * np.log(0.75) - 32 * np.log(0.999)) / 34, abs=1e-3)
-    assert lexicon["log_loss_calibrated"] <= lexicon["log_loss"]
+    assert summary["fitted"]["slopes"].keys() == {"candidates", "mixture"}
+    candidates, constant = scores["candidates"], scores["constant"]
+    assert (candidates["videos"], candidates["hit1"], candidates["mean_ap"], candidates["category_ap"]) == (12, 1, 1, 1)
     # The constant knows how many videos have each emotion and not which.
-    assert scores["constant"]["log_loss"] > lexicon["log_loss"]
-    assert scores["constant"]["category_ap"] == pytest.approx(1 / 4)
-    assert made.temperatures == {}
-    assert made.categories[0].max() == pytest.approx(0.75, abs=1e-3)
-
-
-def test_calibration_is_stored_and_decides_the_recipe(world: Path) -> None:
-    plain, as_it_is, _ = run()
-    scores, made, _ = run("emotion.calibrate=true")
-    assert set(made.temperatures) == {"lexicon", "mixture"}
-    assert made.temperatures == {name: scores[name]["temperature"] for name in made.temperatures}
-    assert made.recipe_id != as_it_is.recipe_id
-    for name in made.temperatures:
-        for key in ("log_loss", "log_loss_calibrated", "temperature"):
-            assert scores[name][key] == plain[name][key]
-    again, same, _ = run("emotion.calibrate=true")
+    assert candidates["log_loss"] < constant["log_loss"] / 2
+    assert constant["category_ap"] == pytest.approx(1 / 4)
+    assert "is better than a constant on validation: log-loss" in capsys.readouterr().out
+    assert made.caption_categories.shape == (12, 34)
+    again, same, _ = run()
     assert (again, same.recipe_id) == (scores, made.recipe_id)
-    assert np.array_equal(same.words, made.words)
+    assert np.array_equal(same.evidence, made.evidence)
 
 
-def test_calibration_tempers_an_estimator_that_is_too_sure(world: Path) -> None:
+def test_sound_is_a_source_and_a_set_of_its_own(world: Path) -> None:
+    alone, without, _ = run()
+    scores, made, _ = run("emotion.modalities=[audio]")
+    assert list(scores) == ["candidates", "candidates + audio", "constant"]
+    assert scores["candidates"] == alone["candidates"]
+    assert scores["candidates + audio"]["log_loss"] < scores["candidates"]["log_loss"]
+    assert made.recipe_id != without.recipe_id
+    assert made.row_recipes == {"audio": FeatureStore.open(Paths.of(parameters()).audio).recipe_id}
+    assert made.present[:, 0].tolist() == [n % SILENT > 0 for n in range(TRAIN + VALIDATION)]
+
+
+def test_a_clip_outside_the_data_set_has_the_prior_of_a_video_like_it(world: Path) -> None:
+    """By the file alone, from its candidates and rows: to the last digit what a test video of the data set has."""
+    _, made, _ = run("emotion.modalities=[audio]", "emotion.estimators=[lexicon, expressions, clip]")
+    params = parameters("emotion.modalities=[audio]", "emotion.estimators=[lexicon, expressions, clip]")
+    paths = Paths.of(params)
+    captions, candidates = index.open_index(paths.index, "model"), Candidates.read(paths.candidates)
+    clip_prior = ClipPrior(Estimators(params.emotion, captions, Encoder().encode_texts, "cpu"),
+                           Emotions.read(paths.emotion).prior)
+    assert clip_prior.recipe_id == made.recipe_id
+    sound = FeatureStore.open(paths.audio)
+    for video in ("v41", "v45"):                # with sound and without
+        own = candidates.select([video])
+        rows = own.rows[0]
+        estimated = clip_prior.estimate([captions.texts[row] for row in rows], captions.embeddings[rows], own.scores,
+                                        {"audio": sound[video]})
+        for theirs, expected in zip(estimated, made.select([video], ["audio"]), strict=True):
+            assert theirs == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_prior_that_knows_nothing_is_warned_of(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Candidates and sound have nothing to do with the emotions that people see."""
+    rng = np.random.default_rng(0)
+    videos = [Video(f"v{n:02}", "", "train" if n < TRAIN else "validation") for n in range(TRAIN + VALIDATION)]
+    captions = [Caption(video.id, f"a {EMOTIONS[rng.integers(4)]} man {n}") for n, video in enumerate(videos)]
+    write_world(videos, captions)
+    run("emotion.modalities=[audio]")
+    printed = capsys.readouterr()
+    assert printed.err.startswith("warning: the emotional prior (candidates + audio) is ")
+    assert "no better than a constant on validation" in printed.err and "better" not in printed.out
+
+
+def test_an_estimator_that_is_too_sure_is_tempered(world: Path) -> None:
     """Training videos without emotions although their candidates have some: less is to be believed."""
+    before = run()[1]
     lines = (world / "data" / "sample" / "captions.jsonl").read_text().splitlines()
     plain = [line.replace("a happy", "a").replace("a sad", "a").replace("a angry", "a").replace("a calm", "a")
              if number % 8 < 4 else line for number, line in enumerate(lines)]
     (world / "data" / "sample" / "captions.jsonl").write_text("\n".join(plain) + "\n")
-    scores, _, _ = run()
-    assert scores["lexicon"]["temperature"] > 5
-    assert scores["lexicon"]["log_loss_calibrated"] < scores["lexicon"]["log_loss"]
+    scores, after, _ = run()
+    assert after.select(["v41"], ())[0].max() < before.select(["v41"], ())[0].max() - 0.2
+    assert scores["candidates"]["log_loss"] < scores["constant"]["log_loss"]
 
 
 def test_a_classifier_takes_part(world: Path) -> None:
     folder = tiny_models.classifier(world / "model", ["joy", "sadness", "anger", "neutral"],
                                     ["a", "man", *EMOTIONS], "multi_label_classification")
-    overrides = ("emotion.classifier=0.5", f"emotion.classifier_model={folder}", "emotion.classifier_labels=ekman")
-    scores, made, _ = run(*overrides)
-    assert list(scores) == ["lexicon", "classifier", "mixture", "constant"]
-    assert made.caption_categories.shape == (12, 34)
+    overrides = ("emotion.estimators=[lexicon, classifier]", f"emotion.classifier_model={folder}",
+                 "emotion.classifier_labels=ekman")
+    _, made, summary = run(*overrides)
+    assert summary["fitted"]["weights"].keys() == {"lexicon", "classifier"}
     assert run(*overrides)[1].recipe_id == made.recipe_id
     assert run()[1].recipe_id != made.recipe_id

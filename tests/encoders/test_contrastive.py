@@ -56,6 +56,19 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert trained(1, epochs=1)[1] != losses
 
 
+def test_the_number_of_threads_changes_no_bit() -> None:
+    usual = torch.get_num_threads()
+    weights = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            weights.append(trained(0, epochs=1)[0].state_dict())
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(usual)
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 def test_the_word_head_asks_for_the_share_of_captions_that_use_a_word() -> None:
     model, _, _ = open_clip_model.create("spectrum-sample", 0)
     captions = [["a red bar", "a bar"], ["a blue bar", "a bar"], ["a red bar", "red"]] * 3

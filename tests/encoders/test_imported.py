@@ -29,8 +29,8 @@ DIM, FRAMES = 16, 3
 MOODS = ("happily", "sadly", "angrily")
 OVERRIDES = ["dataset=made", "encoders.appearance.name=made-clip", "encoders.appearance.model=somebody",
              "encoders.appearance.weights=imported", "encoders.appearance.features=in/frames.hdf5",
-             "encoders.appearance.texts=in/captions.hdf5", "encoders.audio.kind=none", "emotion.clip=0",
-             "retrieval.stored=4", "retrieval.used=2"]
+             "encoders.appearance.texts=in/captions.hdf5", "encoders.audio.kind=none",
+             "emotion.estimators=[lexicon, expressions]", "retrieval.stored=4", "retrieval.used=2"]
 
 
 def manifest() -> Manifest:
@@ -101,8 +101,8 @@ def test_imported_features_go_through_the_stages(made: tuple[Params, Paths, dict
 
 
 def test_the_clip_back_end_is_refused_where_texts_are_imported() -> None:
-    with pytest.raises(SpectrumError, match=r"emotion.clip .*set emotion.clip=0"):
-        load([*OVERRIDES, "emotion.clip=0.5"], ROOT / "params.yaml")
+    with pytest.raises(SpectrumError, match=r"clip, of emotion.estimators, .*leave it out"):
+        load([*OVERRIDES, "emotion.estimators=[clip]"], ROOT / "params.yaml")
 
 
 def test_an_own_clip_cannot_be_encoded_by_imported_features(made: tuple[Params, Paths, dict[str, np.ndarray]]) -> None:
@@ -268,6 +268,9 @@ def test_sound_and_motion_come_in_by_the_same_way_and_what_lacks_is_a_mask(
     with h5py.File("in/sound.hdf5", "a") as file:
         file["vid2"] = sound["vid2"]
     assert extract.run(params, paths, "audio")["failed"] == 3
+    with pytest.raises(SpectrumError, match="estimated from other audio features than those that are there"):
+        CachedDataset.open(paths)
+    emotion.run(params, paths)
     with pytest.raises(SpectrumError, match="was trained on audio of recipe"):
         checkpoint.refuse_other_recipes(trained, CachedDataset.open(paths).recipes)
     for part in (audio, motion):

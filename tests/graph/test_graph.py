@@ -70,7 +70,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def copy_of_the_project(copy: Path) -> Path:
     """What the graph needs of the project, in a repository of its own."""
     copy.mkdir()
-    for name in ("pipeline", "stages", "sample/dvc.yaml", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+    for name in ("pipeline", "stages", "presets", "sample/dvc.yaml", "dvc.yaml", "params.yaml", ".gitignore",
+                 ".dvcignore"):
         source = ROOT / name
         (copy / name).parent.mkdir(exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
@@ -243,9 +244,9 @@ def test_deleting_the_indexes_rebuilds_only_what_hangs_on_them(project: Path) ->
 
 def test_an_override_of_one_stage_runs_it_alone(project: Path) -> None:
     before = (project / "indexes/sample/candidates.h5").read_bytes()
-    ended = run(project, sys.executable, "-m", "stages.emotion", "emotion.clip=0")
+    ended = run(project, sys.executable, "-m", "stages.emotion", "emotion.estimators=[lexicon]")
     assert '"lexicon"' in ended.stdout and '"clip"' not in ended.stdout
-    assert "differs from params.yaml in emotion.clip (0.0, not 0.5)" in ended.stderr
+    assert "differs from params.yaml in emotion.estimators ([" in ended.stderr
     assert "dvc repro emotion" in ended.stderr
     assert (project / "indexes/sample/candidates.h5").read_bytes() == before
     # the captioner was trained on the other emotions: mixing is refused in a sentence
@@ -279,41 +280,6 @@ def test_a_clip_of_the_data_set_gets_the_caption_that_the_graph_gave_it(project:
     assert [c["text"] for c in own["candidates"]] == [c["text"] for c in row["candidates"]]
 
 
-def test_your_own_folder_by_overrides_alone(project: Path, tmp_path: Path) -> None:
-    """Eight clips, one of them broken, one without captions, one silent; then back to the sample."""
-    before = {path: path.read_bytes() for path in (project / "reports/sample").glob("*.json*")}
-    rows = ["video,caption,split"]
-    for number, split in enumerate(["train"] * 4 + ["validation"] * 2 + ["test"] * 2):
-        clip(tmp_path / f"my clip {number}.mp4", 10, first=number, sound=None if number == 1 else 440.0)
-        rows += [f"my clip {number},a {word} picture of number {number},{split}" for word in ("happy", "sad")]
-    (tmp_path / "my clip 0.mp4").write_bytes(b"broken")
-    clip(tmp_path / "uncaptioned.mkv", 10)
-    (tmp_path / "captions.csv").write_text("\n".join(rows))
-    overrides = [f"dataset={tmp_path.name}", "data.kind=folder", f"data.videos={tmp_path}",
-                 f"data.captions={tmp_path}/captions.csv", f"data.corpus={tmp_path}/captions.csv",
-                 "encoders.appearance.name=own", "encoders.appearance.weights=random", "retrieval.stored=4",
-                 "retrieval.used=2"]
-    settings = [part for override in overrides for part in ("-S", override)]
-    stopped = run(project, "dvc", "exp", "run", *settings, ok=False)
-    assert "my clip 0" in stopped.stderr and "allowed_failures" in stopped.stderr
-    run(project, "dvc", "exp", "run", *settings, "-S", "extraction.allowed_failures=0.2")
-
-    metrics = json.loads((project / f"reports/{tmp_path.name}/metrics.json").read_text())
-    assert (metrics["videos"], metrics["untrained"]) == (2, True)
-    captioned = (project / f"reports/{tmp_path.name}/predictions.jsonl").read_text()
-    assert [json.loads(line)["video_id"] for line in captioned.splitlines()] == \
-        ["my clip 6", "my clip 7", "uncaptioned"]
-    trained = json.loads((project / f"reports/{tmp_path.name}/stages/train-captioner.json").read_text())
-    assert trained["left_out"] == {"without_frames": 1, "without_sound": 1, "without_motion": 0}
-    assert "untrained weights" in (project / f"reports/{tmp_path.name}/index.html").read_text()
-
-    # `exp run` takes the other data set's outs out of the workspace; they come back from DVC's cache. Only the
-    # stores, which persist, are made again, to the same bytes, so that nothing behind them runs.
-    run(project, "git", "checkout", "params.yaml")
-    assert ran(run(project, "dvc", "repro")) <= {"extract-appearance", "extract@audio", "extract@motion"}
-    assert before == {path: path.read_bytes() for path in before}
-
-
 def in_process(project: Path, monkeypatch: pytest.MonkeyPatch, module: str, *arguments: str) -> int:
     """The exit status of `python -m module …` in the copy, run by this process, which has torch already."""
     monkeypatch.chdir(project)
@@ -326,7 +292,7 @@ def in_process(project: Path, monkeypatch: pytest.MonkeyPatch, module: str, *arg
 
 
 @pytest.mark.parametrize("stage", ["sample", "prepare", "encoder", "extract", "index", "retrieve", "emotion", "train",
-                                   "evaluate", "report", "caption", "ablate", "clean"])
+                                   "evaluate", "report", "caption", "ablate", "clean", "new", "code"])
 def test_every_stage_explains_itself(project: Path, stage: str, monkeypatch: pytest.MonkeyPatch,
                              capsys: pytest.CaptureFixture[str]) -> None:
     assert in_process(project, monkeypatch, f"stages.{stage}", "--help") == 0

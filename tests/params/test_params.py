@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from pipeline import params
 from pipeline.common.errors import SpectrumError
 from pipeline.params.files import lay_over
-from pipeline.params.renamed import RENAMED
+from pipeline.params.renamed import FITTED, RENAMED
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -66,8 +66,14 @@ def test_an_old_name_is_refused_with_the_new_one(old: str, new: str) -> None:
         params.validate(params.override(TREE, [f"{old}=1"]), "params.yaml")
 
 
+@pytest.mark.parametrize("old", FITTED)
+def test_what_is_fitted_now_is_refused_in_a_sentence(old: str) -> None:
+    with pytest.raises(SpectrumError, match=rf"^old.yaml: {old} is gone: it is fitted on the training videos"):
+        params.validate(old_tree(old), "old.yaml")
+
+
 def test_no_old_name_is_a_parameter() -> None:
-    assert not set(RENAMED) & {*DEFAULTS, *params.Params.model_fields}
+    assert not {*RENAMED, *FITTED} & {*DEFAULTS, *params.Params.model_fields}
 
 
 def test_the_projects_own_file_is_valid_and_names_every_section() -> None:
@@ -111,7 +117,7 @@ def test_the_decoder_attends_to_modalities_that_there_are() -> None:
     ("captioner={modalities: [appearance], decoder_modalities: [text]}", "must hold appearance"),
     ("retrieval.used=500", "more than stored"),
     ("encoders.audio.name=sample-clip", "name one folder"),
-    ("emotion={lexicon: 0, clip: 0}", "at least one back end"),
+    ("emotion.estimators=[]", "estimators is empty"),
 ])
 def test_a_wrong_override_is_named(override: str, sentence: str) -> None:
     with pytest.raises(SpectrumError, match=sentence.replace("[", r"\[")):

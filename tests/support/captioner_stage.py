@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from project import ROOT
+from torch import Tensor
 
 from pipeline.captioner.cached_dataset import CachedDataset
 from pipeline.captioner.generation.consensus import Consensus
@@ -40,6 +41,10 @@ class WorldDataset:
     def split(self, manifest: Manifest, name: str, modalities: Sequence[str], used: int) -> Split:
         ids = manifest.ids(name)        # type: ignore[arg-type]
         return Split.of(name, self.inputs(ids, modalities, used), manifest.captions_of, self.candidate_texts(ids))
+
+    def priors(self, ids: Sequence[str], modalities: Sequence[str]) -> tuple[Tensor, Tensor]:
+        inputs = self.inputs(ids, modalities, 0)
+        return inputs.prior_categories, inputs.prior_words
 
     def candidate_texts(self, ids: Sequence[str]) -> list[list[str]]:
         return [["a man runs"] * 3 for _ in ids]

@@ -13,7 +13,7 @@ from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.model.caption_decoder import Cache, CaptionDecoder, Memory, Packing
 from pipeline.captioner.model.copying import CONTEXT, Copying, Places
 from pipeline.captioner.model.feu import FeatureEncoder
-from pipeline.captioner.model.hcot import AttributeEmbedding, AttributeGuide, CoarseToFine, LinearTheme
+from pipeline.captioner.model.hcot import AttributeEmbedding, CoarseToFine, EmotionGuide, LinearTheme
 from pipeline.captioner.model.vtai import AttributeDetector, LinearDetector
 from pipeline.captioner.vocabulary import PAD, Vocabulary
 
@@ -46,14 +46,14 @@ class Encoded:
     memory: Memory
     attribute_logits: Tensor | None    # [V, N]
     theme: Tensor | None               # [V, d]
-    evidence: tuple[Tensor, Tensor] | None      # of AttributeGuide: [V, N], [V, N_EM]
+    evidence: Tensor | None                     # of EmotionGuide: [V, 2, N_EM]
     places: Places | None                       # in the candidates, to copy from
 
     def select(self, index: Tensor) -> "Encoded":
         return Encoded(self.memory.select(index),
                        None if self.attribute_logits is None else self.attribute_logits[index],
                        None if self.theme is None else self.theme[index],
-                       None if self.evidence is None else (self.evidence[0][index], self.evidence[1][index]),
+                       None if self.evidence is None else self.evidence[index],
                        None if self.places is None else self.places.select(index))
 
 
@@ -83,7 +83,8 @@ class Captioner(nn.Module):
             self.theme = LinearTheme(len(attributes), width)
         elif section.cfb:
             self.theme = CoarseToFine(len(attributes.universal), attributes.membership, width, dropout)
-        self.guide = AttributeGuide(attributes, vocabulary, width) if section.vtai and section.guide else None
+        self.guide = (EmotionGuide(attributes, vocabulary, width)
+                      if section.vtai and section.guide and attributes.emotional else None)
         self.copying = (Copying(vocabulary, shape.slots["text"], width)
                         if section.copying and "text" in shape.dims else None)
         self.decoder = CaptionDecoder(section, shape.vocabulary, slots)
@@ -163,8 +164,7 @@ class Captioner(nn.Module):
         """States [N, d], the words before [N, CONTEXT] and their videos [N] → logits [N, vocabulary]."""
         logits: Tensor = self.decoder.output(states)
         if self.guide is not None and encoded.evidence is not None:
-            own, of_category = (part.index_select(0, video_of_word) for part in encoded.evidence)
-            logits = self.guide(states, own, of_category, logits)
+            logits = self.guide(states, encoded.evidence.index_select(0, video_of_word), logits)
         if self.copying is not None and encoded.places is not None:
             logits = self.copying(states, context, encoded.places.select(video_of_word), logits)
         return logits

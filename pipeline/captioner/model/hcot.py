@@ -31,11 +31,11 @@ class AttributeEmbedding(nn.Module):
         return self.dropout(self.norm(self.words(top) + self.ranks.weight))      # type: ignore[no-any-return]
 
 
-class AttributeGuide(nn.Module):
-    """What the attributes add to the logits of their own words, as much as the sentence so far wants of each kind.
+class EmotionGuide(nn.Module):
+    """What the emotional attributes add to the logits of their words, as much as the sentence so far wants of them.
 
-    The evidence for an attribute is how far its logit lies above that of its share of the training videos. An
-    emotional word also has its category's: people name one mood in many words.
+    The evidence is how far an emotional attribute's logit, and that of its category, lies above that of its share of
+    the training videos: people name one mood in many words. What is shown is left to the decoder, which sees it better.
     """
 
     known: Tensor
@@ -44,29 +44,23 @@ class AttributeGuide(nn.Module):
 
     def __init__(self, attributes: AttributeList, vocabulary: Vocabulary, width: int) -> None:
         super().__init__()
-        self.universal = len(attributes.universal)
-        tokens = torch.tensor(vocabulary.encode(attributes.words), dtype=torch.long)     # [N]
+        tokens = torch.tensor(vocabulary.encode(attributes.emotional), dtype=torch.long)     # [N_EM]
         known = torch.nonzero(tokens != UNK).flatten()          # a rare attribute is no word of the vocabulary
         self.register_buffer("known", known, persistent=False)
         self.register_buffer("tokens", tokens[known], persistent=False)
         self.register_buffer("membership", attributes.membership, persistent=False)
-        self.scales = nn.Parameter(torch.ones(len(attributes)))
-        self.gates = nn.Linear(width, 3)        # universal words, emotional words, their categories
+        self.gates = nn.Linear(width, 2)        # of words, of categories
 
-    def evidence(self, logits: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
-        """Attribute logits [V, N] and their base [N + C] → evidence for every attribute [V, N], and for the category of
-        every emotional word [V, N_EM]."""
-        above = logits_above(logits, base, self.membership).clamp(-_MOST, _MOST)
-        count = len(self.scales)
-        of_word = above[:, count:] @ self.membership / self.membership.sum(0).clamp(min=1)
-        return above[:, :count] * self.scales, of_word
+    def evidence(self, logits: Tensor, base: Tensor) -> Tensor:
+        """Attribute logits [V, N] and their base [N + C] → [V, 2, N_EM]: for every emotional word, for its category."""
+        emotional = self.membership.shape[1]
+        above = logits_above(logits, base, self.membership).clamp(-_MOST, _MOST)[:, logits.shape[1] - emotional:]
+        own, of_categories = above[:, :emotional], above[:, emotional:]
+        return torch.stack([own, of_categories @ self.membership / self.membership.sum(0).clamp(min=1)], 1)
 
-    def forward(self, states: Tensor, own: Tensor, of_category: Tensor, logits: Tensor) -> Tensor:
-        """States [N, d], their videos' evidence [N, ·] → `logits` [N, vocabulary] with what the attributes add."""
-        gates = self.gates(states)
-        universal = gates[:, :1] * own[:, :self.universal]
-        emotional = gates[:, 1:2] * own[:, self.universal:] + gates[:, 2:] * of_category
-        added = torch.cat([universal, emotional], 1).index_select(1, self.known)
+    def forward(self, states: Tensor, evidence: Tensor, logits: Tensor) -> Tensor:
+        """States [N, d], their videos' evidence [N, 2, N_EM] → `logits` [N, vocabulary] with what is added."""
+        added = (self.gates(states)[..., None] * evidence).sum(1).index_select(1, self.known)
         return logits.index_add(1, self.tokens, added.to(logits.dtype))
 
 

@@ -77,7 +77,7 @@ def _train(detector: AttributeDetector, videos: _Videos, rng: np.random.Generato
             some = videos.select(batch)
             loss = attribute_loss(detector(some.pooled, some.inputs), some.targets)
             optimizer.zero_grad()
-            loss.backward() 
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         detector.eval()
         if held_out is None:
