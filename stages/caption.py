@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.common.errors import SpectrumError, print_error, readable_errors
+from pipeline.common.terminal import printable
 from pipeline.params import DEFAULT, load
 from pipeline.params.paths import Paths
 from stages.command import ParamsFile, run_command
@@ -46,7 +47,7 @@ def main(
                 failed += 1
                 continue
             row = caption.as_json(candidates)
-            print(json.dumps(row, ensure_ascii=False) if as_json else _readable(row), flush=True)
+            print(json.dumps(row, ensure_ascii=False) if as_json else printable(_readable(row)), flush=True)
     sys.exit(failed > 0)
 
 

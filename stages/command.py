@@ -7,14 +7,17 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pipeline.common.errors import readable_errors
+from pipeline.common.commands import repro
+from pipeline.common.errors import SpectrumError, readable_errors
 from pipeline.common.files import write_json
+from pipeline.common.terminal import printable
 from pipeline.params import DEFAULT, Params, load
 from pipeline.params.files import differences
 from pipeline.params.inputs import check_inputs
@@ -25,7 +28,8 @@ Summary = dict[str, Any]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="parameters to change for this run, e.g. seed=1")
 ]
-ParamsFile = Annotated[Path, typer.Option("--params", help="the file of parameters")]
+ParamsFile = Annotated[Path, typer.Option(
+    "--params", help="the file of parameters; its paths are read from the folder where you are")]
 Only = Annotated[str, typer.Option("--only", help="one part of the stage; without it, every part")]
 
 _VERSIONS = ("torch", "open_clip_torch", "h5py", "av", "numpy")
@@ -40,7 +44,7 @@ def stage(run: Callable[[Params, Paths], Summary], name: str, help_text: str | N
 
     def main(overrides: Overrides = None, params_file: ParamsFile = DEFAULT) -> None:
         with readable_errors():
-            _run(run, name, load_with_notice(overrides or [], params_file, name))
+            _run(run, name, load_with_notice(overrides or [], params_file, repro(name)))
 
     run_command(main, help_text)
 
@@ -52,21 +56,27 @@ def stage_of_parts(run: Callable[..., Summary], name: str, help_text: str | None
         with readable_errors():
             if only and only not in parts:
                 raise typer.BadParameter(f"{only!r} is none of {', '.join(parts)}", param_hint="--only")
-            params = load_with_notice(overrides or [], params_file, name)
+            params = load_with_notice(overrides or [], params_file, repro(name, only))
             for part in [only] if only else parts:
                 _run(partial(run, part=part), f"{name}-{part}", params)
 
     run_command(main, help_text)
 
 
-def load_with_notice(overrides: Sequence[str], params_file: Path, name: str) -> Params:
-    """The parameters; where overrides change results, a note says so and how to bring the graph's own back."""
+def load_with_notice(overrides: Sequence[str], params_file: Path, back: str) -> Params:
+    """The parameters; where overrides or another file change results, a note says so, and that the command `back`
+    brings the graph's own back."""
     params = load(overrides, params_file)
     check_inputs(params)
-    own = load([], params_file) if overrides else params
+    if params_file.resolve().parent != Path.cwd():
+        print(f"note: paths in {params_file} are read from the folder where you are, and results go there "
+              f"({Path.cwd()})", file=sys.stderr)
+    own = params
+    with suppress(SpectrumError):       # there are no parameters of a graph here
+        own = load([], DEFAULT)
     if params.dataset == own.dataset and (changed := differences(params, own)):
-        print(f"note: this run differs from {params_file} in {'; '.join(changed)}. Its results replace those of the "
-              f"graph until `dvc repro {name}` makes them anew", file=sys.stderr)
+        print(f"note: this run differs from {DEFAULT} in {'; '.join(changed)}. Its results replace those of the "
+              f"graph until `{back}` makes them anew", file=sys.stderr)
     return params
 
 
@@ -78,7 +88,7 @@ def _run(run: Callable[[Params, Paths], Summary], name: str, params: Params) -> 
     started = time.monotonic()
     summary = run(params, paths)
     summary["seconds"] = {**summary.get("seconds", {}), "all": round(time.monotonic() - started, 2)}
-    print(f"{name}: {json.dumps(summary, ensure_ascii=False)}")
+    print(printable(f"{name}: {json.dumps(summary, ensure_ascii=False)}"))
     summary["versions"] = {package: version(package) for package in _VERSIONS}
     write_json(paths.summary(name), summary)
 

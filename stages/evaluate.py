@@ -20,7 +20,8 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.captioner.cached_dataset import CachedDataset
     from pipeline.captioner.generation.generator import CaptionGenerator
     from pipeline.common.device import torch_device
-    from pipeline.common.files import read_json, write_json, write_jsonl
+    from pipeline.common.files import read_json, sha256, write_json, write_jsonl
+    from pipeline.common.terminal import printable
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.taxonomy import Taxonomy
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
@@ -64,17 +65,22 @@ def run(params: Params, paths: Paths) -> Summary:
     metrics = evaluation.metrics
     scores_of = evaluation.of_videos["model"].by_video(sorted(tested))
     similarities = dataset.candidates.select(videos).scores
-    write_jsonl(paths.reports / "predictions.jsonl", (
+    predictions = paths.reports / "predictions.jsonl"
+    write_jsonl(predictions, (
         caption.as_json(zip(texts[:used], own.tolist(), strict=False)) | scores_of.get(caption.video_id, {})
         for caption, texts, own in zip(captions, candidate_texts, similarities, strict=True)))
     metrics["attributes"] = attribute_precision(
         model, inputs_of[model.folder].select(range(len(tested))), list(references.values()),
         params.generation.batch_size)
     metrics["retrieval"] = read_json(paths.retrieval)
+    metrics["predictions_sha256"] = sha256(predictions)      # the two belong together
     metrics["untrained"] = dataset.appearance.recipe["untrained"]
     write_json(paths.reports / "metrics.json", metrics)
     Console(width=100).print(score_table(metrics))
+    for warning in metrics["warnings"]:
+        print(f"warning: {printable(warning)}")
     return {"scored": len(tested), "unscored": len(unscored), "left_out": dataset.left_out,
+            "warnings": metrics["warnings"],
             "seconds": {"caption": round(generated - started, 2), "score": round(time.monotonic() - generated, 2)}}
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from pipeline.common.commands import repro
 from pipeline.common.terminal import printable
 from pipeline.datasets.manifest import Manifest
 from pipeline.encoders.base import Encoder, on_device
@@ -44,7 +45,7 @@ def _import(params: Params, paths: Paths, modality: str, folder: Path, manifest:
     features = Path(getattr(params.encoders, modality).features)
     if not features.absolute().is_relative_to(Path(params.data.videos).absolute()):
         print(printable(f"{features} is not below data.videos ({params.data.videos}), so DVC does not notice when it "
-                        f"is replaced; link it there, or then run `dvc repro -f encoder extract@{modality}`"))
+                        f"is replaced; link it there, or then run `{repro('extract', modality)} encoder --force`"))
     return import_modality(modality, params, paths.encoder, folder, manifest.id_of)
 
 

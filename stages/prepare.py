@@ -3,10 +3,11 @@
     python -m stages.prepare
     python -m stages.prepare dataset=mine data.kind=folder data.videos=clips data.captions=captions.csv
 
-Makes data/<dataset>/{videos,captions,corpus}.jsonl and encoder-inputs.json. Published data sets
+Makes data/<dataset>/{videos,captions,corpus}.jsonl, manifest.json and encoder-inputs.json. Published data sets
 (docs/datasets.md) are read as their owners publish them: python -m pipeline.params presets/msvd.yaml
 """
 
+from pipeline.common.terminal import printable
 from pipeline.datasets import emvidcap, folder, msrvtt, msvd
 from pipeline.datasets.encoder_inputs import write_encoder_inputs
 from pipeline.datasets.manifest import Manifest, check_trainable
@@ -22,7 +23,7 @@ def run(params: Params, paths: Paths) -> Summary:
     manifest.write(paths.data)
     write_encoder_inputs(paths.data, manifest, params.encoders.appearance)
     listed = findings.as_json()
-    print("\n".join(_lines(params, manifest, listed)))
+    print(printable("\n".join(_lines(params, manifest, listed))))
     return {"splits": manifest.counts(), "corpus": len(manifest.corpus), "captions": manifest.caption_counts(),
             "findings": listed}
 
@@ -48,6 +49,9 @@ def _lines(params: Params, manifest: Manifest, findings: Summary) -> list[str]:
     of_captions = manifest.caption_counts()
     lines.append(f"  {of_captions['repeated']:,} captions repeat one of their video, {of_captions['not_ascii']:,} are "
                  "not ASCII; all are kept")
+    if unspaced := manifest.unspaced():
+        lines.append(f"  {len(unspaced):,} captions of a script without spaces are one word, such as "
+                     f"{unspaced[0].text!r}: separate their words by spaces if they are several")
     if len(manifest.corpus) < params.retrieval.stored:
         lines.append(f"  fewer captions to retrieve from than retrieval.stored ({params.retrieval.stored}) asks for: "
                      "as many as there are will be candidates")

@@ -28,6 +28,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     from pipeline.captioner.training.settings import Listeners, TrainingSettings
     from pipeline.captioner.training.trainer import train
     from pipeline.common.device import torch_device
+    from pipeline.common.errors import readable_write_errors
     from pipeline.common.progress import Bar
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.taxonomy import Taxonomy
@@ -51,13 +52,14 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     kept = seeds.best_of(runs, params.training.select_by)
     folder = paths.captioner if part == "captioner" else paths.baseline
     parameters = sum(p.numel() for p in kept.model.parameters())
+    write_curves(folder, kept, runs)
     checkpoint.save(folder, kept, training=params.training, dataset=params.dataset, taxonomy=params.emotion.words,
                     recipes=dataset.recipes)
     card.write(folder, card.TrainingFacts(
         len(training.captions), sum(map(len, training.captions)), len(validation.captions),
         {trained.seed: trained.best for trained in runs}, bool(dataset.appearance.recipe["untrained"]), parameters))
-    write_curves(folder, kept, runs)
-    shutil.rmtree(paths.state / part)
+    with readable_write_errors(paths.state):
+        shutil.rmtree(paths.state / part)
     with contextlib.suppress(OSError):      # another part is being trained
         paths.state.rmdir()
     return {"parameters": parameters, "vocabulary": len(kept.vocabulary), "attributes": len(kept.attributes),

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
@@ -26,6 +27,7 @@ from pipeline.emotion.taxonomy import Taxonomy
 SCHEMA = 2
 WEIGHTS = "captioner.safetensors"
 DESCRIPTION = "captioner.json"
+CURVES = "curves.csv"
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,16 @@ class Checkpoint:
 
 def save(folder: Path, trained: TrainedCaptioner, *, training: params.Training, dataset: str, taxonomy: str,
          recipes: Mapping[str, str]) -> None:
-    """Publish both files; `recipes` gives the recipe id of every store, by the name of its source."""
+    """Publish both files, after the curves; `recipes` gives the recipe id of every store, by the name of its source."""
     state = trained.model.state_dict()
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with atomic_write(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary)
+        temporary.write_bytes(to_bytes(weights))      # its own writer tells a full disk in its own way
     attributes = trained.attributes
     write_json(folder / DESCRIPTION, {
         "schema": SCHEMA, "dataset": dataset, "seed": trained.seed, "recipes": dict(recipes), "best": trained.best,
         "weights_sha256": sha256(folder / WEIGHTS),
+        "curves_sha256": sha256(folder / CURVES) if (folder / CURVES).is_file() else None,
         "captioner": trained.model.section.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),

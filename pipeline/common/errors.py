@@ -1,9 +1,11 @@
-"""The one error that users are meant to read."""
+"""The one error that users are meant to read, and failed writes as such errors."""
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pipeline.common.terminal import printable
 
@@ -13,21 +15,32 @@ class SpectrumError(Exception):
     expected and what to do. Programs print it without a traceback and exit with status 1."""
 
 
-# What a user can mend when a file cannot be written.
-_NOT_WRITTEN = {
-    errno.ENOSPC: "there is no room left; make room",
-    errno.EDQUOT: "your quota is used up; make room",
-    errno.EROFS: "it is read-only; make it writable",
-    errno.EACCES: "permission denied; mend its permissions",
-    errno.EPERM: "permission denied; mend its permissions",
-}
+# Why a file cannot be written where a user can mend it, whatever called the operating system.
+_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def write_error(path: Path | str, error: OSError) -> SpectrumError:
+    """The error for a file or folder that cannot be written, in the words of everything that writes."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return SpectrumError(f"{path}: it cannot be written ({reason}); make room or mend the folder's permissions and run "
+                         "again: what is finished is kept")
+
+
+@contextmanager
+def readable_write_errors(path: Path) -> Iterator[None]:
+    """Around what writes `path`: a full disk, a quota, a folder without write permission become a SpectrumError."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from None
 
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
     """Around a program's work: a SpectrumError becomes a sentence on stderr and exit status 1.
 
-    So do a full disk and a folder that may not be written; an interruption (Ctrl-C) says how to go on, status 130.
+    So does a write that failed elsewhere than in `atomic_write`, such as of what is printed into a file; an
+    interruption (Ctrl-C) says how to go on, status 130.
     """
     try:
         yield
@@ -37,8 +50,7 @@ def readable_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NOT_WRITTEN:
             raise
-        print_error(SpectrumError(f"{error.filename or 'the output'}: {_NOT_WRITTEN[error.errno]} and run again: what "
-                                  "is finished is kept"))
+        print_error(write_error(error.filename or "the output", error))
         sys.exit(1)
     except KeyboardInterrupt:
         print_error(SpectrumError("interrupted; run the same command again to go on: what is finished is kept"))

@@ -1,8 +1,10 @@
-"""Publishing files: whole or not at all."""
+"""Publishing files: whole or not at all, and noticing what was changed after that."""
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,26 +13,70 @@ from typing import Any
 from uuid import uuid4
 
 from pipeline.common.commands import MAKE, REMAKE
-from pipeline.common.errors import SpectrumError
+from pipeline.common.errors import SpectrumError, readable_write_errors
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.tmp")
+_CHECKSUM = "sha256_of_the_above"       # the last entry of every JSON object that is written here
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary name to write to; on success its bytes are synced and take the place of `path` at once.
 
-    A kill at any moment leaves the old file or the new one. The rename also gives a fresh inode, so a
-    copy of `path` that a cache links to is never written through.
+    A kill at any moment leaves the old file or the new one; what it leaves of the temporary file, the next writing
+    of `path` removes. The rename also gives a fresh inode, so a copy of `path` that a cache links to is never written
+    through. An OSError of what writes becomes a SpectrumError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
+    with readable_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_temporary_files(path.parent, path.name)
+        temporary, held = _temporary_file(path)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(held)
+
+
+def remove_temporary_files(folder: Path, name: str | None = None) -> None:
+    """Deletes what killed processes left of the files that `atomic_write` made, of one name or of all in a folder.
+
+    A file that a process still writes stays: the process holds a lock on it.
+    """
+    for entry in [*os.scandir(folder)] if folder.is_dir() else ():
+        match = _TEMPORARY.fullmatch(entry.name)
+        if match and name in (None, match["name"]) and entry.is_file(follow_symlinks=False):
+            try:
+                held = os.open(entry.path, os.O_RDONLY)
+            except OSError:     # another process removed it, or it is somebody else's
+                continue
+            if _locks(held):
+                Path(entry.path).unlink(missing_ok=True)
+            os.close(held)
+
+
+def _temporary_file(path: Path) -> tuple[Path, int]:
+    """A new file beside `path`, and a descriptor that holds a lock on it as long as this process lives."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
+        held = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _locks(held)
+        if os.fstat(held).st_nlink:
+            return temporary, held
+        os.close(held)      # taken for a killed process' file before it was locked
+
+
+def _locks(descriptor: int) -> bool:
+    """Whether the lock could be taken: not where another process has it, or the file system knows none."""
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:
@@ -56,15 +102,31 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json_text(value, indent=2) + "\n")
+    """`value` for `read_json`. The last entry of an object is the SHA-256 of the text before it."""
+    text = json_text(value, indent=2)
+    if isinstance(value, dict) and value:
+        above = text.removesuffix("\n}")
+        text = f"{above}{_ending(above)}"
+    write_text(path, text.removesuffix("\n") + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Raises SpectrumError for a file that is missing, no ordinary file, or not JSON."""
+    """What `write_json` wrote, or a file of others. Raises SpectrumError for a file that is missing, no ordinary file,
+    not JSON, or an object that was changed after `write_json` wrote it."""
+    text = _read_text(path, "utf-8")
     try:
-        return json.loads(_read_text(path, "utf-8"))
-    except (json.JSONDecodeError, RecursionError) as error:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise SpectrumError(f"{path}: not readable as JSON ({error}); {REMAKE}") from None
+    if isinstance(value, dict) and value.pop(_CHECKSUM, None) is not None:
+        above = text.rpartition(",\n")[0]
+        if text != above + _ending(above):
+            raise SpectrumError(f"{path}: it was changed or damaged after it was written; {REMAKE}")
+    return value
+
+
+def _ending(above: str) -> str:
+    return f',\n  "{_CHECKSUM}": "{hashlib.sha256(above.encode()).hexdigest()}"\n}}\n'
 
 
 def _read_text(path: Path, encoding: str) -> str:
@@ -91,8 +153,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            except (ValueError, RecursionError) as error:
+                reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
                 raise SpectrumError(f"{path}, line {number}: not readable as JSON: {reason}") from None
 
 

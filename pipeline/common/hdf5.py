@@ -5,9 +5,12 @@
 
 A file may come from anywhere. What its names lead to may lie in other files, what it claims may not fit into memory,
 and a bit of it may be flipped: each becomes one sentence that names the file. Arrays lie in chunks, each with a
-checksum. Texts have none, so that a flipped bit in one is not noticed here.
+checksum, but HDF5 has none for texts, attributes, types and shapes: a SHA-256 stands beside every data set, and one
+over all attributes.
 """
 
+import hashlib
+import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -25,6 +28,7 @@ from pipeline.common.files import atomic_write
 if TYPE_CHECKING:
     import h5py
 
+_CHECKSUM = "sha256"     # attribute of a data set, and of the file over its other attributes
 _HEAP_ENTRY = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])  # of a text, as HDF5 stores it
 
 
@@ -51,12 +55,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any] | Sequence[str]],
     SpectrumError where the file cannot be written.
     """
     content = _lay_out(arrays, attributes)
-    try:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise SpectrumError(f"{path}: it cannot be written ({error.strerror or error}); make room or mend the folder's "
-                            "permissions and run again") from None
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _lay_out(arrays: Mapping[str, NDArray[Any] | Sequence[str]], attributes: Mapping[str, str]) -> bytes:
@@ -66,12 +66,14 @@ def _lay_out(arrays: Mapping[str, NDArray[Any] | Sequence[str]], attributes: Map
     with h5py.File("arrays", "w", driver="core", backing_store=False) as file:
         for name, value in attributes.items():
             file.attrs[name] = value
+        file.attrs[_CHECKSUM] = _sha256(dict(attributes))
         for name, values in arrays.items():
             if isinstance(values, np.ndarray):
                 # HDF5 has no chunks of nothing, and a checksum needs chunks.
-                file.create_dataset(name, data=values, fletcher32=values.size > 0, track_times=False)
+                dataset = file.create_dataset(name, data=values, fletcher32=values.size > 0, track_times=False)
             else:
-                file.create_dataset(name, data=list(values), dtype=h5py.string_dtype(), track_times=False)
+                dataset = file.create_dataset(name, data=list(values), dtype=h5py.string_dtype(), track_times=False)
+            dataset.attrs[_CHECKSUM] = _sha256(values)
         file.flush()
         content: bytes = file.id.get_file_image()
     return content
@@ -87,7 +89,7 @@ def read_arrays(path: Path, layouts: Mapping[str, Layout], attributes: Sequence[
     size = _measure(path)
     try:
         with h5py.File(path, "r") as file:
-            texts = {name: _read_attribute(file, name) for name in attributes}
+            texts = _read_attributes(file, attributes)
             arrays: Arrays = {name: _read(file, path, name, layout, size) for name, layout in layouts.items()}
     except _DAMAGE as error:
         raise describe_damage(path, error) from None
@@ -116,11 +118,22 @@ def _measure(path: Path) -> int:
     return status.st_size
 
 
-def _read_attribute(file: "h5py.File", name: str) -> str:
-    value = file.attrs[name]
-    if not isinstance(value, str):
-        raise ValueError(f"its attribute {name} is no text")
-    return value
+def _read_attributes(file: "h5py.File", names: Sequence[str]) -> dict[str, str]:
+    found = {name: value for name, value in file.attrs.items() if name != _CHECKSUM}
+    for name in names:
+        if not isinstance(found[name], str):
+            raise ValueError(f"its attribute {name} is no text")
+    if not all(isinstance(value, str) for value in found.values()) or file.attrs[_CHECKSUM] != _sha256(found):
+        raise ValueError("its attributes are not those that were written")
+    return {name: found[name] for name in names}
+
+
+def _sha256(values: NDArray[Any] | Sequence[str] | Mapping[str, str]) -> str:
+    if not isinstance(values, np.ndarray):
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(f"{values.dtype.str} {values.shape}".encode())
+    digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
 
 
 def _read(file: "h5py.File", path: Path, name: str, layout: Layout, size: int) -> Any:
@@ -133,15 +146,21 @@ def _read(file: "h5py.File", path: Path, name: str, layout: Layout, size: int) -
         raise ValueError(f"it has no data set {name} of its own")
     if dataset.ndim != layout.rank:
         raise ValueError(f"its {name} have {dataset.ndim} dimensions, expected {layout.rank}")
-    if layout.dtype == "text":
-        return _read_texts(file, path, dataset, size)
+    values = _read_texts(file, path, dataset, size) if layout.dtype == "text" else _read_array(dataset, layout, size)
+    if dataset.attrs[_CHECKSUM] != _sha256(values):
+        raise ValueError(f"its {name} are not those that were written")
+    return values
+
+
+def _read_array(dataset: "h5py.Dataset", layout: Layout, size: int) -> NDArray[Any]:
+    name = dataset.name[1:]
     if dataset.dtype != np.dtype(layout.dtype):
         raise ValueError(f"its {name} are of type {dataset.dtype}, expected {layout.dtype}")
     if dataset.nbytes > size:
         raise ValueError(f"its {name} claim to be larger than the file")
     if dataset.size and not is_checksummed(dataset):
         raise ValueError(f"its {name} have no checksums")
-    values = dataset[()]
+    values: NDArray[Any] = dataset[()]
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError(f"its {name} hold a value that is not a finite number")
     return values

@@ -43,6 +43,13 @@ def words(text: str) -> list[str]:
     return separated.split()
 
 
+def is_one_run(text: str) -> bool:
+    """Whether a caption is several letters of a script without spaces in a row, and nothing else: maybe one word,
+    more likely a short sentence whose words are not separated."""
+    own = words(text)
+    return len(own) == 1 and len(own[0]) > 1 and _WITHOUT_SPACES.fullmatch(own[0]) is not None
+
+
 def run_without_spaces(text: str) -> str:
     """The first part of `text` that looks like words with no space between them, as Chinese, Japanese, Thai, Lao,
     Khmer and Burmese are written; "" where there is none."""

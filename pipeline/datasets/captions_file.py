@@ -9,12 +9,22 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_jsonl
+from pipeline.common.text import clean
 
-Row = tuple[str, str, str, str]  # file and line, video, caption, split or ""
+
+class Row(NamedTuple):
+    """A row of a file of captions; "" where it names no split or no group."""
+
+    position: str       # file and line
+    video: str
+    caption: str
+    split: str = ""
+    group: str = ""     # what keeps pieces of one film together
+
 
 _VIDEO, _CAPTION = ("video", "video_id"), ("caption", "sentence")
 _SPLITS = {"val": "validation", "valid": "validation", "validate": "validation", "dev": "validation"}
@@ -23,7 +33,7 @@ _LONGEST = 100_000      # characters of a line of CSV: a longer one is no captio
 
 
 def read_captions(path: Path) -> Iterator[Row]:
-    """(file and line, video, caption, split or "") of every row of a .csv, .tsv, .txt, .json or .jsonl file.
+    """Every row of a .csv, .tsv, .txt, .json or .jsonl file.
 
     A .txt or .tsv without a header has `video<TAB>caption` on each line, as MSVD is published. Raises SpectrumError,
     with the line, for a row that is not what the header names.
@@ -63,7 +73,7 @@ def _pairs(path: Path, lines: list[str]) -> Iterator[Row]:
             if not tab or "\t" in caption.rstrip("\t"):
                 raise SpectrumError(f"{path}, line {number}: expected video<TAB>caption, found {line!r:.100}; "
                                     "for more columns, name them in the first line")
-            yield f"{path}, line {number}", name, caption, ""
+            yield Row(f"{path}, line {number}", name, caption)
 
 
 def _table_rows(path: Path, lines: list[str]) -> Iterator[Row]:
@@ -121,9 +131,10 @@ def _json_rows(path: Path) -> Iterator[Row]:
         raise SpectrumError(f"{path}: expected a list of objects with `video` and `caption`, or the lists of COCO "
                             "(images, annotations) or MSR-VTT (videos, sentences)")
     for number, row in enumerate(rows):
-        position, video, caption, split = _row(f"{path}, {key}[{number}]", row)
+        read = _row(f"{path}, {key}[{number}]", row)
         original = next(row[name] for name in (*_VIDEO,) if name in row)
-        yield position, str(names.get(original, video)), caption, split or _split(splits.get(original))
+        yield read._replace(video=str(names.get(original, read.video)),
+                            split=read.split or _split(splits.get(original)))
 
 
 def _objects(rows: Any) -> list[dict[str, Any]]:
@@ -136,8 +147,13 @@ def _row(position: str, record: Any) -> Row:
                       for names in (_VIDEO, _CAPTION))
     if len(video) != 1 or len(caption) != 1 or isinstance(video[0], bool) \
             or not isinstance(video[0], str | int) or not isinstance(caption[0], str):
-        raise SpectrumError(f"{position}: expected `video` and `caption` (and maybe `split`), found {record!r:.200}")
-    return position, str(video[0]), caption[0], _split(lowered.get("split"))
+        raise SpectrumError(f"{position}: expected `video` and `caption` (and maybe `split` and `group`), found "
+                            f"{record!r:.200}")
+    group = lowered.get("group")
+    if isinstance(group, bool) or not isinstance(group, str | int | None):
+        raise SpectrumError(f"{position}: expected a text or a number as `group`, found {group!r:.100}")
+    return Row(position, str(video[0]), caption[0], _split(lowered.get("split")),
+               clean("" if group is None else str(group)))
 
 
 def _split(value: Any) -> str:

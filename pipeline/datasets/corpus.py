@@ -21,8 +21,8 @@ def select_corpus(section: Data, captions: Iterable[Positioned], split_of: Mappi
     """
     if _is_same(Path(section.corpus), Path(section.captions)):
         return [(position, caption) for position, caption in captions if split_of.get(caption.video_id) == "train"], 0
-    rows = [(position, Caption(find_id(name) or name, text))
-            for position, name, text, _ in read_captions(Path(section.corpus))]
+    rows = [(row.position, Caption(find_id(row.video) or row.video, row.caption))
+            for row in read_captions(Path(section.corpus))]
     kept = [row for row in rows if split_of.get(row[1].video_id, "train") == "train"]
     return kept, len(rows) - len(kept)
 

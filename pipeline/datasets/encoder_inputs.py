@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_json, write_json
 from pipeline.datasets.manifest import Manifest
@@ -31,9 +32,18 @@ def write_encoder_inputs(folder: Path, manifest: Manifest, section: AppearanceEn
 
 
 def read_training_videos(folder: Path) -> list[TrainingVideo]:
-    """The videos that an encoder learns from."""
+    """The videos that an encoder learns from. Raises SpectrumError for one that is not what `prepare` found."""
     inputs: Any = read_json(folder / NAME)
-    return [TrainingVideo(Path(video["path"]), tuple(video["captions"])) for video in inputs["videos"]]
+    try:
+        videos = [(TrainingVideo(Path(video["path"]), tuple(video["captions"])), video["sha256"])
+                  for video in inputs["videos"]]
+    except (KeyError, TypeError) as error:
+        raise SpectrumError(f"{folder / NAME}: not the inputs of an encoder ({type(error).__name__}: {error}); "
+                            f"{rerun('prepare')}") from None
+    for video, digest in videos:
+        if _digest(video.path) != digest:
+            raise SpectrumError(f"{video.path}: it was changed or damaged after `prepare` read it; {rerun('prepare')}")
+    return [video for video, _ in videos]
 
 
 def _videos(manifest: Manifest) -> list[dict[str, Any]]:

@@ -1,18 +1,19 @@
 """Your own videos: a folder of files, and a file of captions (captions_file.py).
 
 A row of captions names a video by its path inside the folder, with or without the ending. Where no split is given
-the videos that have captions are dealt out by a seeded hash of their names. Every other video of the folder goes to
+the videos that have captions are dealt out by a seeded hash of their names, or of their `group`, which keeps pieces
+of one film together. Every other video of the folder goes to
 `predict`: it is captioned and shown, never trained on or scored.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.common.errors import SpectrumError
 from pipeline.common.text import clean, has_lone_surrogates
 from pipeline.datasets import manifest
-from pipeline.datasets.captions_file import read_captions
+from pipeline.datasets.captions_file import Row, read_captions
 from pipeline.datasets.corpus import select_corpus
 from pipeline.datasets.manifest import Caption, Manifest, Split, Video
 from pipeline.datasets.published import Findings, some
@@ -35,9 +36,9 @@ def prepare(section: Data, seed: int) -> tuple[Manifest, Findings]:
     if not rows:
         raise SpectrumError(f"{section.captions}: no captions there; expected a row video,caption for every video")
     names = _Names(folder, id_of)
-    captions = [(position, Caption(names.id_of(position, name), text)) for position, name, text, _ in rows]
-    split_of = _splits(section, seed, [(position, caption.video_id, row[3])
-                                       for (position, caption), row in zip(captions, rows, strict=True)])
+    rows = [row._replace(video=names.id_of(row.position, row.video)) for row in rows]
+    captions = [(row.position, Caption(row.video, row.caption)) for row in rows]
+    split_of = _splits(section, seed, rows)
     path_of = {video: str(path) for path, video in id_of.items()}
     # In the order of their captions, then of their names.
     ordered = dict.fromkeys([*(caption.video_id for _, caption in captions), *path_of])
@@ -106,36 +107,48 @@ class _Names:
         raise SpectrumError(f"{position}: video {name!r} of folder {self._folder}: {reason}")
 
 
-def _splits(section: Data, seed: int, rows: list[tuple[str, str, str]]) -> dict[str, Split]:
+def _splits(section: Data, seed: int, rows: list[Row]) -> dict[str, Split]:
     given: dict[str, Split] = {}
-    for position, video, split in rows:
-        if split and split not in manifest.SPLITS:
-            raise SpectrumError(f"{position}: split {split!r}; expected one of {', '.join(manifest.SPLITS)}")
-        if split and given.setdefault(video, split) != split:
-            raise SpectrumError(f"{position}: video {video!r} is of split {given[video]} and of {split}")
-    without = sorted({video for _, video, _ in rows} - set(given))
+    group_of: dict[str, str] = {}
+    for row in rows:
+        if row.split and row.split not in manifest.SPLITS:
+            raise SpectrumError(f"{row.position}: split {row.split!r}; expected one of {', '.join(manifest.SPLITS)}")
+        if row.split and given.setdefault(row.video, row.split) != row.split:
+            raise SpectrumError(f"{row.position}: video {row.video!r} is of split {given[row.video]} and of "
+                                f"{row.split}")
+        if row.group and group_of.setdefault(row.video, row.group) != row.group:
+            raise SpectrumError(f"{row.position}: video {row.video!r} is of group {group_of[row.video]!r} and of "
+                                f"{row.group!r}")
+    without = sorted({row.video for row in rows} - set(given))
     if without and given:
         raise SpectrumError(f"{section.captions}: video {without[0]!r} has no split but others do; give all or none")
-    return given or automatic_splits(without, seed, section.validation, section.test)
+    split_of: dict[str, str] = {}
+    for video, group in group_of.items():
+        if video in given and split_of.setdefault(group, given[video]) != given[video]:
+            raise SpectrumError(f"{section.captions}: videos of group {group!r} are of split {split_of[group]} and of "
+                                f"{given[video]}; a group keeps its videos together")
+    return given or automatic_splits({video: group_of.get(video, video) for video in without}, seed,
+                                     section.validation, section.test)
 
 
-def automatic_splits(videos: Iterable[str], seed: int, validation: float, test: float) -> dict[str, Split]:
-    """A split for every video, by its own id and the seed alone, so that new videos move no other.
+def automatic_splits(group_of: Mapping[str, str], seed: int, validation: float, test: float) -> dict[str, Split]:
+    """A split for every video, by its group (its own id, where it has none) and the seed alone, so that new videos
+    move no other.
 
-    Only where so few videos leave validation or test empty, the one whose number lies nearest goes there: an empty
+    Only where so few groups leave validation or test empty, the one whose number lies nearest goes there: an empty
     split would end the graph at its evaluation.
     """
-    number_of = {video: _number(seed, video) for video in videos}
-    splits: dict[str, Split] = {video: "test" if number < test else "validation" if number < test + validation
-                                else "train" for video, number in number_of.items()}
+    number_of = {group: _number(seed, group) for group in sorted(set(group_of.values()))}
+    splits: dict[str, Split] = {group: "test" if number < test else "validation" if number < test + validation
+                                else "train" for group, number in number_of.items()}
     borders: tuple[tuple[Split, float, float], ...] = (("test", test, 0.0), ("validation", validation, test))
     for split, share, border in borders:
-        training = [video for video, other in splits.items() if other == "train"]
+        training = [group for group, other in splits.items() if other == "train"]
         if share > 0 and split not in splits.values() and len(training) > 1:
-            splits[min(training, key=lambda video: abs(number_of[video] - border))] = split
-    return splits
+            splits[min(training, key=lambda group: abs(number_of[group] - border))] = split
+    return {video: splits[group] for video, group in group_of.items()}
 
 
-def _number(seed: int, video: str) -> float:
-    """A number of 0 … 1 that stands for the video."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{video}".encode()).digest()[:8], "big") / 2**64
+def _number(seed: int, group: str) -> float:
+    """A number of 0 … 1 that stands for a group of videos."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8], "big") / 2**64

@@ -2,6 +2,7 @@
 
 A folder holds `videos.jsonl` {id, path, split} and maybe {names}, `captions.jsonl` {video_id, text} and
 `corpus.jsonl` {video_id, text}: the captions that candidates are retrieved from, usually those of the training split.
+`manifest.json`, published last, has the SHA-256 of each: a file that was changed, damaged or half replaced is noticed.
 """
 
 from collections import Counter
@@ -11,13 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import read_jsonl, write_jsonl
-from pipeline.common.text import clean, has_lone_surrogates, run_without_spaces, words
+from pipeline.common.files import read_json, read_jsonl, sha256, write_json, write_jsonl
+from pipeline.common.text import clean, has_lone_surrogates, is_one_run, run_without_spaces, words
 
 # A video of `predict` has no captions: it is captioned and shown, never trained on or scored.
 Split = Literal["train", "validation", "test", "predict"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+_FILES = ("videos", "captions", "corpus")
+_CHECKSUMS = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -75,21 +79,39 @@ class Manifest:
         return {"all": len(self.captions), "repeated": len(self.captions) - len(seen),
                 "not_ascii": sum(not caption.text.isascii() for caption in self.captions)}
 
+    def unspaced(self) -> list[Caption]:
+        """The captions that may be several words of a script without spaces."""
+        return [caption for caption in self.captions if is_one_run(caption.text)]
+
     def write(self, folder: Path) -> None:
         write_jsonl(folder / "videos.jsonl", ({key: value for key, value in vars(video).items() if value != ()}
                                               for video in self.videos))
         write_jsonl(folder / "captions.jsonl", (vars(caption) for caption in self.captions))
         write_jsonl(folder / "corpus.jsonl", (vars(caption) for caption in self.corpus))
+        write_json(folder / _CHECKSUMS, {"sha256": {name: sha256(folder / f"{name}.jsonl") for name in _FILES}})
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
         """The manifest in `folder`. Raises SpectrumError naming the file and line of what is wrong."""
-        videos, captions, corpus = (folder / f"{name}.jsonl" for name in ("videos", "captions", "corpus"))
+        videos, captions, corpus = (folder / f"{name}.jsonl" for name in _FILES)
+        _check_whole(folder)
         return check(
             [(f"{videos}, line {n}", _video(f"{videos}, line {n}", row)) for n, row in read_jsonl(videos)],
             [(f"{captions}, line {n}", _caption(f"{captions}, line {n}", row)) for n, row in read_jsonl(captions)],
             [(f"{corpus}, line {n}", _caption(f"{corpus}, line {n}", row)) for n, row in read_jsonl(corpus)],
         )
+
+
+def _check_whole(folder: Path) -> None:
+    """Raises SpectrumError for a file that is not the one that `write` left."""
+    described: Any = read_json(folder / _CHECKSUMS)
+    digests = described.get("sha256") if isinstance(described, dict) else None
+    for name in _FILES:
+        path = folder / f"{name}.jsonl"
+        if not path.is_file():
+            raise SpectrumError(f"{path}: no such file; {rerun('prepare')}")
+        if not isinstance(digests, dict) or digests.get(name) != sha256(path):
+            raise SpectrumError(f"{path}: it was changed or damaged after it was written; {rerun('prepare')}")
 
 
 def check(
@@ -142,6 +164,11 @@ def check_trainable(manifest: Manifest) -> None:
         if texts and not any(words(text) for text in texts):
             raise SpectrumError(f"video {video!r}: none of its captions has a word (such as {texts[0]!r:.60}); "
                                 "write one that has, or take the video out of the captions")
+    runs = manifest.unspaced()
+    if 2 * len(runs) > len(manifest.captions):
+        raise SpectrumError(f"video {runs[0].video_id!r}: its caption {runs[0].text!r:.60} is one word, as are "
+                            f"{len(runs)} of {len(manifest.captions)} captions; in a language written without spaces, "
+                            "separate the words by spaces before")
     for caption in (*manifest.captions, *manifest.corpus):
         if unsegmented := run_without_spaces(caption.text):
             raise SpectrumError(f"video {caption.video_id!r}: its caption has {unsegmented!r:.60} as one word; in a "

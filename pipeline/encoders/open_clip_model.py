@@ -8,6 +8,7 @@ a replaced file is noticed. open_clip and torch take seconds to import and are i
 import json
 import logging
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ def save_trained(name: str, model: "torch.nn.Module", folder: Path, training: di
 
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     with atomic_write(folder / _TRAINED_FILE) as temporary:
-        safetensors.torch.save_file(tensors, temporary)
+        temporary.write_bytes(safetensors.torch.save(tensors))
     return _publish(name, "train", model, folder, {"training": training})
 
 
@@ -110,6 +111,12 @@ def tokenizer(name: str) -> Any:
     except (OSError, RuntimeError, ValueError) as error:
         raise SpectrumError(f"{name}: its tokenizer cannot be loaded ({one_line(error)}); download it elsewhere and "
                             "copy the hub's cache") from None
+
+
+def names() -> list[str]:
+    """The models that can be named in encoders.appearance.model."""
+    models: list[str] = _open_clip().list_models()
+    return models
 
 
 @cache
@@ -173,6 +180,8 @@ def _create(name: str, weights: str | None, *, untrained: bool = False, quick_ge
 
 
 def _check_name(name: str) -> None:
-    if not name.startswith(tags.OWN) and name not in _open_clip().list_models():
-        raise SpectrumError(f"encoders.appearance.model: open_clip has no model {name!r}; "
-                            "`python -c 'import open_clip; print(open_clip.list_models())'` lists them")
+    if not name.startswith(tags.OWN) and name not in names():
+        near = ", ".join(get_close_matches(name, names())) or "none"
+        raise SpectrumError(f"encoders.appearance.model: open_clip has no model {name!r} (of a like name: {near}); "
+                            "`python -c 'from pipeline.encoders.open_clip_model import names; print(*names())'` lists "
+                            "them")

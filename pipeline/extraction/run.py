@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import params
-from pipeline.common.errors import SpectrumError
-from pipeline.common.files import fingerprint
+from pipeline.common.errors import SpectrumError, readable_write_errors
+from pipeline.common.files import fingerprint, remove_temporary_files
 from pipeline.common.progress import Bar
 from pipeline.common.terminal import printable
 from pipeline.encoders.base import Encoder
@@ -26,14 +26,7 @@ from pipeline.extraction.reading import file_problem, read_one
 from pipeline.extraction.recipe import clip_recipe_id, num_shards, recipe
 from pipeline.extraction.shard_maker import STEPS, Build, ShardProgress, ShardReport, Task, make_shards
 from pipeline.extraction.shards import Shards
-from pipeline.store.folder import (
-    only_writer,
-    readable_write_errors,
-    remove_leftovers,
-    remove_temporary_files,
-    rows_folder,
-    stored_ids,
-)
+from pipeline.store.folder import only_writer, remove_leftovers, rows_folder, stored_ids
 from pipeline.store.known_rows import drop_rows, keep_shards, kept_bytes
 from pipeline.store.shard import Rows, check_id, shard_of
 from pipeline.store.store_file import FAILED_FILE, STORE_FILE, write_store_file
@@ -61,7 +54,8 @@ def extract(videos: Sequence[tuple[str, str | Path]], build: Build, folder: Path
         _check_files(files, folder)
         with readable_write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            remove_temporary_files(folder)
+            for place in (folder, *rows_folder(folder).glob("*/")):
+                remove_temporary_files(place)
         encoder = build()
         recipe_id, shard_count = fingerprint(recipe(encoder, extraction)), num_shards(encoder, extraction, len(files))
         tasks = _tasks(files, shard_count)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.store.folder import readable_write_errors
+from pipeline.common.errors import readable_write_errors
 from pipeline.store.known_rows import KnownRows
 from pipeline.store.shard import Rows, Shard, Video, publish, shard_bytes, shard_name
 from pipeline.store.store_file import STORE_FILE

@@ -5,6 +5,7 @@ The first message means that it is ready: its libraries are loaded.
 It leads a process group of its own, to which the ffmpeg program belongs too, so that both can be ended together.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -31,9 +32,11 @@ def serve() -> None:
     os.dup2(2, 1)
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_jobs, args=(sys.stdin.buffer, jobs), daemon=True).start()
-    _send(out, {"is": "ready"})
-    while True:
-        answer(out, jobs.get())
+    with contextlib.suppress(BrokenPipeError):      # the parent is gone
+        _send(out, {"is": "ready"})
+        while True:
+            answer(out, jobs.get())
+    os._exit(0)     # at once: the other thread waits for a line, with which Python could not end in peace
 
 
 def answer(out: BinaryIO, job: dict[str, Any]) -> None:

@@ -104,6 +104,10 @@ def _prepare_set(name: str, hypotheses: Mapping[str, str], references: Mapping[s
     if not hypotheses:
         raise SpectrumError(f"{name}: there are no captions to score")
     ids = sorted(hypotheses)
+    wrong = [id for id in ids if not isinstance(hypotheses[id], str) or isinstance(references[id], str)
+             or not all(isinstance(reference, str) for reference in references[id])]
+    if wrong:
+        raise SpectrumError(f"{name}: expected a text as caption and a list of texts as references of {_list(wrong)}")
     kept = [[caption for caption in map(clean, references[id]) if has_words(caption)] for id in ids]
     if not all(kept):
         wordless = [id for id, own in zip(ids, kept, strict=True) if not own]

@@ -83,6 +83,8 @@ def evaluate(split: CaptionedSplit, taxonomy: Taxonomy, seed: int, timeout: floa
     warnings = list(scores.warnings)
     if not human_sets:
         warnings.append("human: every video has a single caption, so none can be left out")
+    if blocks["model"]["emotion"]["balanced_accuracy"] is None:
+        warnings.append("balanced_accuracy and macro_f1 are absent: no reference holds an emotion word")
     return Evaluation({
         **blocks["model"],
         **{name: blocks[name] for name in split.others},

@@ -21,6 +21,7 @@ DEFAULT = Path("params.yaml")
 def load(overrides: Sequence[str] = (), path: Path = DEFAULT) -> Params:
     """Parameters of `path`, changed by `key=value` overrides; a value is read as YAML (`seed=1`, `a.b=[x, y]`).
 
+    In an override `~` at the beginning is the home folder; in a file it is refused, for DVC does not know it.
     Raises SpectrumError for a missing or broken file, an unknown key or a value out of range.
     """
     return validate(override(read(path), overrides), source=str(path))
@@ -34,8 +35,13 @@ def read(path: Path) -> dict[str, Any]:
         tree = yaml.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpectrumError(f"{path}: no such file; run from the project's root, where params.yaml is") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise SpectrumError(f"{path}: not readable as YAML: {error}") from None
+    except IsADirectoryError:
+        raise SpectrumError(f"{path}: it is a folder; name the file of parameters in it, such as "
+                            f"{path / DEFAULT.name}") from None
+    except OSError as error:
+        raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); mend its permissions") from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise SpectrumError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise SpectrumError(f"{path}: expected a mapping of parameters, found {type(tree).__name__}")
     return tree
@@ -55,9 +61,10 @@ def override(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
             if not isinstance(node, dict):
                 raise SpectrumError(f"{item!r}: {parent} is a value, not a section of the parameters")
         try:
-            node[leaf] = YAML(typ="safe").load(text)
-        except YAMLError:
+            value = YAML(typ="safe").load(text)
+        except (YAMLError, ValueError, RecursionError):
             raise SpectrumError(f"{item!r}: {text!r} is not readable as a YAML value") from None
+        node[leaf] = _expanded(value) if isinstance(value, str) and value.startswith("~") else value
     return tree
 
 
@@ -137,12 +144,32 @@ def _differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str
 def validate(tree: dict[str, Any], source: str) -> Params:
     if renamed := "; ".join(renamed_keys(tree)):
         raise SpectrumError(f"{source}: {renamed}")
+    if at_home := next(_at_home(tree), ""):
+        raise SpectrumError(f"{source}: {at_home}")
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(str(part) for part in e['loc']) or 'parameters'}: {_sentence(e)}"
                              for e in error.errors())
         raise SpectrumError(f"{source}: {problems}") from None
+
+
+def _at_home(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """A sentence for every value that begins with `~`."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _at_home(value, f"{prefix}{key}.")
+        elif isinstance(value, str) and value.startswith("~"):
+            yield (f"{prefix}{key}: {value!r}: DVC does not know `~`; write the whole path, "
+                   f"{_expanded(value)}")
+
+
+def _expanded(path: str) -> str:
+    """A path that begins with `~`, whole; as it is where there is no such user."""
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        return path
 
 
 def _sentence(error: Any) -> str:

@@ -15,7 +15,7 @@ def check_inputs(params: Params) -> None:
     """
     outs = {path.resolve() for path in Paths.of(params).outs()}
     for key, path in _inputs(params):
-        real = path.expanduser().resolve()
+        real = path.resolve()
         for out in sorted(outs):
             if real == out or out in real.parents or real in out.parents:
                 raise SpectrumError(f"{key}: {path} and {_shown(out)}, which a stage makes anew, lie one inside the "
@@ -36,7 +36,7 @@ def _inputs(params: Params) -> Iterator[tuple[str, Path]]:
         "emotion.classifier_labels": params.emotion.classifier_labels,
     }
     for key, value in named.items():
-        if value and Path(value).expanduser().exists():
+        if value and Path(value).exists():
             yield key, Path(value)
 
 

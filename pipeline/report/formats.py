@@ -52,6 +52,7 @@ class MetricsFile(ScoreBlock):
     videos: int | None = None
     protocols: Mapping[str, Any] = {}
     warnings: Sequence[str] = ()
+    predictions_sha256: str | None = None
 
 
 class BeamEntry(BaseModel):
@@ -102,6 +103,7 @@ class CaptionerFile(BaseModel):
     best: KeptEpoch
     vocabulary: Sequence[str]
     parameters: int | None = None
+    curves_sha256: str | None = None
 
 
 def check_format(path: Path, value: Value, expected: Any) -> Value:

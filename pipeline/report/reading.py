@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.common.commands import REMAKE
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import read_json, read_jsonl
+from pipeline.common.files import read_json, read_jsonl, sha256
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.media.decoder import VideoDecoder
@@ -27,15 +27,19 @@ def read_report_data(params: Params, paths: Paths, decoder: VideoDecoder) -> Rep
                                      for folder in (paths.appearance, paths.audio, paths.motion))
     index = _read(paths.index / "index.json", IndexFile)
     captioner = _read(paths.captioner / "captioner.json", CaptionerFile)
+    metrics = _read(paths.reports / "metrics.json", MetricsFile)
+    curves, predictions = paths.captioner / "curves.csv", paths.reports / "predictions.jsonl"
+    for path, digest in ((curves, captioner.get("curves_sha256")), (predictions, metrics.get("predictions_sha256"))):
+        _check_unchanged(path, digest)
     return ReportData(
         dataset=params.dataset,
-        metrics=_read(paths.reports / "metrics.json", MetricsFile),
-        predictions=_read_predictions(paths.reports / "predictions.jsonl", manifest),
+        metrics=metrics,
+        predictions=_read_predictions(predictions, manifest),
         references=manifest.captions_of,
         splits=manifest.split_of,
         taxonomy=Taxonomy.load(params.emotion.words),
         thumbnails=lambda video: make_strip(decoder, path_of[video]),
-        history=facts.read_curves(paths.captioner / "curves.csv"),
+        history=facts.read_curves(curves),
         facts={**facts.describe_data(manifest.counts(), index), **facts.describe_captioner(captioner)},
         stores=[appearance, *(store for store, _ in others)],
         prior_scores=_read(paths.reports / "emotion.json", PriorScoreTable),
@@ -49,6 +53,12 @@ def read_report_data(params: Params, paths: Paths, decoder: VideoDecoder) -> Rep
 
 def _read(path: Path, expected: Any) -> Any:
     return check_format(path, read_json(path), expected)
+
+
+def _check_unchanged(path: Path, digest: str | None) -> None:
+    """Raises SpectrumError where a file is not the one that the stage which made it left."""
+    if digest is not None and path.is_file() and sha256(path) != digest:
+        raise SpectrumError(f"{path}: it was changed or damaged after it was written; {REMAKE}")
 
 
 def _read_predictions(path: Path, manifest: Manifest) -> list[dict[str, Any]]:

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.commands import IMPORT_FEATURES
-from pipeline.common.errors import SpectrumError
-from pipeline.common.files import atomic_write, fingerprint, read_jsonl
+from pipeline.common.errors import SpectrumError, readable_write_errors
+from pipeline.common.files import atomic_write, fingerprint, read_jsonl, remove_temporary_files
 from pipeline.store.feature_files import FeatureFile, features_sha256, open_features
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.folder import only_writer, readable_write_errors, remove_leftovers, remove_temporary_files
+from pipeline.store.folder import only_writer, remove_leftovers
 from pipeline.store.known_rows import drop_rows, keep_shards
 from pipeline.store.shard import (
     DTYPES,
@@ -219,7 +219,7 @@ def export_features(store: FeatureStore, destination: Path, layout: Layout,
     with (readable_write_errors(destination),
           atomic_write(destination) if layout != "npy" else _atomic_folder(destination) as temporary):
         if layout == "hdf5":
-            with h5py.File(temporary, "w") as file:
+            with h5py.File(temporary, "w", locking=False) as file:     # atomic_write holds a lock
                 for video_id, rows in _videos(store):
                     file.create_dataset(keys[video_id], data=rows, track_times=False)
         elif layout == "npz":

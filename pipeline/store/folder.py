@@ -1,4 +1,4 @@
-"""The folder of a store while it is written: one process at a time, write errors in one sentence, no leftovers."""
+"""The folder of a store while it is written: one process at a time, no leftovers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.common.errors import SpectrumError
+from pipeline.common.errors import SpectrumError, write_error
+from pipeline.common.files import remove_temporary_files
 from pipeline.store.shard import read_ids, shard_name
 from pipeline.store.store_file import STORE_FILE, read_store_file
 
@@ -27,23 +28,9 @@ def only_writer(folder: Path) -> Iterator[None]:
         raise SpectrumError(f"{folder}: another process is writing this store (it holds {path}); "
                             "wait until it ends, then run again") from None
     except OSError as error:
-        raise _write_error(path, error) from None
+        raise write_error(path, error) from None
     with lock:
         yield
-
-
-@contextmanager
-def readable_write_errors(path: Path) -> Iterator[None]:
-    """A failing write becomes a SpectrumError: a full disk, a quota, a folder without write permission."""
-    try:
-        yield
-    except OSError as error:
-        raise _write_error(path, error) from None
-
-
-def _write_error(path: Path, error: OSError) -> SpectrumError:
-    return SpectrumError(f"{path}: it cannot be written ({error.strerror or error}); make room or mend the folder's "
-                         "permissions and run again: what is finished is kept")
 
 
 def shard_hashes(folder: Path) -> dict[str, str]:
@@ -73,9 +60,3 @@ def remove_leftovers(folder: Path, numbers: set[int]) -> None:
             (folder / STORE_FILE).unlink(missing_ok=True)
             path.unlink()
     remove_temporary_files(folder)
-
-
-def remove_temporary_files(folder: Path) -> None:
-    """Deletes temporary files that killed processes left; to be called by the only writer."""
-    for path in [*folder.glob(".*.tmp"), *rows_folder(folder).glob("*/.*.tmp")]:
-        path.unlink(missing_ok=True)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from pipeline.common.errors import SpectrumError
+from pipeline.common.errors import SpectrumError, readable_write_errors
 from pipeline.common.files import atomic_write, sha256
-from pipeline.store.folder import readable_write_errors, rows_folder, shard_hashes
+from pipeline.store.folder import rows_folder, shard_hashes
 from pipeline.store.shard import Rows, Shard, Video, decoded_texts, open_shard, read_recipe_id, write_shard
 from pipeline.store.verify import value_faults
 

@@ -15,7 +15,7 @@ from pipeline import params
 from pipeline.captioner import card, checkpoint
 from pipeline.captioner.trained import TrainedCaptioner
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import fingerprint, sha256
+from pipeline.common.files import fingerprint, read_json, sha256, write_json
 
 RECIPES = {"appearance": "a1", "audio": "b2"}
 
@@ -53,7 +53,7 @@ def test_other_recipes_are_refused(saved: Path) -> None:
 
 def edit(folder: Path, **changes: object) -> None:
     path = folder / checkpoint.DESCRIPTION
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    write_json(path, read_json(path) | changes)
 
 
 def test_broken_checkpoints_are_refused(saved: Path) -> None:

@@ -48,6 +48,59 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     assert target.read_text() == "old"
 
 
+HALF_WRITTEN = ("import os, signal, sys; from pathlib import Path; from pipeline.common.files import atomic_write\n"
+                "with atomic_write(Path(sys.argv[1])) as t:\n"
+                "    t.write_text('half'); print(t.name, flush=True); ")
+
+
+def test_what_a_killed_process_left_goes_with_the_next_writing(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    subprocess.run([sys.executable, "-c", HALF_WRITTEN + "os.kill(os.getpid(), signal.SIGKILL)", target], check=False)
+    (left,) = tmp_path.iterdir()
+    others = [tmp_path / name for name in (
+        ".b.txt.0123456789ab.tmp", ".a.txt.tmp", "a.txt.0123456789ab.tmp", ".a.txt.0123456789xy.tmp", ".a.txt.bak")]
+    for other in others:
+        other.write_text("somebody's")
+    files.write_text(target, "new")
+    assert not left.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([target, *others])
+
+
+def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with subprocess.Popen([sys.executable, "-c", HALF_WRITTEN + "sys.stdin.read()", target], text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        temporary = tmp_path / other.stdout.readline().strip()
+        files.write_text(target, "mine")
+        files.remove_temporary_files(tmp_path)
+        assert temporary.read_text() == "half" and target.read_text() == "mine"
+        other.communicate("")
+    assert target.read_text() == "half" and other.returncode == 0      # whole, and last
+
+
+def test_a_changed_json_file_is_noticed(tmp_path: Path) -> None:
+    path, value = tmp_path / "a.json", {"scores": [0.25, 1], "name": "é", "none": None}
+    files.write_json(path, value)
+    assert files.read_json(path) == value
+    data = path.read_bytes()
+    for position in range(len(data)):
+        changed = bytearray(data)
+        changed[position] ^= 1
+        path.write_bytes(changed)
+        try:
+            read = files.read_json(path)
+        except SpectrumError as error:
+            assert "a.json: " in str(error)
+        else:       # a bit of the checksum's own name
+            assert {**read, **value} == read
+    for value in ([1, 2], {}, "text", 3):
+        files.write_json(path, value)
+        assert files.read_json(path) == value
+    path.write_text('{"by": "hand"}')
+    assert files.read_json(path) == {"by": "hand"}
+
+
 def test_json_refuses_what_other_readers_do_not_take(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "a.json", {"x": math.nan})
@@ -129,6 +182,13 @@ def test_captions_of_msvd_are_what_they_always_were(real_data: Path) -> None:
 def test_words_keep_their_marks_in_every_script(caption: str, wanted: list[str]) -> None:
     assert text.words(caption) == [unicodedata.normalize("NFC", word) for word in wanted]
     assert not text.run_without_spaces(caption)
+
+
+@pytest.mark.parametrize(("caption", "seen"), [
+    ("女孩唱歌", True), ("女孩 唱歌", False), ("猫", False), ("เด็กร้องเพลง", True), ("happy girl", False),
+    ("happy", False), ("소녀가노래한다", False), ("女孩唱歌。", True), ("", False)])
+def test_a_caption_of_one_run_is_seen(caption: str, seen: bool) -> None:
+    assert text.is_one_run(caption) == seen
 
 
 @pytest.mark.parametrize("caption", ["一个快乐的女孩在唱歌", "猫が嬉しそうに走っている", "เด็กผู้หญิงร้องเพลงอย่างมีความสุข",

@@ -1,5 +1,6 @@
 """Your own videos: names, splits and corpora of a folder data set."""
 
+import json
 import os
 from pathlib import Path
 
@@ -51,10 +52,42 @@ def test_splits_are_dealt_by_seed_and_leave_none_empty(clips: Path) -> None:
 
 def test_new_videos_move_no_other_to_another_split() -> None:
     videos = [f"clip {number}" for number in range(1100)]
-    before, after = (folder.automatic_splits(videos[:count], 0, 0.1, 0.2) for count in (1000, 1100))
+    before, after = (folder.automatic_splits({video: video for video in videos[:count]}, 0, 0.1, 0.2)
+                     for count in (1000, 1100))
     assert before.items() <= after.items()
     shares = [sum(split == name for split in after.values()) / len(after) for name in ("train", "validation", "test")]
     assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.03)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_pieces_of_one_film_are_of_one_split(clips: Path, ending: str) -> None:
+    films = {"a": "one", "b c": "one", "deep/d": "one", "-e": ""}
+    for number in range(40):
+        films[f"f{number}"] = f"film {number % 10}"
+        (clips / "clips" / f"f{number}.mp4").write_bytes(b"x")
+    if ending == "csv":
+        text = "video,group,caption\n" + "".join(f"{video},{film},x y\n" for video, film in films.items())
+    else:
+        text = "".join(json.dumps({"video": video, "caption": "x y", **({"group": film} if film else {})}) + "\n"
+                       for video, film in films.items())
+    (clips / f"c.{ending}").write_text(text)
+    for seed in range(5):
+        splits = build(section(clips, f"c.{ending}", validation=0.2, test=0.2), seed).split_of
+        assert set(splits.values()) == {"train", "validation", "test"}
+        for film in set(films.values()) - {""}:
+            assert len({splits[video] for video, own in films.items() if own == film}) == 1
+        # by the group's hash, whatever other videos and groups there are
+        assert folder.automatic_splits({"a": "one", "z": "film 3"} | films, seed, 0.2, 0.2)["b c"] == splits["a"]
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    (["a,x,,one", "a,y,,two"], "line 3: video 'a' is of group 'one' and of 'two'"),
+    (["a,x,train,one", "b c,y,test,one"], "videos of group 'one' are of split train and of test"),
+])
+def test_groups_that_cannot_be_kept_together(clips: Path, rows: list[str], message: str) -> None:
+    (clips / "c.csv").write_text("\n".join(["video,caption,split,group", *rows]))
+    with pytest.raises(SpectrumError, match=message):
+        build(section(clips, "c.csv"), seed=0)
 
 
 @pytest.mark.parametrize("name", ["absolute", "link", "copy"])
@@ -96,6 +129,9 @@ def test_files_of_one_stem_keep_their_endings(clips: Path) -> None:
     ("c.csv", "video,caption,split\na,one,train\nb c,two,\n", "'b c' has no split but others do"),
     ("c.csv", "file,text\na,one\n", "expected `video` and `caption`"),
     ("c.jsonl", "[1]\n", "line 1: expected `video` and `caption`"),
+    ("c.jsonl", '{"video": "a", "caption": null}\n', "line 1: expected `video` and `caption`"),
+    ("c.jsonl", '{"video": "a", "caption": ["x"]}\n', "line 1: expected `video` and `caption`"),
+    ("c.jsonl", '{"video": "a", "caption": "x", "group": [1]}\n', "line 1: expected a text or a number as `group`"),
     ("c.txt", "a one\n", "line 1: expected video<TAB>caption"),
     ("c.xlsx", "", "captions are read from"),
 ])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.common.errors import SpectrumError
+from pipeline.common.files import sha256
 from pipeline.datasets.manifest import Manifest, Video
 
 VIDEOS = [{"id": "a", "path": "a.mp4", "split": "train"}, {"id": "b", "path": "b.mp4", "split": "test"},
@@ -18,6 +19,8 @@ CAPTIONS = [{"video_id": "a", "text": "a dog\u2028runs"}, {"video_id": "b", "tex
 def write(folder: Path, videos: list[dict[str, Any]], captions: list[dict[str, str]]) -> Path:
     for name, rows in (("videos", videos), ("captions", captions), ("corpus", CAPTIONS[:1])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    digests = {path.stem: sha256(path) for path in folder.glob("*.jsonl")}
+    (folder / "manifest.json").write_text(json.dumps({"sha256": digests}))
     return folder
 
 
@@ -72,3 +75,15 @@ def test_what_is_wrong_is_named(tmp_path: Path, videos: list[dict[str, Any]], ca
                                 message: str) -> None:
     with pytest.raises(SpectrumError, match=message):
         Manifest.load(write(tmp_path, videos, captions))
+
+
+@pytest.mark.parametrize("name", ["videos", "captions", "corpus"])
+def test_a_changed_file_is_noticed(tmp_path: Path, name: str) -> None:
+    Manifest.load(write(tmp_path, VIDEOS, CAPTIONS)).write(tmp_path)
+    text = (tmp_path / f"{name}.jsonl").read_text()
+    (tmp_path / f"{name}.jsonl").write_text(text.replace("dog", "hog").replace("b.mp4", "c.mp4"))
+    with pytest.raises(SpectrumError, match=rf"{name}\.jsonl: it was changed or damaged .*stages\.prepare"):
+        Manifest.load(tmp_path)
+    (tmp_path / f"{name}.jsonl").unlink()
+    with pytest.raises(SpectrumError, match=rf"{name}\.jsonl: no such file"):
+        Manifest.load(tmp_path)

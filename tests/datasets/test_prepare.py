@@ -59,12 +59,26 @@ def test_your_own_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert len(Manifest.load(project / "data/mine").videos) == 3
 
 
+def test_a_few_captions_of_one_run_are_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "clips").mkdir()
+    for n in range(3):
+        (project / "clips" / f"{n}.mp4").write_bytes(b"x")
+    rows = ["video,caption,split", "0,女孩唱歌,train", "1,女孩 唱歌,validation", "2,女孩 在 唱歌,test"]
+    (project / "captions.csv").write_text("\n".join(rows))
+    settings = params.load(["dataset=mine", "data.videos=clips", "data.captions=captions.csv",
+                            "data.corpus=captions.csv"], ROOT / "params.yaml")
+    prepare.run(settings, Paths.of(settings))
+    assert "1 captions of a script without spaces are one word, such as '女孩唱歌'" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("rows", "message"), [
     (["0,a cat,train", "1,a cat,train", "2,a cat,test"], "no video of split validation has a caption"),
     (["0,a cat,train"], "no video of split validation and test has a caption"),
     (["0,a cat,train", "1,a cat,validation", "2,!?,test"], "video '2': none of its captions has a word"),
     (["0,a cat,train", "1,a cat,validation", "2,一个快乐的女孩在唱歌,test"],
      "written without spaces, separate the words"),
+    (["0,女孩唱歌,train", "1,男孩跑步,validation", "2,a cat,test"],
+     "video '0': its caption '女孩唱歌' is one word, as are 2 of 3 captions"),
 ])
 def test_what_a_later_stage_needs_is_known_here(project: Path, rows: list[str], message: str) -> None:
     (project / "clips").mkdir()

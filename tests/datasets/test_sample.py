@@ -187,4 +187,4 @@ def test_an_ffmpeg_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(clip.programs, "ffmpeg", lambda: program)
     monkeypatch.setattr(clip, "_TIMEOUT", 0.2)
     with pytest.raises(SpectrumError, match="did not end within"):
-        clip._run([], b"", tmp_path / "clip.mp4")
+        clip._run([], b"", tmp_path / "clip.mp4", 0)

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline.common import hdf5
 from pipeline.common.errors import SpectrumError
 from pipeline.emotion import prior_file
 from pipeline.emotion.calibration import Calibration
@@ -126,5 +127,6 @@ def test_texts_that_are_something_else_are_refused(tmp_path: Path, name: str, te
     emotions().write(path)
     with h5py.File(path, "r+") as file:
         file.attrs[name] = text
+        file.attrs["sha256"] = hdf5._sha256({key: value for key, value in file.attrs.items() if key != "sha256"})
     with pytest.raises(SpectrumError, match=rf"emotion\.h5: .*{message}"):
         Emotions.read(path)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pycocoevalcap.meteor.meteor as meteor_module
 import pytest
@@ -152,9 +153,12 @@ def test_as_published_for_msvd(real_data: Path) -> None:
     ({f"v{n}": "x" for n in range(9)}, {}, "9 videos have no references: v0, v1, v2, v3, v4, …"),
     ({}, {}, "no captions to score"),
     ({"a": "x", "b9": "y"}, {"a": ["x"], "b9": ["...", ""]}, "no reference with words: b9"),
+    ({"a": "x", "b9": None}, {"a": ["x"], "b9": ["y"]}, "expected a text as caption and a list of texts as ref"),
+    ({"a": "x"}, {"a": "a dog"}, "a list of texts as references of a"),
+    ({"a": "x"}, {"a": ["a dog", None]}, "a list of texts as references of a"),
 ])
 def test_what_cannot_be_scored_names_the_videos(
-        captions: dict[str, str], references: dict[str, list[str]], message: str) -> None:
+        captions: Any, references: Any, message: str) -> None:
     with pytest.raises(SpectrumError, match=message.replace(".", r"\.")):
         score_all({"model": (captions, references)}, TIMEOUT)
 

@@ -155,6 +155,14 @@ def test_evaluation_where_nobody_can_be_left_out(monkeypatch: pytest.MonkeyPatch
     assert (human["videos"], human["left_out"]) == (0, 4)
 
 
+def test_a_score_that_nothing_can_have_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "java", lambda: None)
+    plain = {id: ["a man walks", "two dogs"] for id in REFERENCES}
+    evaluation = evaluate(split_of(plain), EVC, seed=0, timeout=120).metrics
+    assert evaluation["emotion"]["balanced_accuracy"] is evaluation["emotion"]["macro_f1"] is None
+    assert "balanced_accuracy and macro_f1 are absent: no reference holds an emotion word" in evaluation["warnings"]
+
+
 def test_evaluation_names_the_set_whose_videos_differ() -> None:
     with pytest.raises(SpectrumError, match="nearest_caption: 1 videos have no captions: v4"):
         nearest = {id: NEAREST[id] for id in ("v1", "v2", "v3")}

@@ -103,6 +103,7 @@ def test_the_decoder_attends_to_modalities_that_there_are() -> None:
     ("capshioner.hidden_size=3", "capshioner: no such parameter"),
     ("captioner.widht=3", "captioner.widht: no such parameter"),
     ("seed=many", "seed: input should be a valid integer"),
+    ("seed=100000000000000000000000000", "seed: input should be less than 4294967296"),
     ("seed", "expected key=value"),
     ("seed.deeper=1", "seed is a value"),
     ("seed=[", "not readable as a YAML value"),
@@ -174,3 +175,35 @@ def test_every_preset_of_the_project_is_valid(preset: Path, tmp_path: Path) -> N
     file = tmp_path / "params.yaml"
     file.write_text((ROOT / "params.yaml").read_text())
     params.apply(preset, [], file)
+
+
+def test_the_home_folder_in_an_override_and_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an override it is what a person means, also where it ends up in params.yaml; DVC would not know it there."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    whole = str(tmp_path / "home" / "clips")
+    assert params.load(["data.videos=~/clips"], tmp_path / "params.yaml").data.videos == whole
+    (tmp_path / "preset.yaml").write_text("retrieval: {used: 2}")
+    params.apply(tmp_path / "preset.yaml", ["data.videos=~/clips"], tmp_path / "params.yaml")
+    assert params.load([], tmp_path / "params.yaml").data.videos == whole
+    (tmp_path / "preset.yaml").write_text("data: {videos: ~/clips}")
+    with pytest.raises(SpectrumError, match=re.escape(f"data.videos: '~/clips': DVC does not know `~`; write the whole "
+                                                      f"path, {whole}")):
+        params.load([], tmp_path / "preset.yaml")
+    with pytest.raises(SpectrumError, match="no-such-user"):
+        params.load(["data.videos=~no-such-user/clips"], tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (None, r"elsewhere: it is a folder; name the file of parameters in it, such as .*elsewhere/params\.yaml"),
+    ("a: [", "not readable as YAML"), ("seed: " + "9" * 5000, "seed|YAML"), ("a: \x00", "not readable as YAML"),
+])
+def test_a_file_of_parameters_that_is_none(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "elsewhere"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_text(content)
+    with pytest.raises(SpectrumError, match=message) as error:
+        params.load([], path)
+    assert "\n" not in str(error.value)

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.captioner.checkpoint import CURVES
 from pipeline.captioner.trained import TrainedCaptioner
 from pipeline.common.files import atomic_write
 
@@ -12,7 +13,7 @@ def write_curves(folder: Path, kept: TrainedCaptioner, runs: Sequence[TrainedCap
     """curves.csv of the kept seed; of several, curves-seed-<n>.csv of each."""
     for earlier in folder.glob("curves-seed-*.csv"):
         earlier.unlink()
-    files = {"curves.csv": kept}
+    files = {CURVES: kept}
     if len(runs) > 1:
         files |= {f"curves-seed-{trained.seed}.csv": trained for trained in runs}
     for name, trained in files.items():

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from pipeline.captioner.inputs import Inputs
@@ -42,15 +42,15 @@ class StateFile:
                 if header["fingerprint"] != self.fingerprint:
                     return None
                 return {name: file.get_tensor(name) for name in file.keys()}, header["rest"]  # noqa: SIM118
-        except (SafetensorError, KeyError, TypeError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise SpectrumError(f"{self.path}: not readable as the state of a training ({error}); "
                                 "delete it and train again") from None
 
     def save(self, tensors: Tensors, rest: Mapping[str, Any]) -> None:
         header = json.dumps({"fingerprint": self.fingerprint, "rest": rest}, allow_nan=False)
         with atomic_write(self.path) as temporary:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary,
-                      {_HEADER: header})
+            temporary.write_bytes(to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in
+                                            tensors.items()}, {_HEADER: header}))
 
 
 def fingerprint_of(settings: Mapping[str, Any], inputs: Iterable[Inputs]) -> str:

@@ -4,9 +4,14 @@ Actors act in places, in a mood that shows in face, light, motion and sound. See
 its captions, scene.py for the pictures, sound.py for the sound, clip.py for the files.
 """
 
+import os
 import re
+import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +19,7 @@ import numpy as np
 from pipeline import params
 from pipeline.common import programs
 from pipeline.common.device import cpu_cores
+from pipeline.common.errors import SpectrumError
 from pipeline.common.progress import Bar
 from pipeline.datasets.manifest import Caption, Manifest, Split, Video, check
 from pipeline.datasets.sample.clip import Clip, render
@@ -47,15 +53,29 @@ def build(section: params.Sample, seed: int, folder: Path) -> Manifest:
 
 def _render_all(clips: list[Clip]) -> None:
     programs.ffmpeg()       # its absence is reported once, here, not by every worker
-    pool = ProcessPoolExecutor(min(cpu_cores(), len(clips)), mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(min(cpu_cores(), len(clips)), get_context("spawn"), _end_with_parent)
     with Bar("render", len(clips), "clips") as bar, pool:
+        # Ctrl-C reaches the whole group, and is this process' to answer: the workers inherit the mask.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            for done in as_completed([pool.submit(render, clip) for clip in clips]):
+            submitted = [pool.submit(render, clip) for clip in clips]
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            for done in as_completed(submitted):
                 done.result()
                 bar.advance()
+        except BrokenProcessPool:
+            raise SpectrumError(f"{clips[0].path.parent}: a process that renders clips was ended from outside (is "
+                                "there enough memory?); run again") from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """Of a worker: a pool's processes would wait for work for ever where a signal ended the one that has it."""
+    parent = parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
