@@ -54,7 +54,7 @@ CARE = params.Captioner(modalities=("appearance", "audio", "text"), decoder_moda
                         embedded_attributes=30, min_word_count=1, max_words=30)
 TRAINING = params.Training(epochs=50, videos_per_batch=16, learning_rate=5e-4, attribute_weight=1.0,
                            neutral_caption_weight=1.0)
-BEAM = params.Generation(num_beams=5, batch_size=64, attribute_odds=0.0, consensus=0.0)
+BEAM = params.Generation(num_beams=5, batch_size=64, attribute_odds=0.0, emotion_odds=0.0, consensus=0.0)
 WORDS, CAPTIONS = 10_000, 20            # a vocabulary and captions a video like MSR-VTT's
 ROWS = {"appearance": (28, 512), "audio": (28, 128), "text": (20, 512)}     # rows and dimension of each modality
 STEPS = 2                               # training steps a round

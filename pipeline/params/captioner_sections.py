@@ -29,7 +29,6 @@ class Captioner(Section):
     detector: Literal["layered", "linear"] = "layered"
     prior: bool = True
     similarity: bool = True
-    guide: bool = True
     copying: bool = True
     theme: Literal["coarse-to-fine", "linear"] = "coarse-to-fine"
     layer_norm: Literal["before", "after"] = "after"
@@ -109,8 +108,8 @@ class Training(Section):
 class Generation(Section):
     """How captions are generated: by beam search, or by sampling `num_beams` captions a video; the best score first.
 
-    The score of a caption is Σ log p / length ** `length_penalty`. Two rerankers choose among the beams beside the
-    score, each by its weight (0: off): `attribute_odds` and `consensus`. The first `candidates` retrieved captions can
+    The score of a caption is Σ log p / length ** `length_penalty`. Rerankers choose among the beams beside the score,
+    each by its weight (0: off): `attribute_odds`, `emotion_odds` and `consensus`. The first `candidates` retrieved captions can
     be chosen, too: the captioner scores them as its own.
     """
 
@@ -120,6 +119,7 @@ class Generation(Section):
     length_penalty: NonNegativeFloat = 1.0
     no_repeat_ngram_size: CountOrZero = 0
     attribute_odds: NonNegativeFloat = 0.3
+    emotion_odds: NonNegativeFloat = 0.3
     consensus: NonNegativeFloat = 1.0
     candidates: CountOrZero = 0
     temperature: PositiveFloat = 1.0

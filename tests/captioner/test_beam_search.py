@@ -224,7 +224,7 @@ def test_the_odds_of_its_attributes_choose_among_the_beams() -> None:
     rich = talker(RICH, 8)
     attribute_logits = rich.model.encode(rich.inputs).attribute_logits
     assert attribute_logits is not None
-    captions = captions_by(rich, rich.inputs, beam(attribute_odds=0.5, length_penalty=0.7))
+    captions = captions_by(rich, rich.inputs, beam(attribute_odds=0.5, emotion_odds=0.25, length_penalty=0.7))
     moved = 0
     for caption, beams, logits in zip(captions, rich.search(length_penalty=0.7), attribute_logits.tolist(),
                                       strict=True):
@@ -236,7 +236,7 @@ def test_the_odds_of_its_attributes_choose_among_the_beams() -> None:
             for mood in {TAXONOMY.first_category(word) for word in said & set(rich.attributes.emotional)}:
                 silent = math.prod(1 - 1 / (1 + math.exp(-logit_of[word])) for word in rich.attributes.emotional
                                    if mood in TAXONOMY.categories_of(word))
-                odds += math.log((1 - silent) / silent)         # the model was not fitted: its base is 0
+                odds += 0.5 * math.log((1 - silent) / silent)       # the model was not fitted: its base is 0
             expected[rich.vocabulary.decode(tokens)] = score + 0.5 * odds / len(tokens) ** 0.7
         assert {beam.text: beam.score for beam in caption.beams} == pytest.approx(expected, abs=1e-4)
         best = max(beam.score for beam in caption.beams)
@@ -247,7 +247,7 @@ def test_the_odds_of_its_attributes_choose_among_the_beams() -> None:
 
 def test_without_vtai_there_are_no_odds() -> None:
     baseline = talker(RICH, 8, vtai=False)
-    without, with_odds = (captions_by(baseline, baseline.inputs, beam(attribute_odds=weight)) for weight in (0, 1))
+    without, with_odds = (captions_by(baseline, baseline.inputs, beam(attribute_odds=weight, emotion_odds=weight)) for weight in (0, 1))
     assert without == with_odds
 
 

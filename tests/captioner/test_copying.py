@@ -1,16 +1,13 @@
-"""Copying from candidates, against the sum over places written out; and what similarity and attributes change."""
+"""Copying from candidates, against the sum over places written out."""
 
 import math
 
 import pytest
 import torch
 
-from pipeline.captioner.attributes import AttributeList, base_logits
 from pipeline.captioner.inputs import Modality, word_keys
 from pipeline.captioner.model.copying import CONTEXT, Copying
-from pipeline.captioner.model.hcot import EmotionGuide
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, Vocabulary
-from pipeline.emotion.taxonomy import Taxonomy
 
 VOCABULARY = Vocabulary.build(["a man runs", "a dog runs happily", "the man sleeps"], 1)
 TEXTS = [["a man runs", "a dog sleeps", "zebra man"], ["the dog", "", "a dog runs happily"]]
@@ -91,27 +88,3 @@ def test_a_video_without_candidates_copies_nothing() -> None:
     assert not torch.allclose(log_p[1], logits[1].log_softmax(-1), atol=1e-2)
     without_words = Modality(torch.zeros(2, 3, 4), torch.ones(2, 3, dtype=torch.bool))
     assert module.places(without_words, None) is None
-
-
-@torch.no_grad()
-def test_an_emotion_adds_to_all_its_words_and_to_no_other() -> None:
-    taxonomy = Taxonomy.load("evc-179")
-    captions = ["a man runs happily", "a man is joyful", "the dog sadly sleeps"]
-    vocabulary = Vocabulary.build(captions, 1)
-    attributes = AttributeList.build(captions, taxonomy, 3)
-    guide = EmotionGuide(attributes, vocabulary, 8)
-    base_of = base_logits(attributes.targets([[captions[0]], [captions[1]], [captions[2]]]), attributes.membership)
-    guide.gates.weight.zero_()
-    guide.gates.bias.copy_(torch.tensor([0.0, 1.0]))
-    logits = torch.logit(torch.full((1, len(attributes)), 0.3))
-    happily = attributes.words.index("happily")
-    logits[0, happily] = 4.0
-    added = guide(torch.randn(1, 8), guide.evidence(logits, base_of), torch.zeros(1, len(vocabulary)))[0]
-    by_word = {word: added[token].item() for token, word in enumerate(vocabulary.entries)}
-    assert by_word["happily"] == pytest.approx(by_word["joyful"])      # the same emotion
-    assert by_word["happily"] > by_word["sadly"] + 1
-    assert by_word["is"] == by_word["man"] == 0.0                       # no emotion
-    guide.gates.bias.copy_(torch.tensor([1.0, 0.0]))
-    added = guide(torch.randn(1, 8), guide.evidence(logits, base_of), torch.zeros(1, len(vocabulary)))[0]
-    expected = 4.0 - torch.logit(torch.tensor(1 / 3)).item()            # one of three training videos has it
-    assert added[vocabulary.encode(["happily"])[0]].item() == pytest.approx(expected, rel=1e-4)

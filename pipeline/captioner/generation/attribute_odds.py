@@ -5,7 +5,7 @@ differently, so together they choose better among captions than either alone (do
 attributes each counts by its own log-odds. Of emotional words the category counts, once, by how far its log-odds lie
 above those of its share of the training videos: people name one mood in many words, each of them unlikely, and a
 caption that names a likely mood is better than one that names none. The score becomes
-(Σ log p + weight · Σ log-odds) / length ** length_penalty.
+(Σ log p + attribute_odds · Σ log-odds of things + emotion_odds · Σ log-odds of moods) / length ** length_penalty.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class AttributeOdds:
         self._membership = attributes.membership
         self._base = base.detach().float().cpu().clone()
         self._base[:len(attributes.universal)] = 0.0
-        count = len(attributes)
+        self._universal, count = len(attributes.universal), len(attributes)
         named = {word: number for number, word in enumerate(attributes.universal)}
         named |= {word: count + own[0]
                   for word, own in zip(attributes.emotional, attributes.emotional_categories, strict=True)}
@@ -33,11 +33,12 @@ class AttributeOdds:
 
     def rerank(self, beams: Sequence[Beams], logits: Tensor, section: params.Generation) -> list[Beams]:
         """The captions of every video in the new order, with the new scores, by its attribute `logits` [V, N]."""
-        weight, penalty = section.attribute_odds, section.length_penalty
-        odds = logits_above(logits.float().cpu(), self._base, self._membership).tolist()
-        return [sorted(((tokens, score + weight * self._opinion(tokens, own) / len(tokens) ** penalty)
+        odds, penalty = logits_above(logits.float().cpu(), self._base, self._membership), section.length_penalty
+        odds[:, :self._universal] *= section.attribute_odds
+        odds[:, self._universal:] *= section.emotion_odds
+        return [sorted(((tokens, score + self._opinion(tokens, own) / len(tokens) ** penalty)
                         for tokens, score in of_video), key=lambda beam: -beam[1])
-                for of_video, own in zip(beams, odds, strict=True)]
+                for of_video, own in zip(beams, odds.tolist(), strict=True)]
 
     def _opinion(self, tokens: Sequence[int], odds: Sequence[float]) -> float:
         return sum(odds[number] for number in {self._named[token] for token in tokens if token in self._named})

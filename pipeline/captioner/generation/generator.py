@@ -67,7 +67,7 @@ class CaptionGenerator:
             retrieved = self._candidates.score(encoded, [own[:self.section.candidates] for own in candidates],
                                                self.section)
             beams = [_joined(*of_video) for of_video in zip(beams, retrieved, strict=True)]
-        if encoded.attribute_logits is not None and self.section.attribute_odds:
+        if encoded.attribute_logits is not None and (self.section.attribute_odds or self.section.emotion_odds):
             beams = self._odds.rerank(beams, encoded.attribute_logits, self.section)
         attributes = _attributes(encoded, self.attributes, self.model.section.embedded_attributes)
         emotions = _emotions(encoded, self.attributes, inputs)

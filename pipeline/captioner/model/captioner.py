@@ -13,7 +13,7 @@ from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.model.caption_decoder import Cache, CaptionDecoder, Memory, Packing
 from pipeline.captioner.model.copying import CONTEXT, Copying, Places
 from pipeline.captioner.model.feu import FeatureEncoder
-from pipeline.captioner.model.hcot import AttributeEmbedding, CoarseToFine, EmotionGuide, LinearTheme
+from pipeline.captioner.model.hcot import AttributeEmbedding, CoarseToFine, LinearTheme
 from pipeline.captioner.model.vtai import AttributeDetector, LinearDetector
 from pipeline.captioner.vocabulary import PAD, Vocabulary
 
@@ -46,19 +46,17 @@ class Encoded:
     memory: Memory
     attribute_logits: Tensor | None    # [V, N]
     theme: Tensor | None               # [V, d]
-    evidence: Tensor | None                     # of EmotionGuide: [V, 2, N_EM]
     places: Places | None                       # in the candidates, to copy from
 
     def select(self, index: Tensor) -> "Encoded":
         return Encoded(self.memory.select(index),
                        None if self.attribute_logits is None else self.attribute_logits[index],
                        None if self.theme is None else self.theme[index],
-                       None if self.evidence is None else self.evidence[index],
                        None if self.places is None else self.places.select(index))
 
 
 class Captioner(nn.Module):
-    """FEU (`features`), VTAI (`detector`), HCOT: AEB (`embedding`), CFB (`theme`) and `guide`, and the `decoder`."""
+    """FEU (`features`), VTAI (`detector`), HCOT: AEB (`embedding`) and CFB (`theme`), `copying`, and the `decoder`."""
 
     base: Tensor
     membership: Tensor
@@ -83,8 +81,6 @@ class Captioner(nn.Module):
             self.theme = LinearTheme(len(attributes), width)
         elif section.cfb:
             self.theme = CoarseToFine(len(attributes.universal), attributes.membership, width, dropout)
-        self.guide = (EmotionGuide(attributes, vocabulary, width)
-                      if section.vtai and section.guide and attributes.emotional else None)
         self.copying = (Copying(vocabulary, shape.slots["text"], width)
                         if section.copying and "text" in shape.dims else None)
         self.decoder = CaptionDecoder(section, shape.vocabulary, slots)
@@ -117,7 +113,7 @@ class Captioner(nn.Module):
         features = self.features(inputs)                                        # FEU
         rows = {name: part for name, part in features.rows.items() if name in self.section.attended_modalities}
         masks = {name: features.masks[name] for name in rows}
-        theme = evidence = None
+        theme = None
         logits = self.investigate(inputs) if attribute_logits is None else attribute_logits       # VTAI [V, N]
         if logits is not None:
             detached = logits.detach()
@@ -126,10 +122,8 @@ class Captioner(nn.Module):
                 masks["attributes"] = torch.ones(rows["attributes"].shape[:2], dtype=torch.bool, device=detached.device)
             if self.theme is not None:
                 theme = self.theme(detached)                                        # CFB [V, d]
-            if self.guide is not None:
-                evidence = self.guide.evidence(detached, self.base)
         places = None if self.copying is None else self.copying.places(inputs.modalities["text"], features.scores)
-        return Encoded(self.decoder.project_memory(rows, masks, features.scores), logits, theme, evidence, places)
+        return Encoded(self.decoder.project_memory(rows, masks, features.scores), logits, theme, places)
 
     def decode_packed(self, encoded: Encoded, words: Tensor, positions: Tensor, video_of_word: Tensor,
                       packing: Packing) -> Tensor:
@@ -163,8 +157,6 @@ class Captioner(nn.Module):
     def _logits(self, states: Tensor, encoded: Encoded, context: Tensor, video_of_word: Tensor) -> Tensor:
         """States [N, d], the words before [N, CONTEXT] and their videos [N] → logits [N, vocabulary]."""
         logits: Tensor = self.decoder.output(states)
-        if self.guide is not None and encoded.evidence is not None:
-            logits = self.guide(states, encoded.evidence.index_select(0, video_of_word), logits)
         if self.copying is not None and encoded.places is not None:
             logits = self.copying(states, context, encoded.places.select(video_of_word), logits)
         return logits
