@@ -109,8 +109,8 @@ class Generation(Section):
     """How captions are generated: by beam search, or by sampling `num_beams` captions a video; the best score first.
 
     The score of a caption is Σ log p / length ** `length_penalty`. Rerankers choose among the beams beside the score,
-    each by its weight (0: off): `attribute_odds`, `emotion_odds` and `consensus`. The first `candidates` retrieved captions can
-    be chosen, too: the captioner scores them as its own.
+    each by its weight (0: off): `attribute_odds`, `emotion_odds` and `consensus`. The first `candidates` retrieved
+    captions can be chosen, too: the captioner scores them as its own.
     """
 
     method: Literal["beam", "sample"] = "beam"

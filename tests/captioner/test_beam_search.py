@@ -247,7 +247,8 @@ def test_the_odds_of_its_attributes_choose_among_the_beams() -> None:
 
 def test_without_vtai_there_are_no_odds() -> None:
     baseline = talker(RICH, 8, vtai=False)
-    without, with_odds = (captions_by(baseline, baseline.inputs, beam(attribute_odds=weight, emotion_odds=weight)) for weight in (0, 1))
+    without, with_odds = (captions_by(baseline, baseline.inputs, beam(attribute_odds=weight, emotion_odds=weight))
+                          for weight in (0, 1))
     assert without == with_odds
 
 

@@ -15,7 +15,6 @@ from pipeline.captioner.inputs import Modality, word_key
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, SPECIALS, UNK, Vocabulary
 
 CONTEXT = 3         # words before, <bos> being one
-_MATCH = 3.0        # at first; 20 times as likely with each
 _NEVER = -1e4       # finite, so that a video without candidates has no NaN
 
 
@@ -43,10 +42,9 @@ class Copying(nn.Module):
         self.register_buffer("tokens", keys.indices + len(SPECIALS), persistent=False)
         self.ranks = nn.Parameter(torch.zeros(candidates))
         self.similarity = nn.Parameter(torch.zeros(()))
-        self.matches = nn.Parameter(torch.full((CONTEXT,), _MATCH))    # what one more matching word before adds
+        self.matches = nn.Parameter(torch.ones(CONTEXT))       # what one more matching word before adds
         self.gate = nn.Linear(width, 1)
-        # Of the gate, by how many words match at best: with none there is little to copy.
-        self.support = nn.Parameter(torch.arange(CONTEXT + 1) - float(CONTEXT))
+        self.support = nn.Parameter(torch.zeros(CONTEXT + 1))  # of the gate, by how many words match at best
 
     def places(self, text: Modality, scores: Tensor | None) -> Places | None:
         """Of V videos' candidates; None where their words are not known."""
