@@ -82,7 +82,7 @@ class World:
 
     def objective(self, model: Captioner, settings: params.Training) -> CrossEntropy:
         captions = CaptionSet(self.texts, self.vocabulary, self.taxonomy, self.section.max_words, 1.0)
-        return CrossEntropy(model, settings, self.inputs, captions, self.attributes.targets(self.texts), 0)
+        return CrossEntropy(model, settings, self.inputs, captions, self.attributes.targets(self.texts), None, 0)
 
 
 def make(folder: Path, section: params.Captioner, videos: int, vocabulary: int = WORDS) -> World:
@@ -176,10 +176,10 @@ def plain_beams(model: Captioner, inputs: Inputs, section: params.Generation) ->
         lines = [(video, tokens, total) for video, beams in alive.items() for tokens, total in beams]
         of = torch.tensor([video for video, _, _ in lines])
         memory = model.decoder.project_memory({name: part[of] for name, part in rows.items()},
-                                        {name: part[of] for name, part in masks.items()})
+                                              {name: part[of] for name, part in masks.items()}, None)
         theme = None if encoded.theme is None else encoded.theme[of]
         tokens = torch.tensor([tokens for _, tokens, _ in lines])
-        logits = model.decode(Encoded(memory, None, theme), tokens, torch.arange(len(lines)))[:, -1]
+        logits = model.decode(Encoded(memory, None, theme, None), tokens, torch.arange(len(lines)))[:, -1]
         gains = logits.log_softmax(-1)
         gains[:, [PAD, BOS, UNK]] = -torch.inf
         gains.scatter_(1, tokens[:, -1:], -torch.inf)           # no word follows itself
@@ -200,8 +200,8 @@ def plain_beams(model: Captioner, inputs: Inputs, section: params.Generation) ->
                             for line, total in grown[:beam] if line[-1] == EOS]
             alive[video] = [one for one in grown if one[0][-1] != EOS][:beam]
             done[video] = sorted(done[video], key=lambda one: -one[1])[:beam]
-            bound = max((total for _, total in alive[video]), default=-np.inf) / longest ** section.length_penalty
-            if done[video] and done[video][0][1] >= bound:
+            likeliest = max((total for _, total in alive[video]), default=-np.inf)
+            if len(done[video]) == beam and done[video][-1][1] >= likeliest / tokens.shape[1] ** section.length_penalty:
                 del alive[video]
     return [done[video] for video in range(len(inputs))]
 
@@ -211,9 +211,9 @@ def _unprojected(model: Captioner, inputs: Inputs) -> tuple[Encoded, dict[str, T
     seen: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
     project_memory = model.decoder.project_memory
 
-    def keep(rows: dict[str, Tensor], masks: dict[str, Tensor]) -> Memory:
+    def keep(rows: dict[str, Tensor], masks: dict[str, Tensor], scores: Tensor | None) -> Memory:
         seen.append((rows, masks))
-        return project_memory(rows, masks)
+        return project_memory(rows, masks, scores)
 
     model.decoder.project_memory = keep   # type: ignore[method-assign]
     try:

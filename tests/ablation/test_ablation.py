@@ -27,6 +27,7 @@ from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.splits import Split
 from pipeline.captioner.trained import Epoch, TrainedCaptioner
 from pipeline.captioner.training.settings import TrainingSettings
+from pipeline.common.files import read_json, write_json
 from pipeline.metrics.evaluation import EMOTION_METRICS
 from pipeline.metrics.paired_bootstrap import VideoScores
 from pipeline.params import load
@@ -152,7 +153,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert again == results and not trained
     assert progress == [(TRAINING.epochs, False)] * 16
     path = tmp_path / "baseline-seed-1.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "of other settings"}))
+    write_json(path, read_json(path) | {"fingerprint": "of other settings"})
     again, _ = run_rows(tmp_path, data)
     assert len(trained) == 1 and [result.captions for result in again] == [result.captions for result in results]
     run_rows(tmp_path, data, range(1), TRAINING.model_copy(update={"learning_rate": 1e-3}))
