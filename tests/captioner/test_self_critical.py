@@ -65,7 +65,7 @@ def objective_of(max_words: int, **changes: object) -> SelfCritical:
     model = Captioner(section, Shape.of(section, split.inputs, len(vocabulary)), attributes, vocabulary)
     training = TRAINING.model_copy(update={"self_critical_epochs": 1, "self_critical_samples": 3, **changes})
     return SelfCritical(model, TrainingSettings(section, training, BEAM, TAXONOMY), split,
-                        attributes.targets(split.captions), vocabulary, 0)
+                        attributes.targets(split.captions), None, vocabulary, 0)
 
 
 def plain_log_p(objective: SelfCritical, video: int, tokens: list[int]) -> torch.Tensor:

@@ -136,8 +136,10 @@ def test_a_loss_that_is_no_number_is_an_error(small: Split) -> None:
     pictures = Modality(rows, inputs.modalities["appearance"].mask)
     broken = Inputs(inputs.ids, inputs.modalities | {"appearance": pictures}, inputs.prior_categories,
                     inputs.prior_words)
-    with pytest.raises(SpectrumError, match="epoch 1: the loss is nan"):
+    with pytest.raises(SpectrumError, match="the loss of VTAI is nan"):
         train_on(Split(broken, small.captions), small)
+    with pytest.raises(SpectrumError, match="epoch 1: the loss is nan"):
+        train_on(Split(broken, small.captions), small, attribute_folds=0)
 
 
 @pytest.mark.parametrize("settings", [

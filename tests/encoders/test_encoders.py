@@ -17,7 +17,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import fingerprint
+from pipeline.common.files import fingerprint, read_json
 from pipeline.encoders import appearance, open_clip_model
 from pipeline.encoders import torchvision_compat as compat
 from pipeline.encoders.base import encode, on_device
@@ -57,7 +57,7 @@ def tiny(tmp_path: Path) -> appearance.OpenClipEncoder:
 
 def test_random_weights_say_so_and_follow_their_seed(tmp_path: Path) -> None:
     facts = open_clip_model.prepare(section(), tmp_path / "a", seed=3)
-    assert facts == json.loads((tmp_path / "a" / "encoder.json").read_text())
+    assert facts == read_json(tmp_path / "a" / "encoder.json")
     assert (facts["untrained"], facts["seed"], facts["dim"]) == (True, 3, 32)
     assert open_clip_model.prepare(section(), tmp_path / "b", seed=4)["sha256"] != facts["sha256"]
     assert open_clip_model.prepare(section(), tmp_path / "c", seed=3)["sha256"] == facts["sha256"]

@@ -104,10 +104,13 @@ def check(command: str) -> None:
         case ["pip", "install", package]:
             assert re.search(rf"^{package}==", (ROOT / "constraints.txt").read_text(), re.MULTILINE | re.IGNORECASE)
         case ["dvc", "repro", *nodes]:
-            known = fault_project.nodes() | {"X"}
+            known = fault_project.nodes() | {"X", "code"}       # `code` is a node of the folders of stages.new
             assert all(node in known or node in help_of("dvc", "repro") for node in nodes)
         case ["dvc", action, *options]:
-            assert all(option in help_of("dvc", action) for option in options)
+            nodes = fault_project.nodes() | {"code"}        # `code` is a node of the folders of stages.new
+            assert all(option in nodes or option in help_of("dvc", action) for option in options)
+        case ["git", "diff", *_]:
+            assert shutil.which("git")
         case ["dask", part, *options]:
             assert all(option in help_of("dask", part) for option in options if option.startswith("--"))
         case ["hf", part, _]:

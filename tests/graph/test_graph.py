@@ -90,9 +90,9 @@ def test_a_second_run_does_nothing(project: Path) -> None:
 def test_metrics_are_what_others_rely_on(project: Path) -> None:
     metrics = json.loads((project / "reports/sample/metrics.json").read_text())
     captions = {"Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr"}
-    emotions = {"acc_sw", "acc_c", "bfs", "cfs", "balanced_accuracy"}
+    emotions = {"acc_sw", "acc_c", "bfs", "cfs", "balanced_accuracy", "macro_f1"}
     lines = metrics["reference_lines"]
-    assert set(lines) == {"constant_word", "nearest_caption", "human"}
+    assert set(lines) == {"constant_word", "nearest_caption", "consensus_caption", "human"}
     for block in (metrics, metrics["baseline"], *lines.values()):
         assert set(block["coco"]) == set(block["evc"]) == captions
         assert set(block["emotion"]) == emotions
@@ -114,8 +114,11 @@ def test_predictions_cover_the_test_split(project: Path) -> None:
     manifest = Manifest.load(project / "data/sample")
     assert [row["video_id"] for row in rows] == manifest.ids("test")
     for row in rows:
-        assert set(row) == {"video_id", "caption", "score", "beams", "emotions", "attributes", "candidates"}
+        assert set(row) == {"video_id", "caption", "score", "likeliest", "beams", "emotions", "attributes",
+                            "candidates", "scores"}
         assert row["beams"][0]["caption"] == row["caption"]
+        assert row["likeliest"] in [beam["caption"] for beam in row["beams"]]
+        assert set(row["scores"]) == {"CIDEr (coco)", "CIDEr (evc)", "right_emotions", "wrong_emotions"}
         assert len(row["candidates"]) == 5
         assert [p["probability"] for p in row["emotions"]] == \
             sorted((p["probability"] for p in row["emotions"]), reverse=True)

@@ -1,6 +1,5 @@
 """The command `spectrum`, and the package as a wheel outside any checkout; no network is needed."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from project import ROOT
 from test_team import FAST, own_files
 
 from pipeline import params
+from pipeline.common.files import read_json
 from stages.project_code import code_digests
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(600)]
@@ -86,7 +86,7 @@ def test_a_project_outside_any_checkout_is_a_repository_of_its_own(installed: Pa
     assert "Running stage 'prepare'" in command(installed, mine, "dvc", "repro", "prepare").stdout
     again = command(installed, mine, "dvc", "repro", "prepare").stdout
     assert "Running stage 'code'" in again and "Stage 'prepare' didn't change" in again
-    assert json.loads((mine / "code.json").read_text()) == code_digests()      # the same code as the checkout's
+    assert read_json(mine / "code.json") == code_digests()      # the same code as the checkout's
     assert command(installed, mine, "git", "status", "--porcelain", "--", "data").stdout == ""
 
     # an updated package is noticed, though no file of the project changed

@@ -8,6 +8,7 @@ on average (cross-fitting, as in Chernozhukov et al., 2018).
 """
 
 import copy
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipeline.captioner.model.captioner import Captioner
 from pipeline.captioner.model.feu import Pooled
 from pipeline.captioner.model.vtai import AttributeDetector
 from pipeline.captioner.training.losses import attribute_loss
+from pipeline.common.errors import SpectrumError
 
 _BATCH = 64             # videos
 _EPOCHS = 60            # at most
@@ -85,6 +87,9 @@ def _train(detector: AttributeDetector, videos: _Videos, rng: np.random.Generato
         with torch.no_grad():
             logits = detector(held_out.pooled, held_out.inputs)
             loss_of_others = float(attribute_loss(logits, held_out.targets))
+        if not math.isfinite(loss_of_others):
+            raise SpectrumError(f"the loss of VTAI is {loss_of_others}; look for values in the feature stores that are "
+                                "no numbers")
         if loss_of_others < least:
             best, least, length = logits, loss_of_others, epoch
         elif epoch - length >= _PATIENCE:
