@@ -10,7 +10,7 @@ import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -64,6 +64,8 @@ def _render_all(clips: list[Clip]) -> None:
                 done.result()
                 bar.advance()
         except BrokenProcessPool:
+            for worker in active_children():    # one that was being started just then would wait for work for ever
+                worker.kill()
             raise SpectrumError(f"{clips[0].path.parent}: a process that renders clips was ended from outside (is "
                                 "there enough memory?); run again") from None
         except BaseException:
