@@ -36,9 +36,9 @@ def read_captions(path: Path) -> Iterator[Row]:
         case ".json":
             yield from _json_rows(path)
         case ".csv":
-            yield from _table_rows(path, _text(path).split("\n"))
+            yield from _table_rows(path, read_text(path).split("\n"))
         case ".tsv" | ".txt":
-            lines = _text(path).split("\n")
+            lines = read_text(path).split("\n")
             header = {name.strip().lower() for name in lines[0].split("\t")}
             named = bool(header & set(_VIDEO) and header & set(_CAPTION))
             yield from _table_rows(path, lines) if named else _pairs(path, lines)
@@ -46,7 +46,7 @@ def read_captions(path: Path) -> Iterator[Row]:
             raise SpectrumError(f"{path}: captions are read from .csv, .tsv, .txt, .json or .jsonl files")
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The whole file, its lines ended by LF alone and without the mark that some programs put before it."""
     try:
         return path.read_text(encoding="utf-8-sig")         # CR and CR LF become LF
@@ -101,7 +101,7 @@ def _fields(line_name: str, line: str, separator: str) -> list[str]:
 def _json_rows(path: Path) -> Iterator[Row]:
     """A list of rows, or the objects in which COCO and MSR-VTT are published."""
     try:
-        tree = json.loads(_text(path))
+        tree = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise SpectrumError(f"{path}: not readable as JSON ({error}); write it again") from None
     names: dict[Any, Any] = {}
@@ -123,7 +123,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
     for number, row in enumerate(rows):
         position, video, caption, split = _row(f"{path}, {key}[{number}]", row)
         original = next(row[name] for name in (*_VIDEO,) if name in row)
-        yield position, str(names.get(original, video)), caption, split or _split(splits.get(original))
+        yield position, str(names.get(original, video)), caption, split or normalize_split(splits.get(original))
 
 
 def _objects(rows: Any) -> list[dict[str, Any]]:
@@ -137,9 +137,9 @@ def _row(position: str, record: Any) -> Row:
     if len(video) != 1 or len(caption) != 1 or isinstance(video[0], bool) \
             or not isinstance(video[0], str | int) or not isinstance(caption[0], str):
         raise SpectrumError(f"{position}: expected `video` and `caption` (and maybe `split`), found {record!r:.200}")
-    return position, str(video[0]), caption[0], _split(lowered.get("split"))
+    return position, str(video[0]), caption[0], normalize_split(lowered.get("split"))
 
 
-def _split(value: Any) -> str:
+def normalize_split(value: Any) -> str:
     split = str(value or "").strip().lower()
     return _SPLITS.get(split, split)
