@@ -59,6 +59,8 @@ class Options:
     json_file: Annotated[Path | None, typer.Option(
         "--json", metavar="FILE", help="write all scores, as fractions")] = None
     html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="write a page")] = None
+    with_lines: Annotated[bool, typer.Option(
+        "--lines/--no-lines", help="reference lines beside the scores; they take most of the time")] = True
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="an empty caption scores 0")] = False
     emotion_words: Annotated[str, typer.Option(metavar="LIST", help="evc-179 or ft-161")] = "evc-179"
     seed: Annotated[int, typer.Option(help="chooses the human captions and the samples of intervals")] = 0
@@ -100,7 +102,7 @@ def _score(options: Options) -> None:
         systems[str(path) if alike else path.name] = predictions.captions
         for note in predictions.notes:
             print(f"note: {note}", file=sys.stderr)
-    files = ScoredFiles(systems, references.captions, training)
+    files = ScoredFiles(systems, references.captions, training, options.with_lines)
     try:
         evaluation = score_files(files, taxonomy, options.seed, options.timeout)
     except SpectrumError as error:

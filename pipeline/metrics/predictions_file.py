@@ -41,6 +41,7 @@ class References:
 
     def select(self, split: str) -> "References":
         """Those of one split. Raises SpectrumError where it has no video."""
+        split = normalize_split(split)
         captions = {video: own for video, own in self.captions.items() if self.splits.get(video) == split}
         if not captions:
             known = ", ".join(dict.fromkeys(self.splits.values())) or "none is named"
@@ -138,14 +139,14 @@ def _match_lines(path: Path, lines: list[str], references: References) -> tuple[
 def _difference(path: Path, references: References, unknown: list[str], missing: list[str]) -> SpectrumError:
     parts = []
     if unknown:
-        parts.append(f"{_count(unknown, 'video')} unknown to {references.source} ({_some(unknown)})")
+        parts.append(f"captions of {_count(unknown, 'video')} that the references do not have ({_some(unknown)})")
     if missing:
-        parts.append(f"{_count(missing, 'video')} of {len(references.captions)} there without a caption "
+        parts.append(f"no caption of {len(missing):,} of their {_count(list(references.captions), 'video')} "
                      f"({_some(missing)})")
     splits = ", ".join(dict.fromkeys(references.splits.values()))
     advice = "" if references.elsewhere or not splits else f"; --split chooses one of {splits}"
-    return SpectrumError(f"{path}: {' and '.join(parts)}; caption the videos of the references, all of them and no "
-                         f"other{advice}")
+    return SpectrumError(f"{path}: {' and '.join(parts)}; it and {references.source} have to be of the same "
+                         f"videos{advice}")
 
 
 # Reading ----------------------------------------------------------------------------------------------------

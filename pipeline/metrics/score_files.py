@@ -24,12 +24,14 @@ from pipeline.metrics.protocols import prepare_evc_set
 class ScoredFiles:
     """What is scored: `systems`, captions of the same videos by the name of their file, the one asked about first.
 
-    `training_captions`, of other videos, choose the constant word; without them there is no such line.
+    `training_captions`, of other videos, choose the constant word; without them there is no such line. `with_lines`:
+    whether there are reference lines at all; they take most of the time.
     """
 
     systems: Mapping[str, Mapping[str, str]]
     references: Mapping[str, Sequence[str]]
     training_captions: Mapping[str, Sequence[str]]
+    with_lines: bool = True
 
 
 def score_files(files: ScoredFiles, taxonomy: Taxonomy, seed: int, timeout: float) -> Evaluation:
@@ -46,10 +48,12 @@ def score_files(files: ScoredFiles, taxonomy: Taxonomy, seed: int, timeout: floa
     """
     references = files.references
     same_videos: dict[str, CaptionSet] = {name: (captions, references) for name, captions in files.systems.items()}
-    word = lines.choose_constant_word(files.training_captions, taxonomy) if files.training_captions else ""
+    choosing = files.training_captions if files.with_lines else {}
+    word = lines.choose_constant_word(choosing, taxonomy) if choosing else ""
     if word:
         same_videos["constant_word"] = lines.caption_with_word(word, references)
-    humans = [lines.leave_one_out(references, seed * HUMAN_CHOICES + choice) for choice in range(HUMAN_CHOICES)]
+    humans = [lines.leave_one_out(references, seed * HUMAN_CHOICES + choice)
+              for choice in range(HUMAN_CHOICES) if files.with_lines]
     human_sets: dict[str, CaptionSet] = {f"human_{number}": (human.captions, human.references)
                                          for number, human in enumerate(humans, start=1) if human.captions}
     sets = same_videos | human_sets
@@ -71,7 +75,7 @@ def score_files(files: ScoredFiles, taxonomy: Taxonomy, seed: int, timeout: floa
         "videos": len(references),
         "captions": sum(map(len, references.values())),
         "protocols": describe_protocols(),
-        "warnings": _warnings(files, scores.warnings, bool(human_sets)),
+        "warnings": _warnings(files, scores.warnings, bool(humans) and not human_sets),
     }, of_videos)
 
 
@@ -104,7 +108,7 @@ def _describe(name: str, files: ScoredFiles, taxonomy: Taxonomy) -> dict[str, An
     return {"diversity": diversity, "emotion_table": [asdict(row) for row in table]}
 
 
-def _warnings(files: ScoredFiles, found: Sequence[str], human: bool) -> list[str]:
+def _warnings(files: ScoredFiles, found: Sequence[str], single: bool) -> list[str]:
     """Each thing once: the sets share their references, and a Java that is not there lacks for two reasons."""
     if programs.java() is None:
         found = [f"coco and METEOR are absent: {programs.NO_JAVA}",
@@ -112,7 +116,7 @@ def _warnings(files: ScoredFiles, found: Sequence[str], human: bool) -> list[str
     first, *others = files.systems
     kept = [text for text in found if not text.startswith(tuple(
         f"{name}: " for name in (*others, "constant_word", *(f"human_{n}" for n in range(1, HUMAN_CHOICES + 1)))))]
-    if not human:
+    if single:
         kept.append("no human line: every video has a single reference, so none can be left out")
     texts = (caption for captions in (files.systems[first].values(), *files.references.values())
              for caption in captions)

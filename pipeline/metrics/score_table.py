@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 NAMES = {"Bleu_1": "BLEU-1", "Bleu_2": "BLEU-2", "Bleu_3": "BLEU-3", "Bleu_4": "BLEU-4", "METEOR": "METEOR",
          "ROUGE_L": "ROUGE-L", "CIDEr": "CIDEr", "acc_sw": "Acc_sw", "acc_c": "Acc_c", "bfs": "BFS", "cfs": "CFS",
          "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
+COMPARED = {"cider": "CIDEr (coco)", "cfs": "CFS"}      # scores of a paired comparison
 _SHORT = ("Bleu_4", "METEOR", "ROUGE_L", "CIDEr")      # of evc, where coco has all of them
 
 
@@ -40,12 +41,11 @@ def file_table(metrics: dict[str, Any]) -> "Table":
             "emotion": [key for key in NAMES if key not in METRICS]}
     for part, keys in rows.items():
         for key in keys:
-            intervals = [own.get({("coco", "CIDEr"): "cider", ("emotion", "cfs"): "cfs"}.get((part, key), ""))
-                         for own in ahead_of.values()]
-            table.add_row(NAMES[key] if part == "emotion" else f"{NAMES[key]} ({part})",
-                          *(percent(block[part][key]) for block in columns.values()),
-                          *(describe(interval) if interval else "" for interval in intervals),
-                          end_section=key == keys[-1])
+            name = NAMES[key] if part == "emotion" else f"{NAMES[key]} ({part})"
+            cells = [name, *(percent(block[part][key]) for block in columns.values())]
+            compared = next((score for score, own in COMPARED.items() if own == name), "")
+            cells += [describe(own[compared]) if compared in own else "" for own in ahead_of.values()]
+            table.add_row(*cells, end_section=key == keys[-1])
     for column in table.columns[1:]:
         column.justify = "right"
     return table

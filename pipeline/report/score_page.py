@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from pipeline.metrics.paired_bootstrap import describe
 from pipeline.metrics.protocols import METRICS
-from pipeline.metrics.score_table import NAMES, columns_of, percent
+from pipeline.metrics.score_table import COMPARED, NAMES, columns_of, percent
 
 LOWEST = 20     # videos shown
 _GROUPS = {"coco": ("Captions, coco protocol", METRICS), "evc": ("Captions, evc protocol", METRICS),
@@ -29,7 +29,7 @@ def render(metrics: dict[str, Any], rows: Sequence[Mapping[str, Any]], reference
         metrics=metrics,
         groups=[(part, title, [(key, NAMES[key]) for key in keys]) for part, (title, keys) in _GROUPS.items()],
         lines=columns_of(metrics),
-        comparisons=[(name, {"cider": "CIDEr (coco)", "cfs": "CFS"}[score], describe(interval))
+        comparisons=[(name, COMPARED[score], describe(interval))
                      for name, scores in metrics["ahead_of"].items() if name in metrics["systems"]
                      for score, interval in scores.items()],
         percent=percent,
