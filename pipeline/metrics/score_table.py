@@ -1,5 +1,6 @@
 """Scores as a terminal shows them: of a run, and of captions that came in files, beside the reference lines."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.metrics.paired_bootstrap import describe
@@ -37,8 +38,9 @@ def file_table(metrics: dict[str, Any]) -> "Table":
     ahead_of = {name: own for name, own in metrics["ahead_of"].items() if name in metrics["systems"]}
     table = Table("x 100", *columns, *(f"ahead of {name} by" for name in ahead_of))
     has_coco = next(iter(columns.values()))["coco"]["CIDEr"] is not None
-    rows = {"coco": METRICS if has_coco else (), "evc": _SHORT if has_coco else METRICS,
-            "emotion": [key for key in NAMES if key not in METRICS]}
+    rows: dict[str, Sequence[str]] = {
+        "coco": METRICS if has_coco else (), "evc": _SHORT if has_coco else METRICS,
+        "emotion": [key for key in NAMES if key not in METRICS]}
     for part, keys in rows.items():
         for key in keys:
             name = NAMES[key] if part == "emotion" else f"{NAMES[key]} ({part})"

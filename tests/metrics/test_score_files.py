@@ -1,6 +1,7 @@
 """`stages.score` as others use it: from any folder, with their files."""
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -65,9 +66,9 @@ def test_both_protocols_emotions_and_lines_of_both_files(metrics: dict[str, Any]
     for block in [*metrics["systems"].values(), *metrics["reference_lines"].values()]:
         assert all(block[protocol][metric] is not None for protocol in ("coco", "evc") for metric in METRICS)
     ours, theirs = metrics["systems"].values()
-    # a: joy, rightly; b: none; c: none. Of the references joy and sadness, c none.
+    # a: joy, rightly; b and c: none. The references: joy, sadness, calm (quietly).
     assert ours["emotion"]["acc_sw"] == pytest.approx(1 / 3)
-    assert ours["emotion"]["macro_f1"] == pytest.approx((1 + 0) / 2)
+    assert ours["emotion"]["macro_f1"] == pytest.approx((1 + 0 + 0) / 3)
     # b: sadness rightly, joy wrongly; a and c none.
     assert theirs["emotion"]["acc_sw"] == pytest.approx(1 / 4)
     assert (metrics["videos"], metrics["captions"], metrics["references"]) == (3, 6, "references.csv")
@@ -123,14 +124,16 @@ def test_without_java_it_is_said_once_and_evc_is_there(monkeypatch: pytest.Monke
     assert evaluation.metrics["warnings"] == [
         f"coco and METEOR are absent: {programs.NO_JAVA}", "x.txt: 1 references have no words and were left out",
         "no human line: every video has a single reference, so none can be left out"]
-    with Console(width=120, record=True, file=open(os.devnull, "w")) as console:      # noqa: SIM115, PTH123
+    console = Console(width=120, file=io.StringIO())
+    with console.capture() as capture:
         console.print(file_table(evaluation.metrics))
-        shown = console.export_text()
+    shown = capture.get()
     assert "BLEU-1 (evc)" in shown and "(coco)" not in shown and "macro F1" in shown
     assert "CIDEr (evc)" in rows_by_video(files, evaluation, taxonomy)[0]
 
 
-def test_captions_written_without_spaces_are_warned_of() -> None:
+def test_captions_written_without_spaces_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "java", lambda: None)     # a start less
     files = ScoredFiles({"x.txt": {"a": "女人正在厨房里切洋葱", "b": "狗"}}, {"a": ["女人"], "b": ["狗"]}, {},
                         with_lines=False)
     metrics = score_files(files, Taxonomy.load("evc-179"), seed=0, timeout=120).metrics

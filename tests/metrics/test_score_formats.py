@@ -89,7 +89,8 @@ def test_a_split_is_chosen_and_captions_of_others_are_counted(tmp_path: Path) ->
 
 
 def test_a_prepared_data_set(tmp_path: Path) -> None:
-    videos = (Video("a", "a.mp4", "test", names=("vid1",)), Video("b", "b.mp4", "train"), Video("c", "c.mp4", "predict"))
+    videos = (Video("a", "a.mp4", "test", names=("vid1",)), Video("b", "b.mp4", "train"),
+              Video("c", "c.mp4", "predict"))
     Manifest(videos, (Caption("a", "a dog"), Caption("b", "a cat")), ()).write(tmp_path)
     references = read_dataset(tmp_path)
     own = written(tmp_path, "p.jsonl", '{"video_id": "vid1", "caption": "a dog"}\n{"video_id": "c", "caption": "x"}\n')
