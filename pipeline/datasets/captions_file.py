@@ -46,9 +46,9 @@ def read_captions(path: Path) -> Iterator[Row]:
         case ".json":
             yield from _json_rows(path)
         case ".csv":
-            yield from _table_rows(path, _text(path).split("\n"))
+            yield from _table_rows(path, read_text(path).split("\n"))
         case ".tsv" | ".txt":
-            lines = _text(path).split("\n")
+            lines = read_text(path).split("\n")
             header = {name.strip().lower() for name in lines[0].split("\t")}
             named = bool(header & set(_VIDEO) and header & set(_CAPTION))
             yield from _table_rows(path, lines) if named else _pairs(path, lines)
@@ -56,7 +56,7 @@ def read_captions(path: Path) -> Iterator[Row]:
             raise SpectrumError(f"{path}: captions are read from .csv, .tsv, .txt, .json or .jsonl files")
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The whole file, its lines ended by LF alone and without the mark that some programs put before it."""
     try:
         return path.read_text(encoding="utf-8-sig")         # CR and CR LF become LF
@@ -111,7 +111,7 @@ def _fields(line_name: str, line: str, separator: str) -> list[str]:
 def _json_rows(path: Path) -> Iterator[Row]:
     """A list of rows, or the objects in which COCO and MSR-VTT are published."""
     try:
-        tree = json.loads(_text(path))
+        tree = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise SpectrumError(f"{path}: not readable as JSON ({error}); write it again") from None
     names: dict[Any, Any] = {}
@@ -134,7 +134,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
         read = _row(f"{path}, {key}[{number}]", row)
         original = next(row[name] for name in (*_VIDEO,) if name in row)
         yield read._replace(video=str(names.get(original, read.video)),
-                            split=read.split or _split(splits.get(original)))
+                            split=read.split or normalize_split(splits.get(original)))
 
 
 def _objects(rows: Any) -> list[dict[str, Any]]:
@@ -152,10 +152,10 @@ def _row(position: str, record: Any) -> Row:
     group = lowered.get("group")
     if isinstance(group, bool) or not isinstance(group, str | int | None):
         raise SpectrumError(f"{position}: expected a text or a number as `group`, found {group!r:.100}")
-    return Row(position, str(video[0]), caption[0], _split(lowered.get("split")),
+    return Row(position, str(video[0]), caption[0], normalize_split(lowered.get("split")),
                clean("" if group is None else str(group)))
 
 
-def _split(value: Any) -> str:
+def normalize_split(value: Any) -> str:
     split = str(value or "").strip().lower()
     return _SPLITS.get(split, split)

@@ -76,7 +76,7 @@ def evaluate(split: CaptionedSplit, taxonomy: Taxonomy, seed: int, timeout: floa
     }
     sets = same_videos | human_sets
     scores = score_all(sets, timeout)
-    blocks = {name: _make_block(name, captions, scores, taxonomy) for name, captions in sets.items()}
+    blocks = {name: make_block(name, captions, scores, taxonomy) for name, captions in sets.items()}
     of_videos = {name: VideoScores.of(scores.cider[name], compare_categories(*prepare_evc_set(*captions), taxonomy))
                  for name, captions in same_videos.items()}
     counts = {"videos": len(humans[0].captions), "left_out": humans[0].left_out, "choices": HUMAN_CHOICES}
@@ -94,7 +94,7 @@ def evaluate(split: CaptionedSplit, taxonomy: Taxonomy, seed: int, timeout: floa
         "reference_lines": {
             "constant_word": {**blocks["constant_word"], "word": word},
             **{name: blocks[name] for name in split.retrieved},
-            "human": {**_average([blocks[name] for name in human_sets]), **counts},
+            "human": {**average_blocks([blocks[name] for name in human_sets]), **counts},
         },
         "ahead_of": {name: compare([of_videos["model"]], [own], seed)
                      for name, own in of_videos.items() if name != "model"},
@@ -104,7 +104,7 @@ def evaluate(split: CaptionedSplit, taxonomy: Taxonomy, seed: int, timeout: floa
     }, of_videos)
 
 
-def _make_block(name: str, captions: CaptionSet, scores: Scores, taxonomy: Taxonomy) -> Block:
+def make_block(name: str, captions: CaptionSet, scores: Scores, taxonomy: Taxonomy) -> Block:
     by_protocol = scores.by_set[name]
     emotion = score_emotions(*prepare_evc_set(*captions), taxonomy)
     return {**by_protocol, "emotion": {
@@ -117,7 +117,7 @@ def _make_block(name: str, captions: CaptionSet, scores: Scores, taxonomy: Taxon
     }}
 
 
-def _average(blocks: Sequence[Block]) -> Block:
+def average_blocks(blocks: Sequence[Block]) -> Block:
     """The mean of every score; None where there are no blocks or one of them lacks it."""
     names: dict[str, tuple[str, ...]] = {**dict.fromkeys(PROTOCOLS, METRICS), "emotion": EMOTION_METRICS}
     return {part: {metric: _average_score([block[part][metric] for block in blocks]) for metric in metrics}

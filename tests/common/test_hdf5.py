@@ -79,9 +79,13 @@ def read_virtually(file: Any) -> None:
     file.create_virtual_dataset("rows", layout)
 
 
+def beside(file: Any) -> str:
+    return str(Path(file.filename).with_name("other.h5"))
+
+
 def store_texts_outside(file: Any) -> None:
     del file["ids"]
-    file.create_dataset("ids", (4,), h5py.string_dtype(), external=[("other.h5", 0, h5py.h5f.UNLIMITED)])
+    file.create_dataset("ids", (4,), h5py.string_dtype(), external=[(beside(file), 0, h5py.h5f.UNLIMITED)])
 
 
 def make_texts_fixed(file: Any) -> None:
@@ -105,7 +109,7 @@ def break_utf8(file: Any) -> None:
     (lambda file: (file.move("rows", "other"), file.create_group("rows")), "no data set rows of its own"),
     (read_virtually, "rows have no checksums"),
     (lambda file: replace_rows(file, data=ROWS), "rows have no checksums"),
-    (lambda file: replace_rows(file, data=ROWS, external=[("other.h5", 0, 96)]), "rows have no checksums"),
+    (lambda file: replace_rows(file, data=ROWS, external=[(beside(file), 0, 96)]), "rows have no checksums"),
     (lambda file: replace_rows(file, data=ROWS, compression="gzip"), "rows have no checksums"),
     (lambda file: replace_rows(file, shape=(1 << 40, 3), dtype="i8", fletcher32=True), "larger than the file"),
     (lambda file: replace_rows(file, data=ROWS.astype("i4"), fletcher32=True), "of type int32, expected int64"),
