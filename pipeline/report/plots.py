@@ -74,7 +74,7 @@ def _draw_curves(name: str, description: str, curves: Sequence[tuple[str, str, S
     from matplotlib.ticker import MaxNLocator
 
     last = max(epoch for _, _, points in curves for epoch, _ in points)
-    with _figure(4.8, 2.9) as figure:
+    with _figure(4.3, 2.7) as figure:
         axes = figure.subplots()
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, last + 0.5)

@@ -252,6 +252,8 @@ def test_headline_numbers_and_table(html: str) -> None:
     assert "date2026-11-27 10:00 UTC" in text and "commit0123456789" in text
     assert "commandpython -m stages.report" in text and "versionstorch 2.8.0, numpy 2.3.1" in text
     assert "different captions48" in text and "captions that are no training caption33.3%" in text
+    assert "Baseline – +9.9 −1.1 to +20.0 tie" in cells(html)
+    assert "Nearest caption +11.8 +5.0 to +19.0 – " in cells(html)
     assert "METEOR: no Java runtime" in text
     assert "untrained" not in text
 
