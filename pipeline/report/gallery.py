@@ -139,9 +139,9 @@ def count_confusions(cards: Sequence[Card]) -> Confusions | None:
     counts: Counter[tuple[str, str]] = Counter()
     videos: Counter[str] = Counter()
     for card in cards:
-        meant, said = set(card["meant"]), set(card["said"]) or {NO_EMOTION}
+        meant, predicted = set(card["meant"]), set(card["said"]) or {NO_EMOTION}
         videos.update(meant)
-        counts.update((category, other) for category in meant for other in said - (meant - {category}))
+        counts.update((category, other) for category in meant for other in predicted - (meant - {category}))
     rows = sorted(videos, key=lambda name: (-videos[name], name))[:MATRIX_SIZE]
     if len(rows) < 2:
         return None
