@@ -114,7 +114,8 @@ def test_predictions_cover_the_test_split(project: Path) -> None:
     manifest = Manifest.load(project / "data/sample")
     assert [row["video_id"] for row in rows] == manifest.ids("test")
     for row in rows:
-        assert set(row) == {"video_id", "caption", "score", "beams", "emotions", "attributes", "candidates"}
+        assert set(row) == {"video_id", "caption", "score", "likeliest", "beams", "emotions", "attributes",
+                            "candidates", "scores", "prior", "baseline"}
         assert row["beams"][0]["caption"] == row["caption"]
         assert len(row["candidates"]) == 5
         assert [p["probability"] for p in row["emotions"]] == \
