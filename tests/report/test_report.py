@@ -320,7 +320,9 @@ def read_cards(html: str) -> list[dict[str, Any]]:
     """The block of JSON that the page's script makes cards of."""
     start = '<script type="application/json" id="cards">'
     block = html[html.index(start) + len(start):]
-    return json.loads(block[:block.index("</script>")])["cards"]        # type: ignore[no-any-return]
+    block = block[:block.index("</script>")]
+    assert "<" not in block         # so nothing in it can end the element, or begin another
+    return json.loads(block)["cards"]        # type: ignore[no-any-return]
 
 
 def test_every_video_is_on_the_page_with_all_that_is_known_of_it(html: str) -> None:
