@@ -66,9 +66,13 @@ def run(params: Params, paths: Paths) -> Summary:
     scores_of = evaluation.of_videos["model"].by_video(sorted(tested))
     similarities = dataset.candidates.select(videos).scores
     predictions = paths.reports / "predictions.jsonl"
+    categories = Taxonomy.load(params.emotion.words).categories
+    priors, _ = dataset.priors(videos, model.model.section.modalities)
     write_jsonl(predictions, (
         caption.as_json(zip(texts[:used], own.tolist(), strict=False)) | scores_of.get(caption.video_id, {})
-        for caption, texts, own in zip(captions, candidate_texts, similarities, strict=True)))
+        | {"prior": {name: round(p, 4) for name, p in zip(categories, prior.tolist(), strict=True)}}
+        | {name: others[name][caption.video_id] for name in ("baseline",) if caption.video_id in others[name]}
+        for caption, texts, own, prior in zip(captions, candidate_texts, similarities, priors, strict=True)))
     metrics["attributes"] = attribute_precision(
         model, inputs_of[model.folder].select(range(len(tested))), list(references.values()),
         params.generation.batch_size)

@@ -2,8 +2,8 @@
 
     python -m stages.report
 
-Makes reports/<dataset>/index.html: scores beside the reference lines, curves, and captioned videos with
-their frames, emotions, attributes and candidates. It is one file that needs no network.
+Makes reports/<dataset>/index.html: scores beside the reference lines, curves, and all captioned videos with
+their frames, emotions, attributes and candidates. It is one file that needs no network; the clips are linked.
 """
 
 from pipeline.params import Params

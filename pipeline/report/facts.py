@@ -1,11 +1,16 @@
 """What the stages made, as their files have it: feature stores, caption index, encoder and captioner.
 
-Only what a file holds is read, no times and no rates, so that the same files give the same page.
+Only what a file holds is read, no times and no rates, so that the same files give the same page but for the line that
+says when and how it was made.
 """
 
 import csv
+import shlex
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,7 @@ from typing import Any
 from pipeline.common.commands import MAKE, REMAKE
 from pipeline.common.errors import SpectrumError
 
+_SECONDS = 10.0     # for git
 _PACKAGES = ("av", "h5py", "numpy", "open_clip_torch", "torch")
 
 
@@ -70,6 +76,32 @@ def describe_captioner(description: Mapping[str, Any]) -> dict[str, str]:
     if description.get("parameters") is not None:
         facts["parameters"] = f"{description['parameters']:,}"
     return {f"captioner: {name}": value for name, value in facts.items()}
+
+
+def find_stale(params: Mapping[str, Any], captioner: Mapping[str, Any]) -> list[str]:
+    """Parameters that are others now than those that captioner.json says the captioner was trained with."""
+    return [f"{section}.{key} was {old}, is {params[section][key]} now"
+            for section in ("captioner", "training") for key, old in (captioner.get(section) or {}).items()
+            if key in params[section] and params[section][key] != old]
+
+
+def describe_making(folder: Path, now: datetime) -> dict[str, str]:
+    """When the page was made, from which commit of the project in `folder`, and by which command."""
+    program, *arguments = sys.orig_argv
+    return {"date": f"{now:%Y-%m-%d %H:%M} UTC", "commit": _describe_commit(folder),
+            "command": shlex.join([Path(program).name, *arguments])}
+
+
+def _describe_commit(folder: Path) -> str:
+    """The commit, with a word where tracked files were changed since; "none" outside a repository or without git."""
+    try:
+        answers = [subprocess.run(["git", *command], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
+                                  text=True, timeout=_SECONDS, check=True).stdout.strip()
+                   for command in (("rev-parse", "--short=10", "HEAD"),
+                                   ("status", "--porcelain", "--untracked-files=no"))]
+    except (OSError, subprocess.SubprocessError):
+        return "none"
+    return f"{answers[0]}, with changes" if answers[1] else answers[0]
 
 
 def list_versions() -> dict[str, str]:

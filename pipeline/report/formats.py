@@ -79,6 +79,9 @@ class AttributeEntry(BaseModel):
 class PredictionRow(BaseModel):
     video_id: str
     caption: str
+    baseline: str | None = None
+    scores: Scores = {}
+    prior: Mapping[str, float] = {}
     score: float | None = None
     beams: Sequence[BeamEntry] = ()
     candidates: Sequence[CandidateEntry] = ()
@@ -104,6 +107,8 @@ class CaptionerFile(BaseModel):
     vocabulary: Sequence[str]
     parameters: int | None = None
     curves_sha256: str | None = None
+    captioner: Mapping[str, Any] = {}
+    training: Mapping[str, Any] = {}
 
 
 def check_format(path: Path, value: Value, expected: Any) -> Value:

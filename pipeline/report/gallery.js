@@ -1,29 +1,176 @@
 "use strict";
 (() => {
+  const BATCH = 24;
+  const FOLDS = { references: 3, candidates: 3, emotions: 5, attributes: 6 };
   const form = document.getElementById("controls");
   const list = document.getElementById("videos");
   if (!form || !list) return;
-  const cards = Array.from(list.children);
-  const order = new Map(cards.map((card, place) => [card, place]));
-  const score = (card) => card.dataset.score === "" ? -Infinity : Number(card.dataset.score);
-  const ways = {
-    id: (a, b) => order.get(a) - order.get(b),
-    best: (a, b) => score(b) - score(a) || order.get(a) - order.get(b),
-    worst: (a, b) => score(a) - score(b) || order.get(a) - order.get(b),
+  const { cards, outcomes } = JSON.parse(document.getElementById("cards").textContent);
+  const more = document.getElementById("more");
+  const nothing = document.getElementById("nothing");
+  const chosen = document.getElementById("chosen");
+
+  // Everything is put in as text: what captions and names hold is never read as HTML.
+  const make = (tag, attributes, ...children) => {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) if (value !== "") element.setAttribute(name, value);
+    element.append(...children.filter((child) => child !== null));
+    return element;
+  };
+  const number = (value, digits) => value.toFixed(digits).replace("-", "−");
+  const percent = (value) => value === null ? "" : number(100 * value, 0);
+  const plain = (pieces) => pieces.map((piece) => typeof piece === "string" ? piece : piece[0]).join("");
+  const compared = { right: ": in the references", wrong: ": not in the references", "": "" };
+  const marked = (pieces) => make("span", { dir: "auto" }, ...(pieces.length === 0
+    ? [make("span", { class: "quiet" }, "(no words)")]
+    : pieces.map((piece) => typeof piece === "string" ? piece
+      : make("mark", { class: piece[2] || "word", title: piece[1] + compared[piece[2]] }, piece[0]))));
+  const scored = (text) => text === "" ? null : make("span", { class: "score" }, text);
+
+  const texts = (items, digits) => items.map(([pieces, score]) =>
+    make("li", {}, marked(pieces), scored(score === null ? "" : number(score, digits))));
+  const track = (shares) => make("span", { class: "track" }, ...shares.filter(([, share]) => share !== null)
+    .map(([kind, share]) => {
+      const bar = make("span", { class: kind });
+      bar.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
+      return bar;
+    }));
+  const emotionBars = (card) => card.emotions.map(([category, prior, final, meant]) => make("li", {},
+    make("span", meant ? { class: "meant", title: "in the references", dir: "auto" } : { dir: "auto" },
+      category + (meant ? " ✓" : "")),
+    track([["prior", prior], ["final", final]]),
+    make("span", { class: "score", title: prior === null ? "final" : `prior ${percent(prior)} %, final ${percent(final)} %` },
+      prior === null ? percent(final) : `${percent(prior)} → ${percent(final)}`)));
+  const attributeBars = (card) => card.attributes.map(([word, share, emotional]) => make("li", {},
+    make("span", emotional ? { class: "emotional", title: "emotional attribute", dir: "auto" } : { dir: "auto" }, word),
+    track([["final", share]]), scored(percent(share))));
+  const folded = (kind, entries, shown) => {
+    const parts = [make("ul", { class: kind }, ...entries.slice(0, shown))];
+    if (entries.length > shown) {
+      parts.push(make("details", { class: "more" }, make("summary", {}, `${entries.length - shown} more`),
+        make("ul", { class: kind }, ...entries.slice(shown))));
+    }
+    return parts;
+  };
+  const strip = (card) => card.frames.length === 0 ? make("div", { class: "strip none" }, "no frames")
+    : make("div", { class: "strip", tabindex: "0", role: "group", "aria-label": `Frames of video ${card.id}` },
+      ...card.frames.map(([seconds, picture]) => make("figure", {},
+        make("img", { src: `data:image/webp;base64,${picture}`, loading: "lazy", decoding: "async",
+          alt: `Video ${card.id} at ${seconds} seconds` }),
+        make("figcaption", {}, `${number(seconds, 1)} s`))));
+
+  const show = (card) => {
+    const [label, meaning] = outcomes[card.outcome];
+    const body = [
+      make("header", {}, make("h3", { dir: "auto" }, card.id),
+        card.clip ? make("a", { href: card.clip, target: "_blank", rel: "noopener noreferrer" }, "clip") : null,
+        card.split ? make("span", { class: "split" }, card.split) : null,
+        make("span", { class: `badge ${card.outcome}`, title: meaning }, label)),
+      make("p", { class: "caption" }, marked(card.caption)),
+      make("p", { class: "scores-line" },
+        card.cider === null ? null : make("span", { class: "score" }, `CIDEr ${number(100 * card.cider, 0)}`),
+        card.score === null ? null : make("span", { class: "score", title: "the score that chose this caption" },
+          `chosen at ${number(card.score, 2)}`)),
+    ];
+    if (card.baseline !== null) {
+      body.push(make("p", { class: "baseline" }, make("small", {}, "Baseline: "), marked(card.baseline)));
+    }
+    const part = (title, kind, entries, shown) => {
+      if (entries.length) body.push(make("h4", {}, title), ...folded(kind, entries, shown));
+    };
+    if (card.references.length === 0) body.push(make("p", { class: "empty" }, "no references"));
+    part("People wrote", "texts", texts(card.references.map((pieces) => [pieces, null]), 2), FOLDS.references);
+    part("Retrieved candidates, with their similarity", "texts", texts(card.candidates, 2), FOLDS.candidates);
+    part(card.emotions.some(([, prior]) => prior !== null) ? "Emotion, % (grey: prior, orange: final)" : "Emotion, %",
+      "bars", emotionBars(card), FOLDS.emotions);
+    part("Attributes, %", "bars", attributeBars(card), FOLDS.attributes);
+    if (card.beams.length) {
+      body.push(make("details", { class: "more" }, make("summary", {}, `All ${card.beams.length} beams, with the score that chooses`),
+        make("ul", { class: "texts" }, ...texts(card.beams, 2))));
+    }
+    return make("article", { class: "video", "data-video": card.id }, strip(card), make("div", { class: "body" }, ...body));
+  };
+
+  const haystacks = new Map();
+  const haystack = (card) => {
+    if (!haystacks.has(card)) {
+      haystacks.set(card, [card.id, card.split, outcomes[card.outcome][0], plain(card.caption),
+        card.baseline === null ? "" : plain(card.baseline), ...card.references.map(plain),
+        ...[...card.candidates, ...card.beams].map(([pieces]) => plain(pieces)),
+        ...card.emotions.map(([category]) => category), ...card.attributes.map(([word]) => word),
+        ...card.meant, ...card.said].join("\n").toLowerCase());
+    }
+    return haystacks.get(card);
+  };
+  const SILENT = form.dataset.silent;
+  let cell = null;    // a cell of the confusions: [reference emotion, emotion said]
+  const inCell = (card) => {
+    if (cell === null) return true;
+    const [row, column] = cell;
+    if (!card.meant.includes(row)) return false;
+    if (column === SILENT) return card.said.length === 0;
+    return card.said.includes(column) && (row === column || !card.meant.includes(column));
+  };
+  const byNumber = (value, sign) => (a, b) => {   // videos without the number come last
+    if (value(a) === null || value(b) === null) return (value(a) === null) - (value(b) === null);
+    return sign * (value(a) - value(b));
+  };
+  const orders = {
+    worst: byNumber((card) => card.cider, 1), best: byNumber((card) => card.cider, -1),
+    unsure: byNumber((card) => card.score, 1), sure: byNumber((card) => card.score, -1), id: () => 0,
+  };
+
+  let found = [];
+  let made = 0;
+  const observer = new IntersectionObserver((entries) => {
+    if (entries.some((entry) => entry.isIntersecting)) append();
+  }, { rootMargin: "900px" });
+  const append = () => {
+    list.append(...found.slice(made, made + BATCH).map(show));
+    made = Math.min(found.length, made + BATCH);
+    more.hidden = made === found.length;
+    observer.unobserve(more);       // observed anew, it reports once more where it is still in view
+    if (!more.hidden) observer.observe(more);
   };
   const update = () => {
-    const needle = form.elements.needle.value.trim().toLowerCase();
-    const outcome = form.elements.outcome.value;
-    let count = 0;
-    for (const card of cards.slice().sort(ways[form.elements.order.value])) {
-      card.hidden = !card.dataset.search.includes(needle) || (outcome !== "" && card.dataset.outcome !== outcome);
-      count += card.hidden ? 0 : 1;
-      list.append(card);
+    const { needle, emotion, outcome, split, order } = form.elements;
+    const text = needle.value.trim().toLowerCase();
+    found = cards.filter((card) => inCell(card)
+      && (outcome.value === "" || card.outcome === outcome.value)
+      && (split.value === "" || card.split === split.value)
+      && (emotion.value === "" || card.meant.includes(emotion.value) || card.said.includes(emotion.value))
+      && (text === "" || haystack(card).includes(text)));
+    found.sort(orders[order.value]);    // stable, so that ids decide where numbers are equal
+    made = 0;
+    list.replaceChildren();
+    append();
+    nothing.hidden = found.length > 0;
+    chosen.hidden = cell === null;
+    if (cell !== null) {
+      chosen.firstElementChild.textContent = `References with “${cell[0]}”, captions that say `
+        + (cell[1] === SILENT ? "no emotion" : `“${cell[1]}”`);
     }
-    form.elements.count.value = `${count} of ${cards.length}`;
+    form.elements.count.value = `${found.length.toLocaleString("en")} of ${cards.length.toLocaleString("en")}`;
   };
+  const showAll = () => {
+    form.reset();
+    cell = null;
+    update();
+  };
+
   form.addEventListener("input", update);
   form.addEventListener("submit", (event) => event.preventDefault());
+  more.addEventListener("click", append);
+  for (const button of document.querySelectorAll("button.all")) button.addEventListener("click", showAll);
+  for (const button of document.querySelectorAll("button.cell")) {
+    button.disabled = false;
+    button.addEventListener("click", () => {
+      form.reset();
+      cell = [button.dataset.row, button.dataset.column];
+      update();
+      document.getElementById("gallery").scrollIntoView();
+    });
+  }
   form.hidden = false;
   update();
 })();

@@ -1,66 +1,59 @@
-"""The videos that the report shows: which ones, and how their captions did on emotion."""
+"""The videos as the page shows them: everything of a video as JSON, which the page's script makes a card of."""
 
 import base64
-import random
+import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.metrics.protocols import prepare_evc, prepare_evc_reference
 
-SHOWN = 24
 NO_EMOTION = "(none)"
+LEAST = 0.005           # of a probability that is listed: less is printed as 0 %
+MATRIX_SIZE = 10        # reference emotions of the confusions: more would not be readable
+CIDER = ("CIDEr (coco)", "CIDEr (evc)")     # a video's own score: the first that its line has
 
-# How many of each are shown before a "more" fold.
-REFERENCES, CANDIDATES, EMOTIONS, ATTRIBUTES = 3, 3, 5, 14
-
+# What is said of a caption: of its emotion alone, not of its content.
 OUTCOMES = {
-    "right": "every emotion said is in the references",
-    "mixed": "some emotions said are in the references, some are not",
-    "wrong": "no emotion said is in the references",
-    "missed": "the references have an emotion, the caption says none",
-    "plain": "neither the references nor the caption have an emotion",
-    "unknown": "no references to compare with",
+    "right": ("emotion right", "every emotion said is in the references"),
+    "mixed": ("emotion partly right", "some emotions said are in the references, some are not"),
+    "wrong": ("emotion wrong", "no emotion said is in the references"),
+    "missed": ("emotion missed", "the references have an emotion, the caption says none"),
+    "plain": ("no emotion", "neither the references nor the caption have an emotion"),
+    "unknown": ("no references", "no references to compare with"),
 }
 
 # A token without the punctuation around it.
 _WORD = re.compile(r"[^\W_](?:\S*[^\W_])?")
 
-
-@dataclass(frozen=True)
-class Piece:
-    """A stretch of a caption; `emotion` is the category of an emotion word, `state` how it compares."""
-
-    text: str
-    emotion: str = ""
-    state: str = ""         # right, wrong, or "" where nothing is compared
+Frames = Sequence[tuple[float, bytes]]      # seconds and picture
+Piece = str | tuple[str, str, str]          # plain text, or an emotion word, its category and how it compares
+Card = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Text:
-    pieces: tuple[Piece, ...]
-    score: str = ""
+@dataclass
+class EmotionWords:
+    """Finds the emotion words of captions; a word is looked up once, for many videos say the same ones."""
 
+    taxonomy: Taxonomy
+    _category_of: dict[str, str | None] = field(default_factory=dict)
 
-@dataclass(frozen=True)
-class VideoCard:
-    """All that the page shows of a video."""
-
-    id: str
-    split: str
-    outcome: str
-    frames: tuple[str, ...]                         # data: addresses
-    caption: Text
-    search: str                                     # lower case, for the filter
-    sort_score: str
-    references: tuple[Text, ...]
-    candidates: tuple[Text, ...]
-    beams: tuple[Text, ...]
-    emotions: tuple[tuple[str, float, bool], ...]   # category, per cent, in the references
-    attributes: tuple[tuple[str, float, bool], ...]  # word, per cent, emotional
+    def mark(self, text: str, reference: frozenset[str] | None = None) -> list[Piece]:
+        """`text` cut at its emotion words; they are "right" or "wrong" beside the `reference` emotions, where given."""
+        pieces: list[Piece] = []
+        end = 0
+        for match in _WORD.finditer(text):
+            word = match.group()
+            if word not in self._category_of:
+                self._category_of[word] = self.taxonomy.first_category(prepare_evc(word))
+            if category := self._category_of[word]:
+                state = "" if reference is None else "right" if category in reference else "wrong"
+                pieces += [text[end:match.start()], (word, category, state)]
+                end = match.end()
+        return [piece for piece in (*pieces, text[end:]) if piece]
 
 
 def predict_categories(caption: str, taxonomy: Taxonomy) -> frozenset[str]:
@@ -84,85 +77,81 @@ def judge_caption(caption: str, references: Sequence[str], taxonomy: Taxonomy) -
     return "right" if predicted <= reference else "mixed" if predicted & reference else "wrong"
 
 
-def judge_captions(predictions: Sequence[Mapping[str, Any]], references: Mapping[str, Sequence[str]],
-                   taxonomy: Taxonomy) -> dict[str, str]:
-    """The outcome of every prediction, by video."""
-    return {row["video_id"]: judge_caption(row["caption"], references.get(row["video_id"], ()), taxonomy)
-            for row in predictions}
-
-
-def mark_emotion_words(text: str, taxonomy: Taxonomy, reference: frozenset[str] | None = None) -> tuple[Piece, ...]:
-    """`text` cut at its emotion words; they are compared with the `reference` emotions where these are given."""
-    pieces, end = [], 0
-    for match in _WORD.finditer(text):
-        category = taxonomy.first_category(prepare_evc(match.group()))
-        if category:
-            state = "" if reference is None else "right" if category in reference else "wrong"
-            pieces += [Piece(text[end:match.start()]), Piece(match.group(), category, state)]
-            end = match.end()
-    return tuple(piece for piece in (*pieces, Piece(text[end:])) if piece.text)
-
-
-def choose_videos(outcome_of: Mapping[str, str], seed: int) -> list[str]:
-    """Ids of up to 24 videos, sorted: all outcomes in turn, each in an order that `seed` shuffles."""
-    shuffle = random.Random(seed).shuffle
-    queues = []
-    for outcome in OUTCOMES:
-        queue = sorted(video for video, own in outcome_of.items() if own == outcome)
-        shuffle(queue)
-        queues.append(queue)
-    chosen: list[str] = []
-    while any(queues) and len(chosen) < SHOWN:
-        chosen += [queue.pop() for queue in queues if queue]
-    return sorted(chosen[:SHOWN])
-
-
-def make_card(row: Mapping[str, Any], references: Sequence[str], split: str, taxonomy: Taxonomy,
-              thumbnails: Callable[[str], Sequence[bytes]]) -> VideoCard:
-    """The card of one prediction; `thumbnails` gives the JPEG frames of a video."""
-    video, caption = row["video_id"], row["caption"]
-    reference = collect_reference_categories(references, taxonomy) if references else None
-    emotions = sorted(row.get("emotions") or (), key=lambda e: (-e["probability"], e["category"]))
+def make_card(row: Mapping[str, Any], references: Sequence[str], frames: Frames, words: EmotionWords) -> Card:
+    """All that the page shows of the video of one line of predictions.jsonl, but its split and its file."""
+    caption, taxonomy = row["caption"], words.taxonomy
+    meant = collect_reference_categories(references, taxonomy)
+    reference = meant if references else None
+    own = row.get("scores") or {}
     attributes = sorted(row.get("attributes") or (), key=lambda a: (-a["probability"], a["word"]))
-    score = row.get("score")
-    return VideoCard(
-        id=video,
-        split=split,
-        outcome=judge_caption(caption, references, taxonomy),
-        frames=tuple("data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
-                     for jpeg in thumbnails(video)),
-        caption=Text(mark_emotion_words(caption, taxonomy, reference), format_score(score)),
-        search=f"{video} {caption}".lower(),
-        sort_score="" if score is None else f"{score:.6f}",
-        references=tuple(Text(mark_emotion_words(text, taxonomy)) for text in references),
-        candidates=tuple(Text(mark_emotion_words(candidate["text"], taxonomy), format_score(candidate["score"]))
-                         for candidate in row.get("candidates") or ()),
-        beams=tuple(Text(mark_emotion_words(beam["caption"], taxonomy, reference), format_score(beam["score"]))
-                    for beam in row.get("beams") or ()),
-        emotions=tuple((e["category"], 100 * e["probability"], e["category"] in (reference or ()))
-                       for e in emotions[:EMOTIONS]),
-        attributes=tuple((a["word"], 100 * a["probability"], bool(a["emotional"]))
-                         for a in attributes[:ATTRIBUTES]),
-    )
+    return {
+        "id": row["video_id"],
+        "outcome": judge_caption(caption, references, taxonomy),
+        "frames": [(round(seconds, 2), base64.b64encode(picture).decode("ascii")) for seconds, picture in frames],
+        "caption": words.mark(caption, reference),
+        "score": _number(row.get("score")),
+        "cider": next((_number(own[name]) for name in CIDER if name in own), None),
+        "baseline": None if row.get("baseline") is None else words.mark(row["baseline"], reference),
+        "references": [words.mark(text) for text in references],
+        "candidates": [(words.mark(entry["text"]), _number(entry["score"])) for entry in row.get("candidates") or ()],
+        "beams": [(words.mark(beam["caption"], reference), _number(beam["score"])) for beam in row.get("beams") or ()],
+        "emotions": _compare_emotions(row, meant),
+        "attributes": [(a["word"], _number(a["probability"]), bool(a["emotional"])) for a in attributes],
+        "meant": sorted(meant),
+        "said": sorted(predict_categories(caption, taxonomy)),
+    }
 
 
-def format_score(score: float | None) -> str:
-    return "" if score is None else f"{score:.2f}".replace("-", "−")
+def _compare_emotions(row: Mapping[str, Any], meant: frozenset[str]) -> list[tuple[str, float | None, float, bool]]:
+    """(category, prior, final, in the references), the likeliest first; what neither has is left out."""
+    prior = row.get("prior") or {}
+    final = {entry["category"]: entry["probability"] for entry in row.get("emotions") or ()}
+    shown = [category for category in final if max(final[category], prior.get(category, 0.0)) >= LEAST]
+    return [(category, _number(prior.get(category)), round(final[category], 4), category in meant)
+            for category in sorted(shown, key=lambda category: (-final[category], category))]
 
 
-def count_confusions(predictions: Sequence[Mapping[str, Any]], references: Mapping[str, Sequence[str]],
-                     taxonomy: Taxonomy) -> tuple[Counter[tuple[str, str]], Counter[str]]:
-    """(videos by reference emotion and predicted emotion, videos by reference emotion).
+def _number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 4)
+
+
+@dataclass(frozen=True)
+class Cell:
+    category: str       # predicted
+    share: float        # of the row's videos
+    kind: str           # right, wrong or silent
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """Rows: reference emotions, how many videos have each, and which share of their captions says what."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, int, tuple[Cell, ...]], ...]
+
+
+def count_confusions(cards: Sequence[Card]) -> Confusions | None:
+    """The emotions with the most videos, and the three others most often predicted; None where fewer than two.
 
     A video of several reference emotions counts for each. A prediction of another one of them is no confusion and
     counts for that one alone; a caption without an emotion counts under `(none)`.
     """
     counts: Counter[tuple[str, str]] = Counter()
     videos: Counter[str] = Counter()
-    for row in predictions:
-        predicted = predict_categories(row["caption"], taxonomy) or {NO_EMOTION}
-        reference = collect_reference_categories(references.get(row["video_id"], ()), taxonomy)
-        for category in reference:
-            videos[category] += 1
-            counts.update((category, other) for other in predicted - (reference - {category}))
-    return counts, videos
+    for card in cards:
+        meant, predicted = set(card["meant"]), set(card["said"]) or {NO_EMOTION}
+        videos.update(meant)
+        counts.update((category, other) for category in meant for other in predicted - (meant - {category}))
+    rows = sorted(videos, key=lambda name: (-videos[name], name))[:MATRIX_SIZE]
+    if len(rows) < 2:
+        return None
+    others: Counter[str] = Counter()
+    for (row, column), count in counts.items():
+        if row in rows and column not in rows and column != NO_EMOTION:
+            others[column] += count
+    columns = (*rows, *sorted(others, key=lambda name: (-others[name], name))[:3], NO_EMOTION)
+    return Confusions(columns, tuple(
+        (row, videos[row], tuple(
+            Cell(column, counts[row, column] / videos[row],
+                 "right" if row == column else "silent" if column == NO_EMOTION else "wrong") for column in columns))
+        for row in rows))

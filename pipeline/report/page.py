@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -23,11 +23,10 @@ from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.report import gallery, plots, tables
+from pipeline.report import charts, gallery, plots, tables
 from pipeline.report.facts import StoreFacts
 
 ENOUGH_FOR_A_MATRIX = 10        # videos with an emotion in their references
-Thumbnails = Mapping[str, Sequence[bytes]] | Callable[[str], Sequence[bytes]]
 
 
 @dataclass(frozen=True)
@@ -40,59 +39,75 @@ class ReportData:
     references: Mapping[str, Sequence[str]]         # captions by video id; none for the videos of `predict`
     splits: Mapping[str, str]                       # split by video id
     taxonomy: Taxonomy                              # the emotion words and their categories
-    thumbnails: Thumbnails = field(default_factory=dict)    # JPEG frames by id; asked for shown videos only
+    frames: Mapping[str, gallery.Frames] = field(default_factory=dict)      # by video id
+    clips: Mapping[str, str] = field(default_factory=dict)      # relative address by video id
     history: Sequence[Mapping[str, Any]] = ()       # a row an epoch of training
     facts: Mapping[str, str] = field(default_factory=dict)  # of data, index and captioner, by name
     stores: Sequence[StoreFacts] = ()               # the feature stores
     prior_scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)     # emotion.json
     versions: Mapping[str, str] = field(default_factory=dict)   # of packages
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)     # as they are when the page is made
+    trained: Mapping[str, Any] = field(default_factory=dict)    # sections that the captioner was trained with
+    stale: Sequence[str] = ()                       # what is in `params` another than in `trained`
     encoder: Mapping[str, Any] = field(default_factory=dict)    # encoder.json, of the picture encoder
     recipe: Mapping[str, Any] = field(default_factory=dict)     # of the picture encoder's features
-    seed: int = 0                                   # chooses the gallery
+    making: Mapping[str, str] = field(default_factory=dict)     # date, commit and command of this page
 
 
 def render(data: ReportData) -> str:
-    """The whole page. It holds no address to load anything from."""
-    outcome_of = gallery.judge_captions(data.predictions, data.references, data.taxonomy)
-    counts, videos = gallery.count_confusions(data.predictions, data.references, data.taxonomy)
-    emotional = sum(1 for row in data.predictions if gallery.collect_reference_categories(
-        data.references.get(row["video_id"], ()), data.taxonomy))
+    """The whole page. It loads nothing; its only addresses are links to the clips."""
+    words = gallery.EmotionWords(data.taxonomy)
+    cards = sorted((gallery.make_card(row, data.references.get(row["video_id"], ()),
+                                      data.frames.get(row["video_id"], ()), words)
+                    | {"split": data.splits.get(row["video_id"], ""), "clip": data.clips.get(row["video_id"], "")}
+                    for row in data.predictions), key=lambda card: card["id"])
+    outcomes = Counter(card["outcome"] for card in cards)
+    emotions = Counter(name for card in cards for name in {*card["meant"], *card["said"]})
+    enough = sum(bool(card["meant"]) for card in cards) >= ENOUGH_FOR_A_MATRIX
     script = _asset("gallery.js")
     return _template().render(
         dataset=data.dataset,
-        sentence=describe_model(data.params),
+        sentence=describe_model({**data.params, **data.trained}),
         sizes=count_videos(data),
+        making=list(data.making.items()),
         untrained=bool(data.metrics.get("untrained")),
         headlines=tables.build_headlines(data.metrics),
         columns=tables.MAIN,
         groups=_groups(tables.MAIN),
         rows=tables.build_rows(data.metrics, tables.MAIN),
+        ahead_columns=tables.AHEAD,
         all_columns=tables.ALL,
         all_groups=_groups(tables.ALL),
         all_rows=tables.build_rows(data.metrics, tables.ALL),
         constant_word=tables.explain_constant_word(data.metrics),
         diversity=tables.describe_diversity(data.metrics),
         warnings=data.metrics.get("warnings") or (),
-        plots={name: Markup(svg) for name, svg in {     # plots.py escapes
-            "lines": plots.draw_reference_lines(*tables.select_drawn(data.metrics)),
-            "training": plots.draw_training(data.history),
-            "emotions": plots.draw_emotions(data.metrics.get("emotion_table") or ()),
-            "matrix": plots.draw_confusions(counts, videos, gallery.NO_EMOTION)
-            if emotional >= ENOUGH_FOR_A_MATRIX else "",
-        }.items()},
-        outcomes=[(name, meaning, count) for name, meaning in gallery.OUTCOMES.items()
-                  if (count := list(outcome_of.values()).count(name))],
-        shown=_make_cards(data, outcome_of),
-        total=len(data.predictions),
-        folds=gallery,
+        dots=charts.build_dots(data.metrics),
+        emotion_bars=charts.build_emotion_bars(data.metrics.get("emotion_table") or ()),
+        confusions=gallery.count_confusions(cards) if enough else None,
+        plots=[Markup(svg) for svg in (plots.draw_losses(data.history), plots.draw_validation(data.history))
+               if svg],     # plots.py escapes
+        best=plots.find_best(data.history),
+        candidate_columns=tables.CANDIDATE_COLUMNS,
+        candidate_rows=tables.build_candidate_rows(data.metrics.get("retrieval") or {}),
+        outcomes=[(name, label, meaning, outcomes[name])
+                  for name, (label, meaning) in gallery.OUTCOMES.items() if outcomes[name]],
+        emotions=sorted(emotions.items()),
+        splits=sorted(Counter(card["split"] for card in cards).items()),
+        silent=gallery.NO_EMOTION,
+        total=len(cards),
+        scored=any(card["cider"] is not None for card in cards),
+        cards=Markup(_json({"cards": cards, "outcomes": gallery.OUTCOMES})),     # which _json makes inert
+        failures=[(store.name, video, reason) for store in data.stores for video, reason in store.failures.items()],
         facts=list(data.facts.items()),
         stores=data.stores,
         prior_columns=tables.PRIOR_COLUMNS,
         prior_rows=tables.build_prior_rows(data.prior_scores),
         versions=list(data.versions.items()),
         protocols={name: _yaml(value) for name, value in (data.metrics.get("protocols") or {}).items()},
-        params=_yaml(data.params),
+        trained=_yaml(data.trained),
+        stale=data.stale,
+        params=_yaml({name: value for name, value in data.params.items() if name not in data.trained}),
         encoder=_yaml(data.encoder),
         recipe=_yaml(data.recipe),
         style=Markup(_asset("style.css")),              # the package's own files
@@ -128,17 +143,6 @@ def count_videos(data: ReportData) -> str:
     return captioned if scored is None else f"{captioned}, {scored:,} scored"
 
 
-def _make_cards(data: ReportData, outcome_of: Mapping[str, str]) -> list[gallery.VideoCard]:
-    rows = {row["video_id"]: row for row in data.predictions}
-
-    def thumbnails(video: str) -> Sequence[bytes]:
-        return data.thumbnails(video) if callable(data.thumbnails) else data.thumbnails.get(video, ())
-
-    return [gallery.make_card(rows[video], data.references.get(video, ()), data.splits.get(video, ""), data.taxonomy,
-                              thumbnails)
-            for video in gallery.choose_videos(outcome_of, data.seed)]
-
-
 def _groups(columns: Sequence[tables.Column]) -> list[tuple[str, int]]:
     titles = {"coco": "Captions, coco protocol", "evc": "Captions, evc protocol", "emotion": "Emotion"}
     return [(titles[name], len(list(members)))
@@ -151,6 +155,12 @@ def _count(number: int, noun: str) -> str:
 
 def _enumerate(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
+def _json(value: object) -> str:
+    """JSON that may stand in a script element: no text in it can end the element or begin another."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _yaml(value: object) -> str:

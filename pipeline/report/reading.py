@@ -1,54 +1,83 @@
 """Everything that the page shows, read from the files that the other stages made."""
 
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pipeline.common.commands import REMAKE
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_json, read_jsonl, sha256
+from pipeline.common.progress import Bar
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.media.decoder import VideoDecoder
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from pipeline.report import facts
-from pipeline.report.film_strips import make_strip
+from pipeline.report.film_strips import choose_size, make_strip
 from pipeline.report.formats import CaptionerFile, IndexFile, MetricsFile, PredictionRow, PriorScoreTable, check_format
+from pipeline.report.gallery import Frames
 from pipeline.report.page import ReportData
 
 _NOT_SHOWN = {"machine", "cluster"}     # parameters of the machine, which change no result
 
 
 def read_report_data(params: Params, paths: Paths, decoder: VideoDecoder) -> ReportData:
-    """Raises SpectrumError naming the file where one is missing or damaged. Frames are decoded when the page asks."""
+    """Raises SpectrumError naming the file where one is missing or damaged."""
     manifest = Manifest.load(paths.data)
-    path_of = {video.id: Path(video.path) for video in manifest.videos}
     (appearance, recipe), *others = (facts.read_store(folder)
                                      for folder in (paths.appearance, paths.audio, paths.motion))
     index = _read(paths.index / "index.json", IndexFile)
     captioner = _read(paths.captioner / "captioner.json", CaptionerFile)
+    shown = params.model_dump(mode="json", exclude=_NOT_SHOWN)
+    trained = {section: captioner[section] for section in ("captioner", "training") if captioner.get(section)}
     metrics = _read(paths.reports / "metrics.json", MetricsFile)
-    curves, predictions = paths.captioner / "curves.csv", paths.reports / "predictions.jsonl"
-    for path, digest in ((curves, captioner.get("curves_sha256")), (predictions, metrics.get("predictions_sha256"))):
+    curves, written = paths.captioner / "curves.csv", paths.reports / "predictions.jsonl"
+    for path, digest in ((curves, captioner.get("curves_sha256")), (written, metrics.get("predictions_sha256"))):
         _check_unchanged(path, digest)
+    prior_scores = _read(paths.reports / "emotion.json", PriorScoreTable)
+    encoder = _read(paths.encoder / "encoder.json", dict[str, Any])
+    predictions = _read_predictions(written, manifest)
+    files = {video.id: Path(video.path) for video in manifest.videos if video.path}
+    videos = [row["video_id"] for row in predictions]
     return ReportData(
         dataset=params.dataset,
         metrics=metrics,
-        predictions=_read_predictions(predictions, manifest),
+        predictions=predictions,
         references=manifest.captions_of,
         splits=manifest.split_of,
         taxonomy=Taxonomy.load(params.emotion.words),
-        thumbnails=lambda video: make_strip(decoder, path_of[video]),
+        frames=_make_strips(decoder, {video: files[video] for video in videos if video in files}),
+        clips={video: _link(files[video], paths.reports) for video in videos if video in files},
         history=facts.read_curves(curves),
         facts={**facts.describe_data(manifest.counts(), index), **facts.describe_captioner(captioner)},
         stores=[appearance, *(store for store, _ in others)],
-        prior_scores=_read(paths.reports / "emotion.json", PriorScoreTable),
+        prior_scores=prior_scores,
         versions=facts.list_versions(),
-        params=params.model_dump(mode="json", exclude=_NOT_SHOWN),
-        encoder=_read(paths.encoder / "encoder.json", dict[str, Any]),
+        params=shown,
+        trained=trained,
+        stale=facts.find_stale(shown, captioner),
+        encoder=encoder,
         recipe=recipe,
-        seed=params.seed,
+        making=facts.describe_making(Path.cwd(), datetime.now(UTC)),
     )
+
+
+def _make_strips(decoder: VideoDecoder, files: dict[str, Path]) -> dict[str, Frames]:
+    size = choose_size(len(files))
+    strips: dict[str, Frames] = {}
+    with Bar("report", total=len(files), unit="videos") as bar:
+        for video, path in files.items():
+            strips[video] = make_strip(decoder, path, size)
+            bar.advance()
+    return strips
+
+
+def _link(path: Path, folder: Path) -> str:
+    """The way from the page in `folder` to a clip; it never begins with the name of a scheme."""
+    return "./" + quote(os.path.relpath(path, folder).replace(os.sep, "/"), safe="/")
 
 
 def _read(path: Path, expected: Any) -> Any:

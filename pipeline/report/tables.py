@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.metrics.paired_bootstrap import describe
-
 NONE = "–"
 
 
@@ -24,11 +22,21 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """How far the model is ahead of a line, with its 95 % interval; "" where it was not compared."""
+
+    text: str = ""
+    interval: str = ""
+    tie: bool = False
+
+
+@dataclass(frozen=True)
 class Row:
     name: str
     note: str
     cells: tuple[Cell, ...]
     human: bool
+    ahead: tuple[Ahead, ...] = ()       # of AHEAD; () where the run compared nothing
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,8 @@ _EMOTION = (
     ("acc_c", "Acc c", "captions with a right emotion"),
     ("bfs", "BFS", "80 % BLEU, 20 % emotion accuracy"),
     ("cfs", "CFS", "80 % CIDEr, 20 % emotion accuracy"),
-    ("balanced_accuracy", "Balanced", "recall of a reference emotion, averaged over the emotions: "
-     "a single word that is always said cannot win it"),
+    ("balanced_accuracy", "Balanced", "recall of a reference emotion, averaged over the emotions, "
+     "so that a word that is always said is right for its own emotions alone"),
     ("macro_f1", "Macro F1", "as balanced, but what is said wrongly counts, too"),
 )
 ALL = (
@@ -64,6 +72,8 @@ ALL = (
     *(Column("emotion", *column) for column in _EMOTION),
 )
 MAIN = tuple(column for column in ALL if column.key not in ("Bleu_1", "Bleu_2", "Bleu_3"))
+# Scores of which metrics.json says how far the model is ahead.
+AHEAD = (("cider", "CIDEr (coco)"), ("cfs", "CFS"))
 # The measures of the dot plot.
 DRAWN = (
     Column("coco", "CIDEr", "CIDEr (coco)", ""),
@@ -72,6 +82,13 @@ DRAWN = (
     Column("emotion", "acc_sw", "Acc sw", ""),
     Column("emotion", "cfs", "CFS", ""),
     Column("emotion", "balanced_accuracy", "Balanced accuracy", ""),
+)
+# How good the retrieved candidates of a split are, as retrieval.json has it.
+CANDIDATE_COLUMNS = (
+    ("videos", "videos", "videos that were looked at"),
+    ("equal_to_reference", "equal to a reference", "share of the candidates that somebody wrote of the same video, %"),
+    ("nearest_cider", "CIDEr of the nearest", "the first candidate taken as the caption"),
+    ("consensus_cider", "CIDEr of the consensus", "the candidate that agrees most with the others"),
 )
 # Scores of the emotional priors on the validation videos, as emotion.json has them.
 PRIOR_COLUMNS = (
@@ -105,7 +122,7 @@ def collect_lines(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def build_rows(metrics: Mapping[str, Any], columns: tuple[Column, ...]) -> list[Row]:
     """A row for the model and each line beside it; in every column the best that is not human is marked,
-    with all that print the same. A row's note says how far the model is ahead of it in CFS, or that they are tied."""
+    with all that print the same. `ahead` says how far the model is ahead of the row, or that they are tied."""
     scores_of = collect_lines(metrics)
     texts = {name: [format_percent(find_value(scores, column)) for column in columns]
              for name, scores in scores_of.items()}
@@ -125,13 +142,19 @@ def build_rows(metrics: Mapping[str, Any], columns: tuple[Column, ...]) -> list[
         "Human": "one reference, scored by the others",
     }
     ahead_of = metrics.get("ahead_of") or {}
-    for name in notes:
-        if interval := (ahead_of.get(name.lower().replace(" ", "_")) or {}).get("cfs"):
-            notes[name] += f"; model ahead in CFS by {describe(interval)}"
     return [Row(name, notes[name],
                 tuple(Cell(text, name != "Human" and text == best[n]) for n, text in enumerate(texts[name])),
-                name == "Human")
+                name == "Human",
+                tuple(_describe_ahead((ahead_of.get(name.lower().replace(" ", "_")) or {}).get(key))
+                      for key, _ in AHEAD) if ahead_of else ())
             for name in scores_of]
+
+
+def _describe_ahead(interval: Mapping[str, Any] | None) -> Ahead:
+    if interval is None:
+        return Ahead()
+    difference, low, high = (f"{100 * interval[key]:+.1f}".replace("-", "−") for key in ("difference", "low", "high"))
+    return Ahead(difference, f"{low} to {high}", interval["tie"])
 
 
 def select_drawn(metrics: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
@@ -162,7 +185,7 @@ def build_headlines(metrics: Mapping[str, Any]) -> list[Headline]:
               "Words matched with the closest reference; stems and synonyms count. coco protocol, ×100."),
         build("Balanced accuracy", by_name["Balanced accuracy"], "Does it find every emotion, rare ones too?",
               "For each emotion: the share of its videos whose caption says it; then the mean over the "
-              "emotions. A caption that always says the same word cannot win it."),
+              "emotions. A word that is always said is right for its own emotions alone."),
         build("CFS", by_name["CFS"], "Content and emotion in one number",
               "0.8 · CIDEr + 0.1 · (Acc sw + Acc c), ×100."),
         Headline("Retrieval R@1 / R@5", " / ".join(format_percent(retrieval.get(key)) for key in ("r1", "r5")),
@@ -196,10 +219,25 @@ def explain_constant_word(metrics: Mapping[str, Any]) -> str:
     verdict = "above" if theirs > ours else "below" if theirs < ours else "level with"
     text = (f"Here “{constant.get('word', '?')}”, said of every video, reaches Acc sw {format_percent(theirs)}, "
             f"{verdict} the model's {format_percent(ours)}")
-    if find_value(constant, balanced) is None or find_value(metrics, balanced) is None:
+    theirs, ours = find_value(constant, balanced), find_value(metrics, balanced)
+    if theirs is None or ours is None:
         return text + "."
-    return (f"{text}; in balanced accuracy it gets {format_percent(find_value(constant, balanced))} "
-            f"and the model {format_percent(find_value(metrics, balanced))}.")
+    text = (f"{text}; in balanced accuracy it gets {format_percent(theirs)} "
+            f"and the model {format_percent(ours)}.")
+    if theirs >= ours:
+        return f"{text} So this run finds emotions no better than a single word does."
+    return text
+
+
+def build_candidate_rows(retrieval: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """A row a split: its name, the texts of CANDIDATE_COLUMNS and its references that the corpus holds, too."""
+    in_corpus = retrieval.get("references_in_corpus") or {}
+    rows = []
+    for split, values in (retrieval.get("candidates") or {}).items():
+        videos, *shares = (values.get(key) for key, _, _ in CANDIDATE_COLUMNS)
+        rows.append((split, [NONE if videos is None else f"{videos:,}", *map(format_percent, shares),
+                             f"{in_corpus[split]:,}" if split in in_corpus else NONE]))
+    return rows
 
 
 def build_prior_rows(scores: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[str]]]:

@@ -115,7 +115,7 @@ def test_predictions_cover_the_test_split(project: Path) -> None:
     assert [row["video_id"] for row in rows] == manifest.ids("test")
     for row in rows:
         assert set(row) == {"video_id", "caption", "score", "likeliest", "beams", "emotions", "attributes",
-                            "candidates", "scores"}
+                            "candidates", "scores", "prior", "baseline"}
         assert row["beams"][0]["caption"] == row["caption"]
         assert row["likeliest"] in [beam["caption"] for beam in row["beams"]]
         assert set(row["scores"]) == {"CIDEr (coco)", "CIDEr (evc)", "right_emotions", "wrong_emotions"}

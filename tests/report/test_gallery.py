@@ -1,21 +1,12 @@
-"""Which videos the page shows, and how their captions did on emotion."""
+"""The videos on the page, and how their captions did on emotion."""
 
-from collections import Counter
+from typing import Any
 
 import pytest
 from test_report import TAXONOMY
 
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.report import gallery
-
-
-def test_the_choice_depends_on_the_seed_and_not_on_the_order() -> None:
-    outcome_of = {f"v{n}": "right" if n % 2 else "wrong" for n in range(100)}
-    chosen = gallery.choose_videos(outcome_of, 0)
-    assert chosen == gallery.choose_videos(dict(reversed(outcome_of.items())), 0)
-    assert chosen != gallery.choose_videos(outcome_of, 1)
-    assert Counter(outcome_of[video] for video in chosen) == {"right": 12, "wrong": 12}
-    assert gallery.choose_videos({"a": "unknown"}, 0) == ["a"]
 
 
 @pytest.mark.parametrize(("caption", "references", "outcome"), [
@@ -37,20 +28,42 @@ def test_outcome(caption: str, references: list[str], outcome: str) -> None:
 def test_emotion_words_are_marked_and_the_text_is_kept() -> None:
     text = "A man, HAPPILY  (unhappily?) or very_sad: sad's 'calm'! É"
     taxonomy = Taxonomy("test", {**TAXONOMY.category_words, "sadness": ("sad", "sads")})
-    pieces = gallery.mark_emotion_words(text, taxonomy, frozenset({"joy", "sadness"}))
-    assert "".join(piece.text for piece in pieces) == text
-    assert [(piece.text, piece.emotion, piece.state) for piece in pieces if piece.emotion] == [
+    words = gallery.EmotionWords(taxonomy)
+    pieces = words.mark(text, frozenset({"joy", "sadness"}))
+    assert "".join(piece if isinstance(piece, str) else piece[0] for piece in pieces) == text
+    assert [piece for piece in pieces if not isinstance(piece, str)] == [
         ("HAPPILY", "joy", "right"), ("sad's", "sadness", "right"), ("calm", "serenity", "wrong")]
-    assert gallery.mark_emotion_words("happily", TAXONOMY)[0].state == ""
+    assert words.mark("happily") == [("happily", "joy", "")]        # found before, now compared with nothing
 
 
-def test_matrix_counts_videos_by_reference_and_prediction() -> None:
-    predictions = [{"video_id": "a", "caption": "he is sad"}, {"video_id": "b", "caption": "he runs"},
-                   {"video_id": "c", "caption": "he is sad"}, {"video_id": "d", "caption": "a worried man"}]
-    references = {"a": ["a worried man"], "b": ["worried"], "d": ["worried"]}
-    counts, videos = gallery.count_confusions(predictions, references, TAXONOMY)
-    assert videos == {"apprehension": 3, "fear": 3}
-    # "worried" is said as its first category; beside a reference's second one it is no confusion.
-    assert counts == {("apprehension", "apprehension"): 1,
-                      ("apprehension", "sadness"): 1, ("fear", "sadness"): 1,
-                      ("apprehension", gallery.NO_EMOTION): 1, ("fear", gallery.NO_EMOTION): 1}
+def make_card(caption: str, references: list[str], **row: Any) -> gallery.Card:
+    return gallery.make_card({"video_id": "a", "caption": caption, **row}, references, (),
+                             gallery.EmotionWords(TAXONOMY))
+
+
+def test_confusions_count_videos_by_reference_and_prediction() -> None:
+    confusions = gallery.count_confusions([
+        make_card("he is sad", ["a worried man"]), make_card("he runs", ["worried"]), make_card("he is sad", []),
+        make_card("a worried man", ["worried"])])
+    assert confusions is not None
+    assert confusions.columns == ("apprehension", "fear", "sadness", gallery.NO_EMOTION)
+    assert {(row, cell.category): round(cell.share * videos) for row, videos, cells in confusions.rows
+            for cell in cells if cell.share} == {
+        # "worried" is said as its first category; beside a reference's second one it is no confusion.
+        ("apprehension", "apprehension"): 1,
+        ("apprehension", "sadness"): 1, ("fear", "sadness"): 1,
+        ("apprehension", gallery.NO_EMOTION): 1, ("fear", gallery.NO_EMOTION): 1}
+
+
+def test_emotions_that_print_as_zero_are_left_out_and_the_prior_stands_beside() -> None:
+    emotions = [{"category": name, "probability": share}
+                for name, share in (("anger", 0.0), ("fear", 0.004), ("joy", 0.9), ("sadness", 0.001))]
+    card = make_card("a man", ["joyful"], emotions=emotions, prior={"joy": 0.5, "sadness": 0.25})
+    assert card["emotions"] == [("joy", 0.5, 0.9, True), ("sadness", 0.25, 0.001, False)]
+    assert make_card("a man", [], emotions=emotions)["emotions"] == [("joy", None, 0.9, False)]
+
+
+def test_a_videos_own_cider_is_of_the_first_protocol_that_could_be_had() -> None:
+    assert make_card("a man", [], scores={"CIDEr (evc)": 0.2, "CIDEr (coco)": 0.1})["cider"] == 0.1
+    assert make_card("a man", [], scores={"CIDEr (evc)": 0.2})["cider"] == 0.2
+    assert make_card("a man", [])["cider"] is None and make_card("a man", [], score=float("nan"))["score"] is None

@@ -1,20 +1,29 @@
 """The report stage on files as the other stages leave them: the same page twice, and a sentence for what is wrong."""
 
+import base64
+import io
 import json
+import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from media_factory import clip
+from PIL import Image
 from project import ROOT
+from test_report import read_cards
 
 from pipeline.common.errors import SpectrumError
 from pipeline.datasets.manifest import Caption, Manifest, Video
-from pipeline.params import load
+from pipeline.params import Params, load
 from pipeline.params.paths import Paths
+from pipeline.report.facts import describe_making
+from pipeline.report.film_strips import choose_size
+from pipeline.report.reading import _link
 from pipeline.store.store_file import write_store_file
 from stages import report
 
@@ -61,26 +70,70 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path / "project"
 
 
-def make_page() -> str:
-    report.run(PARAMS, Paths.of(PARAMS))
-    return Path("reports/sample/index.html").read_text()
+def make_page(params: Params = PARAMS) -> str:
+    """The page without the line that says when it was made."""
+    report.run(params, Paths.of(params))
+    page = Path("reports/sample/index.html").read_text()
+    assert re.search(r"<dt>date</dt><dd dir=\"auto\">\d{4}-\d\d-\d\d \d\d:\d\d UTC</dd>", page)
+    return re.sub(r"<dt>date</dt>.*?</dd>", "", page)
 
 
 def test_the_same_files_give_the_same_page_whatever_the_stages_took(project: Path) -> None:
     page = make_page()
     put(project / "reports/sample/stages/prepare.json", {"seconds": {"all": 99.5}})
     assert make_page() == page
-    assert "failed: no picture in it" in page and "2,394 distinct captions" in page and "1,732,359" in page
+    assert "no picture in it" in page and "2,394 distinct captions" in page and "1,732,359" in page
     assert "<dt>captioner: epoch kept</dt><dd>17</dd>" in page
-    # four frames of the clip that is there, a caption for the one that is gone
-    assert page.count("data:image/jpeg") == 4 and page.count("no frames") == 1
+    # frames of the clip that is there, a caption for the one that is gone; both are linked
+    there, gone = read_cards(page)
+    assert [seconds for seconds, _ in there["frames"]] == sorted({seconds for seconds, _ in there["frames"]})
+    assert len(there["frames"]) == 8 and gone["frames"] == []
+    assert Image.open(io.BytesIO(base64.b64decode(there["frames"][0][1]))).format == "WEBP"
+    assert (there["clip"], gone["clip"]) == ("./../../a.mp4", "./../../gone.mp4")
 
 
 def test_parameters_of_the_machine_are_not_on_the_page(project: Path) -> None:
     params = load(["cluster.retries=7"], ROOT / "params.yaml")
-    page = make_page()
-    report.run(params, Paths.of(params))
-    assert Path("reports/sample/index.html").read_text() == page
+    assert make_page(params) == make_page()
+
+
+def test_parameters_that_changed_since_training_are_named(project: Path) -> None:
+    path = project / "models/sample/captioner/captioner.json"
+    put(path, {**json.loads(path.read_text()), "captioner": PARAMS.captioner.model_dump(mode="json"),
+               "training": PARAMS.training.model_dump(mode="json")})
+    assert "has changed since" not in make_page()
+    was = PARAMS.captioner.hidden_size
+    page = make_page(load([f"captioner.hidden_size={2 * was}"], ROOT / "params.yaml"))
+    assert f"captioner.hidden_size was {was}, is {2 * was} now" in page and f"width {was} that" in page
+
+
+def test_the_commit_is_named_and_changes_since(tmp_path: Path) -> None:
+    def git(*command: str) -> str:
+        return subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=tmp_path, check=True,
+                              capture_output=True, text=True).stdout.strip()
+
+    now = datetime(2026, 11, 27, 9, 5, tzinfo=UTC)
+    assert describe_making(tmp_path, now)["commit"] == "none"
+    git("init", "-q")
+    (tmp_path / "file").write_text("a")
+    git("add", "file")
+    git("commit", "-qm", "one")
+    made = describe_making(tmp_path, now)
+    assert made["date"] == "2026-11-27 09:05 UTC" and made["commit"] == git("rev-parse", "--short=10", "HEAD")
+    (tmp_path / "file").write_text("b")
+    assert describe_making(tmp_path, now)["commit"] == f"{made['commit']}, with changes"
+
+
+def test_many_videos_get_fewer_and_smaller_frames() -> None:
+    sizes = [choose_size(videos) for videos in (1, 200, 201, 1000, 1001, 100_000)]
+    assert [size.frames for size in sizes] == [8, 8, 4, 4, 2, 2]
+    assert sizes[0].height > sizes[2].height > sizes[4].height
+
+
+@pytest.mark.parametrize("path", ["javascript:alert(1)", "data/a b?#.mp4", "/elsewhere/a.mp4"])
+def test_a_link_to_a_clip_is_an_address_of_a_file(path: str) -> None:
+    link = _link(Path(path), Path("reports/sample"))
+    assert link.startswith("./../") and ":" not in link and "?" not in link and "#" not in link
 
 
 @pytest.mark.parametrize("name", FILES)

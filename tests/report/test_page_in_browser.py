@@ -1,0 +1,173 @@
+"""The page in a real browser: cards, filters, the click on a cell, hostile text, and many videos."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+from html import escape, unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_report import ATTACK, full, read_cards
+
+from pipeline.report import gallery
+from pipeline.report.page import ReportData, render
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+pytestmark = [pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH"),
+              pytest.mark.timeout(180)]
+
+# What a test does on the page comes first; then the answer is put where the dump of the page shows it.
+DRIVER = """<script>
+const answers = [];
+// The browser's clock is a virtual one that runs on while nothing is timed: only timers hold it.
+const wait = () => new Promise((resolve) => setTimeout(resolve, 20));
+const form = document.getElementById("controls");
+const choose = (name, value) => {
+  form.elements[name].value = value;
+  form.dispatchEvent(new Event("input", { bubbles: true }));
+};
+const seen = () => Array.from(document.querySelectorAll("article.video"), (card) => card.dataset.video);
+const count = () => form.elements.count.value;
+const all = () => {
+  while (!document.getElementById("more").hidden) document.getElementById("more").click();
+  return seen();
+};
+const say = (value) => answers.push(value);
+addEventListener("load", async () => {
+  try { %s } catch (error) { answers.push(String(error)); }
+  const answer = document.createElement("pre");
+  answer.id = "answer";
+  answer.textContent = JSON.stringify(answers);
+  parent.document.body.append(answer);
+});
+</script>"""
+
+
+def open_page(html: str, folder: Path, *arguments: str) -> str:
+    assert BROWSER is not None
+    target = folder / "index.html"
+    target.write_text(html, encoding="utf-8")
+    flags = ["--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=1000000",
+             f"--user-data-dir={folder / 'profile'}", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    return subprocess.run([BROWSER, *flags, *arguments, target.as_uri()], check=True, timeout=120,
+                          capture_output=True, text=True).stdout
+
+
+def drive(data: ReportData, folder: Path, actions: str, width: int = 1280) -> list[Any]:
+    """What `actions` said on the page in a frame of `width` pixels, for a browser's window has a least width. The
+    page's own policy stands but for the driver, which it lets run, too."""
+    html = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", render(data), count=1)
+    framed = escape(html.replace("</body>", DRIVER % actions + "</body>"))
+    frame = f'<iframe style="width: {width}px; height: 900px; border: 0" srcdoc="{framed}"></iframe>'
+    dump = open_page(f'<!doctype html><body style="margin: 0">{frame}', folder, "--window-size=1400,1000", "--dump-dom")
+    answer = re.search(r'<pre id="answer">(.*?)</pre>', dump, re.DOTALL)
+    assert answer is not None, "the driver did not end"
+    return json.loads(unescape(answer[1]))   # type: ignore[no-any-return]
+
+
+def test_filters_and_orders(tmp_path: Path) -> None:
+    data = full(150)
+    cards = read_cards(render(data))
+    worst = [card["id"] for card in sorted(cards, key=lambda card: (card["cider"], card["id"]))]
+    first, every, best, wrong, joy, split, candidate, nothing, shown, again = drive(data, tmp_path, """
+      say([seen().length < 150, seen().slice(0, 24), count()]);
+      say(all());
+      choose("order", "best"); say(seen()[0]);
+      choose("outcome", "wrong"); say((all()).sort());
+      choose("outcome", ""); choose("emotion", "joy"); say((all()).sort());
+      choose("emotion", ""); choose("split", "test"); say(count());
+      choose("needle", "  GOALKEEPER Ashamed "); say((all()).sort());
+      choose("needle", "no such words"); say([count(), seen().length]);
+      say(document.getElementById("nothing").checkVisibility());
+      document.querySelector("#nothing button").click();
+      say([count(), document.getElementById("nothing").checkVisibility()]);
+    """)
+    assert first == [True, worst[:24], "150 of 150"]
+    assert every == worst                                       # the worst first, every one made
+    assert best == worst[-1]
+    assert wrong == [card["id"] for card in cards if card["outcome"] == "wrong"] and wrong
+    assert joy == [card["id"] for card in cards if "joy" in card["meant"] + card["said"]] and joy
+    assert split == "150 of 150"
+    texts = {row["video_id"]: [row["caption"], row["baseline"], *data.references[row["video_id"]],
+                               *(entry["text"] for entry in row["candidates"])] for row in data.predictions}
+    assert candidate == [video for video, own in texts.items() if any("goalkeeper ashamed" in text for text in own)]
+    assert nothing == ["0 of 150", 0] and shown is True
+    assert again == ["150 of 150", False]
+
+
+def test_a_click_on_a_cell_shows_its_videos(tmp_path: Path) -> None:
+    data = full(150)
+    cards = read_cards(render(data))
+    confusions = gallery.count_confusions(cards)
+    assert confusions is not None
+    cells = drive(data, tmp_path, """
+      choose("needle", "no such words");
+      for (const cell of document.querySelectorAll("button.cell")) {
+        cell.click();
+        say([cell.dataset.row, cell.dataset.column, Number(count().split(" ")[0]),
+             document.getElementById("chosen").textContent]);
+      }
+      document.querySelector("#chosen button").click();
+      say(count());
+    """)
+    expected = [(row, cell.category, round(cell.share * videos))
+                for row, videos, own in confusions.rows for cell in own if cell.share]
+    assert [tuple(cell[:3]) for cell in cells[:-1]] == expected and len(expected) > 20
+    assert f"References with “{expected[0][0]}”, captions that say “{expected[0][1]}”" in cells[0][3]
+    assert cells[-1] == "150 of 150"
+
+
+def test_hostile_text_is_text_on_the_cards(tmp_path: Path) -> None:
+    attack = ATTACK + '</script><img src=x onerror="document.title=1">" onmouseover="alert(1)'
+    row = {"video_id": attack, "caption": attack + " happily", "baseline": attack, "score": -1.0,
+           "beams": [{"caption": attack, "score": -1.0}], "emotions": [{"category": attack, "probability": 0.5}],
+           "attributes": [{"word": attack, "probability": 0.5, "emotional": True}],
+           "candidates": [{"text": attack, "score": 0.1}]}
+    data = dataclasses.replace(full(3), predictions=[row], references={attack: [attack]}, splits={attack: attack},
+                               frames={}, clips={})
+    caption, elements, title, times = drive(data, tmp_path, """
+      say(document.querySelector(".caption").textContent);
+      say([document.querySelectorAll("#videos img, #videos script, #videos [onmouseover]").length,
+           document.images.length]);
+      say(document.title);
+      choose("split", form.elements.split.options[1].value);
+      say([count(), document.getElementById("videos").textContent.split("onerror=").length - 1]);
+    """)
+    assert caption == attack + " happily" and elements == [0, 0]
+    assert title == "harbour-clips: captions and their emotions"
+    assert times[0] == "1 of 1" and times[1] >= 8
+
+
+def test_many_videos_are_made_into_cards_as_they_come_into_view(tmp_path: Path) -> None:
+    data = dataclasses.replace(full(1000), frames={})
+    early, later, found = drive(data, tmp_path, """
+      const early = seen().length;
+      say(early);
+      document.getElementById("more").scrollIntoView({ behavior: "instant" });
+      for (let tries = 0; tries < 20000 && seen().length === early; tries++) await wait();
+      say(seen().length);
+      choose("needle", "vid0999"); say([count(), seen()]);
+    """)
+    assert 24 <= early < later < 1000
+    assert found == ["1 of 1,000", ["vid0999"]]
+
+
+def test_the_pages_own_policy_lets_its_script_run(tmp_path: Path) -> None:
+    dump = open_page(render(full()), tmp_path, "--dump-dom")
+    assert dump.count('<article class="video"') >= 24 and "60 of 60" in dump
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_axis_is_cut_and_the_page_is_no_wider_than_the_window(tmp_path: Path, width: int) -> None:
+    own, page, cut = drive(full(), tmp_path, """
+      say(innerWidth);
+      say(document.documentElement.scrollWidth <= innerWidth);
+      say(Array.from(document.querySelectorAll(".axis, .axis .dot, .plot"))
+        .filter((axis) => axis.getBoundingClientRect().right > innerWidth).length);
+    """, width)
+    assert (own, page, cut) == (width, True, 0)
