@@ -29,7 +29,7 @@ class Captioner(Section):
     detector: Literal["layered", "linear"] = "layered"
     prior: bool = True
     similarity: bool = True
-    copying: bool = True
+    copying: bool = False
     theme: Literal["coarse-to-fine", "linear"] = "coarse-to-fine"
     layer_norm: Literal["before", "after"] = "after"
     hidden_size: Count = 256
