@@ -14,7 +14,8 @@ from pipeline.captioner.training.batches import CaptionSet
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, Vocabulary
 
 SMALL = {"decoder_modalities": [], "hidden_size": 16, "num_heads": 2, "num_layers": 2, "feedforward_size": 32,
-         "dropout": 0.5, "min_word_count": 1, "universal_words": 20, "embedded_attributes": 4, "max_words": 10, "copying": True}
+         "dropout": 0.5, "min_word_count": 1, "universal_words": 20, "embedded_attributes": 4, "max_words": 10,
+         "copying": True}
 
 
 def model_of(inputs: Inputs, captions: dict[str, list[str]],
