@@ -12,15 +12,20 @@ from stages.command import Summary, stage
 
 
 def run(params: Params, paths: Paths) -> Summary:
+    from datetime import UTC, datetime
+    from pathlib import Path
+
     from pipeline.common.files import write_text
     from pipeline.media.decoder import VideoDecoder
+    from pipeline.report.facts import describe_making
     from pipeline.report.page import render
     from pipeline.report.reading import read_report_data
 
     with VideoDecoder(params.machine.decoding_timeout, params.extraction.decoder) as decoder:
         page = render(read_report_data(params, paths, decoder))
     write_text(paths.reports / "index.html", page)
-    return {"bytes": len(page.encode())}
+    # Not on the page: the same files make the same bytes, or DVC would think that somebody changed it.
+    return {"bytes": len(page.encode()), **describe_making(Path.cwd(), datetime.now(UTC))}
 
 
 if __name__ == "__main__":

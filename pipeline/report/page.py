@@ -51,7 +51,6 @@ class ReportData:
     stale: Sequence[str] = ()                       # what is in `params` another than in `trained`
     encoder: Mapping[str, Any] = field(default_factory=dict)    # encoder.json, of the picture encoder
     recipe: Mapping[str, Any] = field(default_factory=dict)     # of the picture encoder's features
-    making: Mapping[str, str] = field(default_factory=dict)     # date, commit and command of this page
 
 
 def render(data: ReportData) -> str:
@@ -69,7 +68,6 @@ def render(data: ReportData) -> str:
         dataset=data.dataset,
         sentence=describe_model({**data.params, **data.trained}),
         sizes=count_videos(data),
-        making=list(data.making.items()),
         untrained=bool(data.metrics.get("untrained")),
         headlines=tables.build_headlines(data.metrics),
         columns=tables.MAIN,

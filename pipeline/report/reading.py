@@ -1,7 +1,6 @@
 """Everything that the page shows, read from the files that the other stages made."""
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -61,7 +60,6 @@ def read_report_data(params: Params, paths: Paths, decoder: VideoDecoder) -> Rep
         stale=facts.find_stale(shown, captioner),
         encoder=encoder,
         recipe=recipe,
-        making=facts.describe_making(Path.cwd(), datetime.now(UTC)),
     )
 
 

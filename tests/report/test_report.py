@@ -144,7 +144,6 @@ def full(videos: int = 60) -> ReportData:
         trained={"captioner": {"modalities": ("appearance", "audio", "text"), "vtai": True, "cfb": True,
                                "aeb": True, "hidden_size": 512, "num_layers": 1}},
         stale=["captioner.hidden_size was 512, is 64 now"],
-        making={"date": "2026-11-27 10:00 UTC", "commit": "0123456789", "command": "python -m stages.report"},
     )
 
 
@@ -249,8 +248,7 @@ def test_headline_numbers_and_table(html: str) -> None:
         "20 retrieved captions, with VTAI, CFB and AEB.")
     assert page.describe_model({**full().params, **full().trained}) in text   # as it was trained
     assert "has changed since the captioner was trained: captioner.hidden_size was 512, is 64 now." in text
-    assert "date2026-11-27 10:00 UTC" in text and "commit0123456789" in text
-    assert "commandpython -m stages.report" in text and "versionstorch 2.8.0, numpy 2.3.1" in text
+    assert "versionstorch 2.8.0, numpy 2.3.1" in text
     assert "different captions48" in text and "captions that are no training caption33.3%" in text
     assert "Baseline – +9.9 −1.1 to +20.0 tie" in cells(html)
     assert "Nearest caption +11.8 +5.0 to +19.0 – " in cells(html)
@@ -292,7 +290,7 @@ def test_hostile_text_shows_as_text() -> None:
         base, dataset=ATTACK, predictions=[row], references={video: [ATTACK + " happily"]},
         splits={video: ATTACK}, params={**base.params, "note": ATTACK},
         encoder={"note": ATTACK}, recipe={"note": ATTACK}, frames={}, clips={video: ATTACK}, stale=[ATTACK],
-        making={ATTACK: ATTACK}, trained={**base.trained, "note": ATTACK},
+        trained={**base.trained, "note": ATTACK},
         facts={ATTACK: ATTACK}, prior_scores={ATTACK: {"hit1": 0.5}}, versions={ATTACK: ATTACK},
         stores=[StoreFacts(ATTACK, ATTACK, 1, 1, 1, "float16", {ATTACK: ATTACK}, {ATTACK: 0.5})],
         metrics={**base.metrics, "emotion_table": table,

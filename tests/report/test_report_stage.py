@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -71,11 +70,8 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def make_page(params: Params = PARAMS) -> str:
-    """The page without the line that says when it was made."""
     report.run(params, Paths.of(params))
-    page = Path("reports/sample/index.html").read_text()
-    assert re.search(r"<dt>date</dt><dd dir=\"auto\">\d{4}-\d\d-\d\d \d\d:\d\d UTC</dd>", page)
-    return re.sub(r"<dt>date</dt>.*?</dd>", "", page)
+    return Path("reports/sample/index.html").read_text()
 
 
 def test_the_same_files_give_the_same_page_whatever_the_stages_took(project: Path) -> None:
