@@ -55,22 +55,21 @@ def run(params: Params, paths: Paths) -> Summary:
         others["with_candidates"] = {caption.video_id: caption.text for caption in chosen}
     generated = time.monotonic()
 
-    references = {video: manifest.captions_of[video] for video in tested}
+    taxonomy, references = Taxonomy.load(params.emotion.words), {video: manifest.captions_of[video] for video in tested}
     evaluation = evaluate(CaptionedSplit(
         predictions={caption.video_id: caption.text for caption in captions[: len(tested)]},
         others=others, references=references, retrieved=dataset.reference_captions(tested),
         training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")}),
-        taxonomy=Taxonomy.load(params.emotion.words), seed=params.seed, timeout=params.machine.scoring_timeout,
+        taxonomy=taxonomy, seed=params.seed, timeout=params.machine.scoring_timeout,
     )
     metrics = evaluation.metrics
     scores_of = evaluation.of_videos["model"].by_video(sorted(tested))
     similarities = dataset.candidates.select(videos).scores
     predictions = paths.reports / "predictions.jsonl"
-    categories = Taxonomy.load(params.emotion.words).categories
     priors, _ = dataset.priors(videos, model.model.section.modalities)
     write_jsonl(predictions, (
         caption.as_json(zip(texts[:used], own.tolist(), strict=False)) | scores_of.get(caption.video_id, {})
-        | {"prior": {name: round(p, 4) for name, p in zip(categories, prior.tolist(), strict=True)}}
+        | {"prior": {name: round(p, 4) for name, p in zip(taxonomy.categories, prior.tolist(), strict=True)}}
         | {name: others[name][caption.video_id] for name in ("baseline",) if caption.video_id in others[name]}
         for caption, texts, own, prior in zip(captions, candidate_texts, similarities, priors, strict=True)))
     metrics["attributes"] = attribute_precision(

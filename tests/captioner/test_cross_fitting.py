@@ -28,7 +28,7 @@ def model_of(inputs: Inputs, captions: dict[str, list[str]], section: params.Cap
 @torch.no_grad()
 def loss_of(model: Captioner, inputs: Inputs, targets: torch.Tensor) -> float:
     model.eval()
-    logits = model.investigate(inputs)
+    logits = model.encode(inputs).attribute_logits
     assert logits is not None
     return float(attribute_loss(logits, targets))
 

@@ -12,7 +12,7 @@ from pipeline.captioner.attributes import AttributeList, base_logits
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.model.caption_decoder import Cache, CaptionDecoder, Memory, Packing
 from pipeline.captioner.model.copying import CONTEXT, Copying, Places
-from pipeline.captioner.model.feu import FeatureEncoder
+from pipeline.captioner.model.feu import FeatureEncoder, Features
 from pipeline.captioner.model.hcot import AttributeEmbedding, CoarseToFine, LinearTheme
 from pipeline.captioner.model.vtai import AttributeDetector, LinearDetector
 from pipeline.captioner.vocabulary import PAD, Vocabulary
@@ -99,12 +99,6 @@ class Captioner(nn.Module):
     def device(self) -> torch.device:
         return self.decoder.words.weight.device
 
-    def investigate(self, inputs: Inputs) -> Tensor | None:
-        """VTAI: the attribute logits [V, N]; None of a model without it."""
-        if isinstance(self.detector, AttributeDetector):
-            return self.detector(self.features.pool(inputs), inputs)    # type: ignore[no-any-return]
-        return None if self.detector is None else self.detector(self.features(inputs))
-
     def encode(self, inputs: Inputs, attribute_logits: Tensor | None = None) -> Encoded:
         """All about the videos that does not depend on words; SpectrumError for features of a wrong shape.
 
@@ -114,7 +108,7 @@ class Captioner(nn.Module):
         rows = {name: part for name, part in features.rows.items() if name in self.section.attended_modalities}
         masks = {name: features.masks[name] for name in rows}
         theme = None
-        logits = self.investigate(inputs) if attribute_logits is None else attribute_logits       # VTAI [V, N]
+        logits = self._investigate(inputs, features) if attribute_logits is None else attribute_logits    # VTAI [V, N]
         if logits is not None:
             detached = logits.detach()
             if self.embedding is not None:
@@ -124,6 +118,12 @@ class Captioner(nn.Module):
                 theme = self.theme(detached)                                        # CFB [V, d]
         places = None if self.copying is None else self.copying.places(inputs.modalities["text"], features.scores)
         return Encoded(self.decoder.project_memory(rows, masks, features.scores), logits, theme, places)
+
+    def _investigate(self, inputs: Inputs, features: Features) -> Tensor | None:
+        """VTAI: the attribute logits [V, N]; None of a model without it."""
+        if isinstance(self.detector, AttributeDetector):
+            return self.detector(self.features.pool(inputs), inputs)    # type: ignore[no-any-return]
+        return None if self.detector is None else self.detector(features)
 
     def decode_packed(self, encoded: Encoded, words: Tensor, positions: Tensor, video_of_word: Tensor,
                       packing: Packing) -> Tensor:
