@@ -58,7 +58,7 @@ def main(
     inputs: Annotated[list[str] | None, typer.Argument(
         metavar="VIDEO... [KEY=VALUE]...", help="videos, folders, patterns, @lists; parameters to change")] = None,
     lists: Annotated[list[Path] | None, typer.Option("--list", metavar="FILE", help="file with a path a line")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print a line of JSON a caption, in place of a table")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print a line of JSON a caption, no table")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="write a page with a card a caption")] = None,
     srt: Annotated[bool, typer.Option("--srt", help="caption scene by scene, and write subtitles, VIDEO.srt")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="the same as VIDEO.vtt")] = False,
@@ -213,7 +213,7 @@ class _NoBar:
         return
 
     def advance(self, count: float = 1, note: str | None = None) -> None:
-        return
+        """As that of a Bar."""
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ class LogFormat(StrEnum):
     json = "json"
 
 
-Format = Annotated[LogFormat, typer.Option("--log-format", help="of what is printed: for people, or a JSON object a line")]
+Format = Annotated[LogFormat, typer.Option(
+    "--log-format", help="of what is printed: text for people, or a JSON object a line")]
 
 _VERSIONS = ("torch", "open_clip_torch", "h5py", "av", "numpy")
 
@@ -48,7 +49,8 @@ def stage(run: Callable[[Params, Paths], Summary], name: str, help_text: str | N
     """Runs a stage from the command line and writes what it did to `reports/<dataset>/stages/<name>.json`.
 
     `run` writes the stage's outs and returns a summary (counts, seconds per part), which is no out: it differs from
-    run to run; `describe` puts it into words. `help_text` is the module's docstring. Exit status: 0 the outs are whole, 1 a SpectrumError, 2 usage.
+    run to run; `describe` puts it into words. `help_text` is the module's docstring. Exit status: 0 the outs are
+    whole, 1 a SpectrumError, 2 usage.
     """
 
     def main(overrides: Overrides = None, params_file: ParamsFile = DEFAULT) -> None:
@@ -105,7 +107,7 @@ def _run(run: Callable[[Params, Paths], Summary], name: str, describe: Describe,
 
 
 def run_command(main: Callable[..., None], help_text: str | None) -> None:
-    """Runs `main` as a typer command whose --help is `help_text`, line breaks kept, with the options of every program."""
+    """Runs `main` as a typer command with --quiet and --log-format; its --help is `help_text`, line breaks kept."""
 
     def command(quiet: Quiet = False, log_format: Format = LogFormat.text, **own: Any) -> None:
         Output.quiet, Output.as_json = quiet, log_format is LogFormat.json

@@ -26,7 +26,8 @@ def run(params: Params, paths: Paths) -> Summary:
     page = render(data)
     write_text(paths.reports / "index.html", page)
     # Not on the page: the same files make the same bytes, or DVC would think that somebody changed it.
-    return {"page": str(paths.reports / "index.html"), "videos": len(data.predictions), "bytes": len(page.encode()), **describe_making(Path.cwd(), datetime.now(UTC))}
+    return {"page": str(paths.reports / "index.html"), "videos": len(data.predictions),
+            "bytes": len(page.encode()), **describe_making(Path.cwd(), datetime.now(UTC))}
 
 
 def describe(summary: Summary) -> str:

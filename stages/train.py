@@ -4,8 +4,9 @@
     python -m stages.train --only captioner training.epochs=10 training.num_seeds=3
 
 Makes models/<dataset>/{captioner,baseline}: captioner.safetensors, captioner.json, README.md (the model card),
-curves.csv and training_domain.h5 (how far from the training clips a clip may lie). The epoch, and of several seeds the seed, of the best validation score (training.select_by) is kept. A
-training that was killed goes on from models/<dataset>/.state, which is removed at the end.
+curves.csv and training_domain.h5 (how far from the training clips a clip may lie). The epoch, and of several seeds the
+seed, of the best validation score (training.select_by) is kept. A training that was killed goes on from
+models/<dataset>/.state, which is removed at the end.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """What a captioner was trained on, and how far a clip lies from that: `training_domain.h5` beside a checkpoint.
 
-The distance is Mahalanobis' of a clip's frame vectors, at length 1, from those of the training videos, the mean over the
-frames (Lee et al., NeurIPS 2018). Of a hundred validation videos one lies farther than the `limit`: of a clip beyond it
-the captioner says something all the same, and no probability of its own tells that it knows nothing of such pictures.
+The distance is Mahalanobis' of a clip's frame vectors, at length 1, from those of the training videos: the mean over
+the frames (Lee et al., NeurIPS 2018). Of a hundred validation videos one lies farther than the `limit`. Of a clip
+beyond it the captioner says something all the same, and none of its probabilities tells that it knows no such pictures.
 """
 
 from collections.abc import Sequence

@@ -57,8 +57,8 @@ class CaptionedClip:
         window = {"start": round(self.window.start, 3), "end": round(self.window.end, 3)} if self.window else {}
         return {**self.caption.as_json(self.candidates), **window,
                 "prior": {name: round(p, 4) for name, p in self.prior.items()},
-                "unlike_training": self.is_far, "distance": round(self.distance, 2), "usual_distance": round(self.limit, 2),
-                "trained_on": self.trained_on.as_json()}
+                "unlike_training": self.is_far, "distance": round(self.distance, 2),
+                "usual_distance": round(self.limit, 2), "trained_on": self.trained_on.as_json()}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class OwnVideo:
 
 
 def find_videos(names: Sequence[str], lists: Sequence[Path] = ()) -> tuple[list[Path], list[SpectrumError]]:
-    """Paths in the order of `names` (files, folders, patterns, @lists) and then of `lists`, each once; and what is wrong.
+    """Paths in the order of `names` (files, folders, patterns, @lists) and then of `lists`, each once; and problems.
 
     A list has a path a line, as seen from the folder where you are; blank lines and those that begin with # do not
     count. A folder stands for the videos below it.
@@ -47,10 +47,10 @@ def _expand(name: str) -> list[Path]:
     if name.startswith("@"):
         return [own for line in _read_list(Path(name[1:])) for own in _expand(line)]
     if _PATTERN & set(name):
-        matches = [own for match in sorted(glob.glob(name, recursive=True)) for own in _expand(match)]
+        matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  (a pathlib pattern cannot be absolute)
         if not matches:
             raise SpectrumError(f"{name}: no file has a name like this")
-        return matches
+        return [own for match in matches for own in _expand(match)]
     raise SpectrumError(f"{path}: no such file")
 
 

@@ -1,8 +1,8 @@
 """Imports open_clip without what most of its models do not need: transformers, timm and torch's compiler.
 
 Each takes a second or so. open_clip does without the first two where they are not installed, and is told so unless a
-model needs them (`complete`). The compiler is imported by torchvision for one function that asks whether a program is
-being compiled; it is imported when that is called.
+model needs them (`complete`). torchvision imports the compiler to be asked whether it compiles, and to be told what it
+should not compile; here nothing is compiled.
 """
 
 import importlib
@@ -30,8 +30,10 @@ def import_open_clip() -> Any:
     if _COMPILER not in sys.modules:
         package = ModuleType(_COMPILER)
         package.__path__ = []
+        package.disable = _leave     # type: ignore[attr-defined]
         hidden |= {_COMPILER: package, _FUNCTIONS: _Functions(_FUNCTIONS)}
     with _hidden(hidden):
+        importlib.import_module("torchvision.transforms.v2")
         return importlib.import_module("open_clip")
 
 
@@ -51,6 +53,11 @@ def _hidden(modules: dict[str, Any]) -> Iterator[None]:
     finally:
         for name in modules:
             del sys.modules[name]
+
+
+def _leave(function: Any = None, *_: Any, **__: Any) -> Any:
+    """The decorator that keeps a function from being compiled."""
+    return function if function is not None else _leave
 
 
 class _Functions(ModuleType):

@@ -54,8 +54,8 @@ def frames(path: str, sampling: Sampling, backend: Backend, tally: Tally,
 
     The frame shown at t is the last one that begins at or before t; a clip of fewer frames repeats some. Of a
     file that was cut, at either end, the times are laid over what is there; a frame that is lost leaves the one
-    before it shown. Of a `part` the times are laid over that. `tally` is given how much is there and why not more. Raises Unreadable where no frame can be
-    decoded.
+    before it shown. Of a `part` the times are laid over that. `tally` is given how much is there and why not more.
+    Raises Unreadable where no frame can be decoded.
     """
     track = _scanned(scan_pictures, path)
     tally.reduce(track.share, track.reason)

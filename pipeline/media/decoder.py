@@ -141,7 +141,7 @@ class VideoDecoder:
             self._part = None
 
     def cuts(self, path: Path, start: float, end: float) -> list[float]:
-        """When scenes change between `start` and `end`; all in seconds from the video's beginning. Raises MediaError."""
+        """When scenes change between `start` and `end`, in seconds from the video's beginning. Raises MediaError."""
         return [time for time, _ in self._reading({"do": "cuts", "path": str(path), "start": start, "end": end})]
 
     def probe(self, path: Path) -> Probe:
