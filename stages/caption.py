@@ -120,7 +120,7 @@ def _caption_all(captioner: "ClipCaptioner", videos: Sequence["OwnVideo"],
     clips: list[CaptionedClip] = []
     failed = 0
     seconds = sum(video.probe.duration for video in videos)
-    bar = (Bar("caption", round(seconds), "seconds of video") if outputs.by_scene
+    bar = (Bar("caption", round(seconds, 2), "seconds of video") if outputs.by_scene
            else Bar("caption", len(videos), "videos") if len(videos) >= _ENOUGH_FOR_A_BAR else _NoBar())
     with bar:
         for video in videos:
