@@ -5,12 +5,12 @@ from pathlib import Path
 from pipeline.captioner import checkpoint
 from pipeline.captioner.training_domain import TrainingDomain
 from pipeline.captioning.clips import ClipCaptioner
+from pipeline.captioning.files import refuse_imported_frames
 from pipeline.common.device import torch_device
 from pipeline.emotion.clip_prior import ClipPrior
 from pipeline.emotion.emotion_file import Emotions
 from pipeline.emotion.estimators import Estimators
 from pipeline.encoders import appearance, audio, motion
-from pipeline.encoders.base import imported_encoder_error
 from pipeline.encoders.open_clip_import import import_open_clip
 from pipeline.media.decoder import VideoDecoder
 from pipeline.params import Params
@@ -24,8 +24,7 @@ def open_captioner(params: Params, folder: Path | None = None, decoder: VideoDec
     Raises SpectrumError where a file is missing, damaged, or not of the run that the captioner was trained in.
     """
     paths, device = Paths.of(params), torch_device(params.machine.device)
-    if params.encoders.appearance.features:
-        raise imported_encoder_error("appearance")
+    refuse_imported_frames(params)
     trained = checkpoint.load(folder or paths.captioner, device)
     domain = TrainingDomain.read(trained.folder)
     frames = appearance.load(params.encoders.appearance, paths.encoder, str(device))

@@ -78,17 +78,17 @@ class Steps(Bar):
 
     def __init__(self, title: str, count: int) -> None:
         super().__init__(title, count, "steps")
-        self._begun = 0
+        self._running = 0
 
     def begin(self, what: str) -> None:
         """The step before is done, and `what` is next."""
-        self.advance(self._begun, note=what)
-        self._begun = 1
+        self.advance(self._running, note=what)
+        self._running = 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         if kind is None:
-            self.advance(self._begun, note="")
+            self.advance(self._running, note="")
         super().__exit__(kind, error, trace)
 
 
