@@ -160,7 +160,8 @@ def _draw(count: int, used: set[Scene], rng: np.random.Generator) -> Iterator[Sc
     for actor, action, place, emotion in zip(*decks, strict=True):
         scene = Scene(actor, action, place, emotion)
         while scene in used:
-            scene = Scene(*(choose(tuple(values), rng) for values in (ACTORS, ACTIONS, PLACES)), emotion)
+            actor, action, place = (choose(tuple(values), rng) for values in (ACTORS, ACTIONS, PLACES))
+            scene = Scene(actor, action, place, emotion)
         used.add(scene)
         turns = rng.random() < _TURN_SHARE
         yield replace(scene, then=choose([other for other in EMOTIONS if other != emotion], rng)) if turns else scene
@@ -191,15 +192,15 @@ def _caption(scene: Scene, rng: np.random.Generator) -> str:
     form = choose(_NEUTRAL if neutral else _TURNING if turning else _MOODY, rng)
     place = "" if rng.random() < _PLACELESS_SHARE else choose(PLACES[scene.place], rng)
     does, doing = choose(ACTIONS[scene.action], rng)
-    said = [_Words.of(mood, rng) for mood in scene.moods]
-    told = choose(said, rng)
-    text = form.format(actor=choose(ACTORS[scene.actor], rng), does=does, doing=doing, place=place, before=told.before,
-                       after=told.after, beside=told.beside, first=said[0], then=said[-1])
+    moods = [_MoodWords.of(mood, rng) for mood in scene.moods]
+    mood = choose(moods, rng)
+    text = form.format(actor=choose(ACTORS[scene.actor], rng), does=does, doing=doing, place=place, before=mood.before,
+                       after=mood.after, beside=mood.beside, first=moods[0], then=moods[-1])
     return _sentence(text, full_stop=rng.random() < _FULL_STOP_SHARE)
 
 
 @dataclass(frozen=True)
-class _Words:
+class _MoodWords:
     """What one person says for a mood."""
 
     before: str
@@ -207,7 +208,7 @@ class _Words:
     beside: str
 
     @classmethod
-    def of(cls, mood: Mood, rng: np.random.Generator) -> "_Words":
+    def of(cls, mood: Mood, rng: np.random.Generator) -> "_MoodWords":
         return cls(choose(mood.before, rng), choose(mood.after, rng), choose(mood.beside, rng))
 
 
