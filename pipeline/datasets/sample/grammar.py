@@ -8,6 +8,7 @@ share a face never share a sound, so whoever sees and hears can tell all.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -143,19 +144,20 @@ def plan(counts: Mapping[Split, int], rng: np.random.Generator) -> dict[Split, l
     """Scenes of every split: no two have the same actor, action, place and emotion, so what is tested was never
     trained on.
 
-    Within a split every actor, action, place and emotion comes about equally often. Raises SpectrumError where the
-    world is too small.
+    All are drawn together and dealt out, so that the splits differ by chance alone, and every actor, action, place and
+    emotion comes about equally often. Raises SpectrumError where the world is too small.
     """
     possible = len(ACTORS) * len(ACTIONS) * len(PLACES) * len(EMOTIONS)
     if sum(counts.values()) > possible * 3 // 4:
         raise SpectrumError(f"sample: {sum(counts.values())} clips are more than the {possible * 3 // 4} that the "
                             "world has scenes for; lower sample.pretrain, sample.train, sample.validation or "
                             "sample.test")
+    scenes = _draw(sum(counts.values()), rng)
+    return {split: list(islice(scenes, count)) for split, count in counts.items()}
+
+
+def _draw(count: int, rng: np.random.Generator) -> Iterator[Scene]:
     used: set[Scene] = set()
-    return {split: list(_draw(count, used, rng)) for split, count in counts.items()}
-
-
-def _draw(count: int, used: set[Scene], rng: np.random.Generator) -> Iterator[Scene]:
     decks = [_deck(list(values), count, rng) for values in (ACTORS, ACTIONS, PLACES, EMOTIONS)]
     for actor, action, place, emotion in zip(*decks, strict=True):
         scene = Scene(actor, action, place, emotion)
