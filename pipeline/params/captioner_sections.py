@@ -118,8 +118,8 @@ class Generation(Section):
     batch_size: Count = 64
     length_penalty: NonNegativeFloat = 1.0
     no_repeat_ngram_size: CountOrZero = 0
-    attribute_odds: NonNegativeFloat = 0.3
-    emotion_odds: NonNegativeFloat = 0.3
+    attribute_odds: NonNegativeFloat = 1.0
+    emotion_odds: NonNegativeFloat = 1.0
     consensus: NonNegativeFloat = 1.0
     candidates: CountOrZero = 0
     temperature: PositiveFloat = 1.0
