@@ -63,7 +63,7 @@ def render(data: ReportData) -> str:
     outcomes = Counter(card["outcome"] for card in cards)
     emotions = Counter(name for card in cards for name in {*card["meant"], *card["said"]})
     enough = sum(bool(card["meant"]) for card in cards) >= ENOUGH_FOR_A_MATRIX
-    script = _asset("gallery.js")
+    script = asset("cards.js") + asset("gallery.js")
     return _template().render(
         dataset=data.dataset,
         sentence=describe_model({**data.params, **data.trained}),
@@ -108,7 +108,7 @@ def render(data: ReportData) -> str:
         params=_yaml({name: value for name, value in data.params.items() if name not in data.trained}),
         encoder=_yaml(data.encoder),
         recipe=_yaml(data.recipe),
-        style=Markup(_asset("style.css")),              # the package's own files
+        style=Markup(asset("style.css")),              # the package's own files
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
@@ -169,7 +169,8 @@ def _yaml(value: object) -> str:
     return text.getvalue().strip() if plain else ""
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of this package that a page is made of."""
     return files("pipeline.report").joinpath(name).read_text(encoding="utf-8")
 
 

@@ -1,0 +1,210 @@
+"""A trained model as one folder that needs no other: it is copied or pushed to a hub, and captions clips elsewhere.
+
+    export(params, Paths.of(params), Path("my-model"))
+    captioner = load("my-model")            # or a hub's "org/name", "org/name@revision"
+    caption, candidates = captioner.caption(Path("clip.mp4"))
+    push(Path("my-model"), "org/name")
+
+The folder holds
+
+    README.md                                 the model card, with metadata for the hub on top
+    params.yaml                               the parameters that a clip's caption depends on
+    captioner.{json,safetensors}, curves.csv  the checkpoint
+    encoder/                                  encoder.json, and the weights unless a hub has them under a name
+    index/                                    the captions to retrieve from
+    emotion.h5                                the fitted prior, without the videos that it was fitted on
+    audio/, motion/, classifier/, labels.json models and labels that the parameters name by a path
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from pipeline.captioner import card, checkpoint
+from pipeline.captioner.clips import ClipCaptioner
+from pipeline.common.device import torch_device
+from pipeline.common.errors import SpectrumError, readable_write_errors
+from pipeline.common.files import read_json, write_text
+from pipeline.emotion.clip_prior import ClipPrior
+from pipeline.emotion.emotion_file import Emotions
+from pipeline.emotion.estimators import Estimators
+from pipeline.encoders import appearance, audio, motion, open_clip_model
+from pipeline.encoders.base import imported_encoder_error
+from pipeline.encoders.weights import MODEL_FILES, hub_folder, one_line
+from pipeline.params import Params, override, read, validate
+from pipeline.params.paths import Paths
+from pipeline.retrieval import index as caption_index
+from pipeline.sharing import hub_card
+
+PARAMS = "params.yaml"
+_SECTIONS = {"dataset", "seed", "encoders", "extraction", "retrieval", "emotion", "captioner", "generation"}
+# Parameters that may name a folder or a file, and what that is called in the model's folder.
+_NAMED = {"encoders.audio.model": "audio", "encoders.motion.model": "motion",
+          "emotion.classifier_model": "classifier", "emotion.classifier_labels": "labels.json"}
+_HERE = "./"        # such a parameter begins with it where its value lies in the model's folder
+_WANTED = (card.NAME, PARAMS, checkpoint.DESCRIPTION, checkpoint.WEIGHTS, "encoder/encoder.json",
+           "index/index.json", "emotion.h5")
+_FILES = ["*.md", "*.yaml", "*.csv", "*.h5", "*.faiss", *MODEL_FILES, "*.safetensors"]     # never a pickle, never code
+
+
+def open_captioner(params: Params, paths: Paths, folder: Path) -> ClipCaptioner:
+    """The captioner in `folder`, with the encoders, the index and the prior of `paths`.
+
+    Raises SpectrumError where one is missing or not the one that it was trained with.
+    """
+    device = torch_device(params.machine.device)
+    if params.encoders.appearance.features:
+        raise imported_encoder_error("appearance")
+    trained = checkpoint.load(folder, device)
+    frames = appearance.load(params.encoders.appearance, paths.encoder, str(device))
+    index = caption_index.open_index(paths.index, caption_index.model_id(frames.recipe))
+    emotions = ClipPrior(Estimators(params.emotion, index, frames.encode_texts, str(device)),
+                         Emotions.read(paths.emotion).prior)
+    encoders = {"appearance": frames, "audio": audio.load(params.encoders.audio, str(device)),
+                "motion": motion.load(params.encoders.motion, str(device))}
+    return ClipCaptioner(trained, encoders, index, emotions, params)
+
+
+def load(model: str | Path, overrides: Sequence[str] = ()) -> ClipCaptioner:
+    """The captioner of a model's folder, or of a hub's repository: what the cache holds is not asked for again.
+
+    overrides: `key=value`, such as `machine.device=cpu` or `generation.num_beams=10`. Raises SpectrumError.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        folder = hub_folder(str(model), _FILES, _WANTED)
+    if missing := [name for name in _WANTED if not (folder / name).is_file()]:
+        raise SpectrumError(f"{folder}: no model's folder, for it lacks {', '.join(missing)}; "
+                            "`python -m stages.model export` makes one")
+    params = validate(override(_located(read(folder / PARAMS), folder), overrides), str(folder / PARAMS))
+    return open_captioner(params, _paths(params, folder), folder)
+
+
+def export(params: Params, paths: Paths, folder: Path, source: Path | None = None) -> None:
+    """Makes `folder` of the captioner in `source`, by default the graph's. It is there only after it loaded once.
+
+    Raises SpectrumError where `folder` is there already, something is missing, or the model does not load.
+    """
+    if folder.exists():
+        raise SpectrumError(f"{folder}: it is there already; remove it or name another")
+    source = source or paths.captioner
+    checkpoint.load(source)         # whole, before anything is written
+    temporary = folder.absolute().with_name(f".{folder.name}.{uuid4().hex[:12]}.tmp")
+    try:
+        with readable_write_errors(folder):
+            temporary.mkdir(parents=True)
+            _fill(temporary, params, paths, source, folder.name)
+            load(temporary, [f"machine.device={params.machine.device}"])
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def push(folder: Path, repository: str, public: bool = False) -> str:
+    """Puts a model's folder into the hub's `repository` (org/name), which is made where there is none; returns its
+    address. Raises SpectrumError."""
+    from huggingface_hub import HfApi
+
+    load(folder)            # what cannot be loaded is of no use to others
+    hub = HfApi()
+    try:
+        address = hub.create_repo(repository, private=not public, exist_ok=True)
+        hub.upload_folder(folder_path=folder, repo_id=repository, allow_patterns=_FILES,
+                          commit_message=f"Model folder {folder.name}")
+    except Exception as error:      # a network and a server can fail in any way
+        raise SpectrumError(f"{repository}: {folder} cannot be pushed ({one_line(error)}); log in with `hf auth login` "
+                            "and check the name and the network") from None
+    return str(address)
+
+
+def _paths(params: Params, folder: Path) -> Paths:
+    return replace(Paths.of(params), captioner=folder, encoder=folder / "encoder", index=folder / "index",
+                   emotion=folder / "emotion.h5")
+
+
+def _fill(folder: Path, params: Params, paths: Paths, source: Path, name: str) -> None:
+    for file in source.iterdir():
+        if file.is_file() and file.name != card.NAME:
+            shutil.copyfile(file, folder / file.name)
+    shutil.copytree(paths.index, folder / "index", copy_function=shutil.copyfile)
+    _write_prior(paths.emotion, folder / "emotion.h5")
+    tree = params.model_dump(mode="json", include=_SECTIONS)
+    described = read_json(folder / checkpoint.DESCRIPTION)
+    tree["captioner"] = described["captioner"]          # as it was trained
+    tree["encoders"]["appearance"]["weights"] = _put_encoder(params, paths.encoder, folder / "encoder")
+    for section, key, place in _named(tree):
+        named = Path(section[key]).expanduser()
+        if section[key] and named.exists():
+            _copy(named, folder / place)
+            section[key] = _HERE + place
+    text = StringIO()
+    YAML().dump(tree, text)
+    write_text(folder / PARAMS, text.getvalue())
+    write_text(folder / card.NAME, hub_card.render(
+        source / card.NAME, name, described["dataset"], _scores(paths, source)))
+
+
+def _write_prior(source: Path, target: Path) -> None:
+    """What was fitted, without what the file says of the data set's videos."""
+    emotions = Emotions.read(source)
+    replace(emotions, ids=(), **{key: getattr(emotions, key)[:0] for key in (
+        "rows", "caption_categories", "word_shares", "counts", "evidence", "present")}).write(target)
+
+
+def _put_encoder(params: Params, source: Path, target: Path) -> str:
+    """The picture encoder; returns what the parameters call its weights there."""
+    section = params.encoders.appearance
+    if section.model.startswith("local-dir:"):
+        raise SpectrumError(f"encoders.appearance.model: {section.model} lies on this machine, and its name is a part "
+                            "of what the captioner was trained on; push it to a hub and train with hf-hub:org/name")
+    if section.weights != "train" and Path(section.weights).is_file():
+        model = open_clip_model.load(section, source)
+        open_clip_model.save_trained(section.model, model.model, target, {"file": Path(section.weights).name})
+        return "train"          # that is, of the file beside encoder.json
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    return section.weights
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir()
+        for file in sorted({file for pattern in MODEL_FILES for file in source.glob(pattern)}):
+            shutil.copyfile(file, target / file.name)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _scores(paths: Paths, source: Path) -> Mapping[str, Any]:
+    """What metrics.json says of the captioner in `source`; {} where it was not evaluated."""
+    path = paths.reports / "metrics.json"
+    metrics: dict[str, Any] = read_json(path) if path.is_file() else {}
+    if source == paths.baseline:
+        return metrics.get("baseline") or {}
+    return metrics if source == paths.captioner else {}
+
+
+def _located(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The parameters, with what lies in the model's folder named from here."""
+    for section, key, _ in _named(tree):
+        value = section.get(key)
+        if isinstance(value, str) and value.startswith(_HERE):
+            section[key] = str(folder / value.removeprefix(_HERE))
+    return tree
+
+
+def _named(tree: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """The section, the key and the place of every parameter of _NAMED whose section is there."""
+    for name, place in _NAMED.items():
+        *parents, key = name.split(".")
+        section: Any = tree
+        for parent in parents:
+            section = section.get(parent) if isinstance(section, dict) else None
+        if isinstance(section, dict):
+            yield section, key, place
