@@ -9,6 +9,7 @@ longer. Ctrl-C ends it.
 """
 
 import webbrowser
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,7 +52,8 @@ def main(
         session = Session(_models(models or [], given) if models else _own_models(params), seconds)
         predictions = Predictions.read(params, Paths.of(params)) if params else None
         try:
-            serve(session, predictions, megabytes, port, lambda address: _announce(address, browser))
+            with suppress(KeyboardInterrupt):       # Ctrl-C is how it ends
+                serve(session, predictions, megabytes, port, lambda address: _announce(address, browser))
         except OSError as error:
             raise SpectrumError(f"port {port}: it cannot be listened on ({error.strerror}); choose another with "
                                 "--port, or none for a free one") from None

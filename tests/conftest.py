@@ -30,7 +30,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny project whose graph ran once, stage by stage. It is not to be changed."""
-    import fault_project        # imports what few tests need
+    import fault_project  # imports what few tests need
 
     project = fault_project.make(tmp_path_factory.mktemp("faults") / "undisturbed")
     for stage in fault_project.STAGES:

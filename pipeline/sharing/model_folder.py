@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
 from ruamel.yaml import YAML
 
 from pipeline.captioner import card, checkpoint

@@ -99,17 +99,15 @@ def make_app(session: Session, predictions: Predictions | None, token: str, limi
 
 
 async def _receive(request: Request, path: Path, limit: int) -> bool:
-    """Writes what is sent to `path`; False where it is more than `limit` bytes."""
-    if int(request.headers.get("content-length") or 0) > limit:
-        return False
+    """Writes what is sent to `path`; False where it is more than `limit` bytes. The rest is read all the same: a
+    browser does not look at an answer before it has sent everything."""
     size = 0
     with path.open("wb") as target:
         async for part in request.stream():
             size += len(part)
-            if size > limit:
-                return False
-            target.write(part)
-    return True
+            if size <= limit:
+                target.write(part)
+    return size <= limit
 
 
 def _own_asset(name: str) -> str:

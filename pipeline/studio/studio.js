@@ -128,7 +128,9 @@
     } catch (error) {
       part = make("p", { class: "empty" }, error.message);
     }
-    if (turn === asked) get("detail").replaceChildren(part);
+    if (turn !== asked) return;
+    get("detail").replaceChildren(part);
+    get("detail").scrollIntoView({ block: "nearest" });
   };
   const update = () => {
     const text = needle.value.trim().toLowerCase();

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,14 @@ MISSING = "no chromium or google-chrome on PATH"
 FLAGS = ["--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--hide-scrollbars",
          *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+# The browser reads from descriptor 3 and writes to 4.
+_BECOME = """
+import os, sys
+high = [os.dup(os.dup(os.dup(int(number)))) for number in sys.argv[1:3]]
+for number, descriptor in zip((3, 4), high):
+    os.dup2(descriptor, number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 _PATIENCE = 60.0        # seconds for an answer, or for what a test waits for
 
 
@@ -96,9 +105,8 @@ def browser(folder: Path) -> Iterator[Page]:
     assert BROWSER is not None
     their_in, outward = os.pipe()
     inward, their_out = os.pipe()
-    # The browser reads from descriptor 3 and writes to 4.
-    command = ["sh", "-c", f'exec "$@" 3<&{their_in} 4>&{their_out}', "sh", BROWSER, *FLAGS, "--remote-debugging-pipe",
-               f"--user-data-dir={folder / 'profile'}"]
+    command = [sys.executable, "-c", _BECOME, str(their_in), str(their_out), BROWSER, *FLAGS,
+               "--remote-debugging-pipe", f"--user-data-dir={folder / 'profile'}"]
     process = subprocess.Popen(command, pass_fds=(their_in, their_out), stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
     os.close(their_in)
