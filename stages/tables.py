@@ -34,8 +34,8 @@ def main(
             case (".parquet", ".jsonl"):
                 rows = tables.to_jsonl(source, target)
             case _:
-                raise SpectrumError(f"{source}, {target}: a data set's folder or a .jsonl file becomes a .parquet file, "
-                                    "and a .parquet file a .jsonl file")
+                raise SpectrumError(f"{source}, {target}: a data set's folder or a .jsonl file becomes a .parquet "
+                                    "file, and a .parquet file a .jsonl file")
         print(f"{target}: {rows:,} rows")
 
 

@@ -1,4 +1,4 @@
-"""The card of a model's folder: the checkpoint's, with metadata that a hub reads, scores on test, and how to load it."""
+"""The card of a model's folder: the checkpoint's, with metadata for a hub, scores on test, and how to load it."""
 
 import re
 from collections.abc import Mapping
@@ -36,7 +36,8 @@ def render(path: Path, name: str, dataset: str, metrics: Mapping[str, Any]) -> s
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SpectrumError(f"{path}: the checkpoint's card cannot be read ({error}); train the captioner again") from None
+        raise SpectrumError(f"{path}: the checkpoint's card cannot be read ({error}); train the captioner again"
+                            ) from None
     scores = [(title, 100 * value) for section, key, title in _SCORES
               if (value := (metrics.get(section) or {}).get(key)) is not None]
     results = [EvalResult(_TASK, dataset, dataset, title, round(value, 1), task_name="Video captioning",

@@ -1,6 +1,6 @@
 """Captions and predictions as Parquet tables, and back to the JSON Lines that the stages read.
 
-    write_captions(Path("data/sample"), Path("captions.parquet"))          # a row a caption: video, split, caption, clip
+    write_captions(Path("data/sample"), Path("captions.parquet"))      # a row a caption: video, split, caption, clip
     to_parquet(Path("reports/sample/predictions.jsonl"), Path("predictions.parquet"))
     to_jsonl(Path("predictions.parquet"), Path("predictions.jsonl"))
 

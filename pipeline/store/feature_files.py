@@ -6,8 +6,8 @@
         source.read("vid1")             # [T, D]
 
 A flat HDF5 file with one data set a video, a folder of .npy or .npz files (one a video, named by it), one .npz
-archive, or a .parquet file. No pickle is loaded, and an HDF5 file is not followed to other files: links, external storage and virtual
-data sets are refused.
+archive, or a .parquet file. No pickle is loaded, and an HDF5 file is not followed to other files: links, external
+storage and virtual data sets are refused.
 """
 
 import hashlib

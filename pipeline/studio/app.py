@@ -59,7 +59,7 @@ def make_app(session: Session, predictions: Predictions | None, token: str, limi
         text = _own_asset(name) if name.startswith("studio") else asset(name)
         return Response(text, media_type=_ASSETS[name], headers=HEADERS)
 
-    async def about(request: Request) -> Response:
+    async def about(_: Request) -> Response:
         return _json({"models": [model.describe() for model in session.models], "megabytes": limit_megabytes,
                       "outcomes": OUTCOMES, "dataset": predictions.dataset if predictions else "",
                       "videos": predictions.overview() if predictions else []})

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import huggingface_hub
 import pytest
@@ -130,7 +130,7 @@ def test_a_hubs_cache_is_enough(exported: Path, tmp_path: Path, monkeypatch: pyt
 class Hub:
     """In place of the hub: what HfApi was asked."""
 
-    asked: list[tuple[str, dict[str, Any]]] = []
+    asked: ClassVar[list[tuple[str, dict[str, Any]]]] = []
 
     def create_repo(self, repository: str, **options: Any) -> str:
         self.asked.append((repository, options))

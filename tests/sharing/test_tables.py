@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from pipeline.store.feature_store import FeatureStore
 from stages import tables as stage
 from stages.command import run_command
 
-needs_pyarrow = pytest.mark.skipif(
-    __import__("importlib.util").util.find_spec("pyarrow") is None, reason="pyarrow, of the extra [parquet], is not installed")
+needs_pyarrow = pytest.mark.skipif(find_spec("pyarrow") is None,
+                                   reason="pyarrow, of the extra [parquet], is not installed")
 
 
 @needs_pyarrow
@@ -69,8 +70,8 @@ def test_features_of_others(tmp_path: Path) -> None:
     store = imported([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0]]])
     assert store["v0"].tolist() == [[1, 2], [3, 4]] and store["v1"].tolist() == [[5, 6]]
     assert imported([[1.0, 2.0], [3.0, 4.0]])["v1"].tolist() == [[3, 4]]
-    for rows, words in (([[[1.0, 2.0], [3.0]]], "different lengths"), ([[[1.0, None]]], "nulls"), ([None, [[1.0]]], "no rows"),
-                        ([["a"]], "expected floating point")):
+    for rows, words in (([[[1.0, 2.0], [3.0]]], "different lengths"), ([[[1.0, None]]], "nulls"),
+                        ([None, [[1.0]]], "no rows"), ([["a"]], "expected floating point")):
         with pytest.raises(SpectrumError, match=words):
             imported(rows)      # type: ignore[arg-type]
     with pytest.raises(SpectrumError, match="has no rows"):
@@ -81,7 +82,7 @@ def test_features_of_others(tmp_path: Path) -> None:
 
 
 @needs_pyarrow
-def test_the_library_of_data_sets_reads_them(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_of_data_sets_reads_them(undisturbed: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="the library `datasets` is not installed")
     store = FeatureStore.open(undisturbed / "features/tiny/logmel")
     export_features(store, tmp_path / "f.parquet", "parquet")

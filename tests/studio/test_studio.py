@@ -111,7 +111,8 @@ def test_predictions_are_those_of_the_file(studio: Studio, undisturbed: Path) ->
 
 @pytest.mark.timeout(240)
 def test_real_and_odd_files_give_a_caption_or_a_sentence(studio: Studio, real_data: Path, temporary: Path) -> None:
-    real = [real_data / "clips" / name for name in ("single_face.mp4", "3qqEKTPxLNs_1_15.avi", "flipping_a_pancake.mkv")]
+    real = [real_data / "clips" / name
+            for name in ("single_face.mp4", "3qqEKTPxLNs_1_15.avi", "flipping_a_pancake.mkv")]
     odd = sorted((real_data / "odd").iterdir())
     answers = {}
     for path in [*real, *odd]:
@@ -143,7 +144,8 @@ def test_the_command_shows_its_address_and_ends_with_ctrl_c(undisturbed: Path, t
     assert process.returncode == 0 and "Traceback" not in errors
 
 
-def test_a_missing_library_is_one_sentence_with_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_library_is_one_sentence_with_the_command(monkeypatch: pytest.MonkeyPatch,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
     from stages import studio as stage
 
     monkeypatch.setattr(stage, "find_spec", lambda name: None)

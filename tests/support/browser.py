@@ -63,7 +63,8 @@ class Page:
         self._ask("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
     def show_as(self, width: int, dark: bool = False) -> None:
-        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1,
+                  mobile=width < 600)
         self._ask("Emulation.setEmulatedMedia",
                   features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
 
