@@ -16,6 +16,7 @@ import typer
 
 from pipeline.ablation.rows import FULL, ROWS, Row
 from pipeline.common.errors import readable_errors
+from pipeline.common.terminal import say
 from pipeline.params import DEFAULT, Params, load
 from pipeline.params.paths import Paths
 from stages.command import Overrides, ParamsFile, run_command
@@ -31,7 +32,7 @@ def main(
         params = load(overrides or [], params_file)
         paths = Paths.of(params)
         run(params, paths, range(params.seed, params.seed + count), rows_of(chosen))
-        print(f"{paths.reports / 'ablation.md'}: the table")
+        say(f"{paths.reports / 'ablation.md'}: the table")
 
 
 def rows_of(chosen: str) -> list[Row]:

@@ -8,8 +8,7 @@ modalities beside them, and a constant (how often each emotion is in the referen
 A warning says where the prior is no better than the constant.
 """
 
-import sys
-
+from pipeline.common.terminal import say, warn
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from stages.command import Summary, stage
@@ -51,10 +50,17 @@ def run(params: Params, paths: Paths) -> Summary:
     emotions.write(paths.emotion)
     write_json(paths.reports / "emotion.json", scores)
     verdict, is_better = compare_with_constant(scores)
-    print(verdict if is_better else f"warning: {verdict}", file=sys.stdout if is_better else sys.stderr)
+    if is_better:
+        say(verdict)
+    else:
+        warn(f"warning: {verdict}")
     return {"captions": len(emotions.rows), "videos": len(candidates.ids), "validation": scores,
             "fitted": emotions.prior.summary()}
 
 
+def describe(summary: Summary) -> str:
+    return f"estimated the emotions of {summary['captions']:,} captions and {summary['videos']:,} videos"
+
+
 if __name__ == "__main__":
-    stage(run, "emotion", __doc__)
+    stage(run, "emotion", __doc__, describe)

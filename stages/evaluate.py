@@ -2,7 +2,7 @@
 
     python -m stages.evaluate generation.num_beams=3
 
-Makes reports/<dataset>/metrics.json and predictions.jsonl.
+Makes reports/<dataset>/metrics.json, scores.json (ten of its numbers, for `dvc metrics show`) and predictions.jsonl.
 """
 
 import time
@@ -20,11 +20,12 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.captioner.cached_dataset import CachedDataset
     from pipeline.captioner.generation.generator import CaptionGenerator
     from pipeline.common.device import torch_device
-    from pipeline.common.files import read_json, sha256, write_json, write_jsonl
-    from pipeline.common.terminal import printable
+    from pipeline.common.files import json_text, read_json, sha256, write_json, write_jsonl, write_text
+    from pipeline.common.terminal import for_people, warn
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.taxonomy import Taxonomy
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
+    from pipeline.metrics.headline_scores import headline_scores
     from pipeline.metrics.score_table import score_table
 
     manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
@@ -79,13 +80,24 @@ def run(params: Params, paths: Paths) -> Summary:
     metrics["predictions_sha256"] = sha256(predictions)      # the two belong together
     metrics["untrained"] = dataset.appearance.recipe["untrained"]
     write_json(paths.reports / "metrics.json", metrics)
-    Console(width=100).print(score_table(metrics))
+    scores = headline_scores(metrics)
+    # Without a checksum: every entry of it is a column of `dvc metrics show`.
+    write_text(paths.reports / "scores.json", json_text(scores, indent=2) + "\n")
+    if for_people():
+        Console(width=100).print(score_table(metrics))
     for warning in metrics["warnings"]:
-        print(f"warning: {printable(warning)}")
-    return {"scored": len(tested), "unscored": len(unscored), "left_out": dataset.left_out,
+        warn(f"warning: {warning}")
+    return {"scores": scores, "scored": len(tested), "unscored": len(unscored), "left_out": dataset.left_out,
             "warnings": metrics["warnings"],
             "seconds": {"caption": round(generated - started, 2), "score": round(time.monotonic() - generated, 2)}}
 
 
+def describe(summary: Summary) -> str:
+    scores = ", ".join(f"{name} {100 * summary['scores'][name]:.1f}" for name in ("CIDEr", "CFS")
+                       if name in summary["scores"])
+    return f"captioned {summary['scored'] + summary['unscored']:,} videos in {summary['seconds']['caption']} s" + (
+        f": {scores}" if scores else "")
+
+
 if __name__ == "__main__":
-    stage(run, "evaluate", __doc__)
+    stage(run, "evaluate", __doc__, describe)

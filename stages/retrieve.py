@@ -9,6 +9,7 @@ somebody also wrote for another video stays.
 
 import time
 
+from pipeline.common.terminal import say
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from stages.command import Summary, stage
@@ -55,12 +56,18 @@ def run(params: Params, paths: Paths) -> Summary:
                                  "references_in_corpus": in_corpus, "corpus": len(index.texts)})
     stored = candidates.rows.shape[1]
     if stored < params.retrieval.stored:
-        print(f"the corpus has {len(index.texts)} distinct captions, so {stored} candidates a video are stored, not "
-              f"{params.retrieval.stored} (retrieval.stored)")
+        say(f"the corpus has {len(index.texts)} distinct captions, so {stored} candidates a video are stored, not "
+            f"{params.retrieval.stored} (retrieval.stored)")
     return {"videos": len(candidates.ids), "candidates": stored, "left_out": len(manifest.videos) - len(candidates.ids),
             "text_to_video": scores, "candidates_by_split": by_split, "references_in_corpus": in_corpus,
             "seconds": {"search": round(searched - started, 3)}}
 
 
+def describe(summary: Summary) -> str:
+    first = summary["text_to_video"]["r1"]
+    return (f"found {summary['candidates']} candidates for each of {summary['videos']:,} videos; "
+            f"{first:.0%} of the test captions find their video first")
+
+
 if __name__ == "__main__":
-    stage(run, "retrieve", __doc__)
+    stage(run, "retrieve", __doc__, describe)

@@ -49,7 +49,7 @@ def main(
         from pipeline.studio.server import serve
         from pipeline.studio.session import Session
 
-        session = Session(_models(models or [], given) if models else _own_models(params), seconds)
+        session = Session(_own_models(params) if params and not models else _models(models or [], given))
         predictions = Predictions.read(params, Paths.of(params)) if params else None
         try:
             with suppress(KeyboardInterrupt):       # Ctrl-C is how it ends
@@ -69,16 +69,14 @@ def _models(names: list[str], overrides: list[str]) -> list["Model"]:
             for name in names]
 
 
-def _own_models(params: "Params | None") -> list["Model"]:
+def _own_models(params: "Params") -> list["Model"]:
     """The graph's captioner, and beside it the baseline where there is one."""
-    from pipeline.sharing.model_folder import open_captioner
+    from pipeline.captioning.loading import open_captioner
     from pipeline.studio.session import Model
 
-    if params is None:
-        return []
     paths = Paths.of(params)
     folders = [paths.captioner, *([paths.baseline] if paths.baseline.is_dir() else [])]
-    return [Model(folder.name, open_captioner(params, paths, folder)) for folder in folders]
+    return [Model(folder.name, open_captioner(params, folder)) for folder in folders]
 
 
 def _announce(address: str, browser: bool) -> None:

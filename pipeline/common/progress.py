@@ -7,6 +7,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline.common.terminal import Output, for_people, line
+
 _LOG_EVERY = 15.0  # seconds between lines where there is no terminal
 
 
@@ -23,10 +25,11 @@ class Bar:
         self._note = ""
         self._started = self._logged = time.monotonic()
         self._console = Console(stderr=True)
+        self._live = self._console.is_terminal and for_people()
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-            console=self._console, disable=not self._console.is_terminal,
+            console=self._console, disable=not self._live,
         )
         self._task = self._bar.add_task(title, total=total, rate="", note="")
 
@@ -37,7 +40,7 @@ class Bar:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self._bar.stop()
-        if kind is None and not self._console.is_terminal:
+        if kind is None and not self._live:
             self._log()
 
     def advance(self, count: float = 1, fresh: bool = True, note: str | None = None, inner: int = 0) -> None:
@@ -48,7 +51,7 @@ class Bar:
         self._note = self._note if note is None else note
         self._bar.update(self._task, completed=self.done, rate=self._rates(), note=self._note)
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._logged > _LOG_EVERY:
+        if not self._live and now - self._logged > _LOG_EVERY:
             self._logged = now
             self._log()
 
@@ -58,11 +61,15 @@ class Bar:
         return rates + (f", {_number(self.inner_done / seconds)} {self.inner}/s" if self.inner else "")
 
     def _log(self) -> None:
+        if Output.quiet:
+            return
         seconds = time.monotonic() - self._started
         fresh = self.done - self._earlier
         left = f", {(self.total - self.done) * seconds / fresh:.0f} s left" if fresh > 0 else ""
-        print(f"{self.title}: {round(self.done, 2):g}/{self.total} {self.unit}, {self._rates()}{left}"
-              + (f", {self._note}" if self._note else ""), file=sys.stderr, flush=True)
+        text = (f"{self.title}: {round(self.done, 2):g}/{self.total} {self.unit}, {self._rates()}{left}"
+                + (f", {self._note}" if self._note else ""))
+        print(line("progress", text, title=self.title, done=round(self.done, 2), total=self.total, unit=self.unit),
+              file=sys.stderr, flush=True)
 
 
 def _number(rate: float) -> str:

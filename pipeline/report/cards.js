@@ -53,25 +53,27 @@ const Cards = (() => {
         make("figcaption", {}, `${number(seconds, 1)} s`))));
 
   const show = (card, outcomes) => {
-    const [label, meaning] = outcomes[card.outcome] ?? ["", ""];     // of one's own clip nothing is known
+    const [label, meaning] = outcomes[card.outcome];
+    const own = "note" in card;     // one's own clip, which has no references
     const body = [
       make("header", {}, make("h3", { dir: "auto" }, card.id),
         card.clip ? make("a", { href: card.clip, target: "_blank", rel: "noopener noreferrer" }, "clip") : null,
         card.split ? make("span", { class: "split" }, card.split) : null,
-        label ? make("span", { class: `badge ${card.outcome}`, title: meaning }, label) : null),
+        own ? null : make("span", { class: `badge ${card.outcome}`, title: meaning }, label)),
       make("p", { class: "caption" }, marked(card.caption)),
       make("p", { class: "scores-line" },
         card.cider === null ? null : make("span", { class: "score" }, `CIDEr ${number(100 * card.cider, 0)}`),
         card.score === null ? null : make("span", { class: "score", title: "the score that chose this caption" },
           `chosen at ${number(card.score, 2)}`)),
     ];
+    if (card.note) body.splice(1, 0, make("p", { class: "warning" }, card.note));
     if (card.baseline !== null) {
       body.push(make("p", { class: "baseline" }, make("small", {}, "Baseline: "), marked(card.baseline)));
     }
     const part = (title, kind, entries, shown) => {
       if (entries.length) body.push(make("h4", {}, title), ...folded(kind, entries, shown));
     };
-    if (card.references.length === 0 && label) body.push(make("p", { class: "empty" }, "no references"));
+    if (card.references.length === 0 && !own) body.push(make("p", { class: "empty" }, "no references"));
     part("People wrote", "texts", texts(card.references.map((pieces) => [pieces, null]), 2), FOLDS.references);
     part("Retrieved candidates, with their similarity", "texts", texts(card.candidates, 2), FOLDS.candidates);
     part(card.emotions.some(([, prior]) => prior !== null) ? "Emotion, % (grey: prior, orange: final)" : "Emotion, %",

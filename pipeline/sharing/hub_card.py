@@ -18,9 +18,8 @@ _USE = """This folder needs no other. From Python:
 
     from pipeline.sharing.model_folder import load
 
-    captioner = load("{name}")          # this folder, or its org/name on a hub
-    caption, candidates = captioner.caption(Path("clip.mp4"))
-    print(caption.text)
+    with load("{name}") as captioner:           # this folder, or its org/name on a hub
+        print(captioner.caption(Path("clip.mp4")).text)
 
 In a browser: `python -m stages.studio --model {name}`. The package is spectrum-captioning. `captioner.safetensors`
 and `encoder/` hold weights, `index/` the captions to retrieve from, `emotion.h5` the fitted prior of emotions,

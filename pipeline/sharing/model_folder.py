@@ -1,8 +1,8 @@
 """A trained model as one folder that needs no other: it is copied or pushed to a hub, and captions clips elsewhere.
 
     export(params, Paths.of(params), Path("my-model"))
-    captioner = load("my-model")            # or a hub's "org/name", "org/name@revision"
-    caption, candidates = captioner.caption(Path("clip.mp4"))
+    with load("my-model") as captioner:     # or a hub's "org/name", "org/name@revision"
+        print(captioner.caption(Path("clip.mp4")).text)
     push(Path("my-model"), "org/name")
 
 The folder holds
@@ -27,19 +27,15 @@ from uuid import uuid4
 from ruamel.yaml import YAML
 
 from pipeline.captioner import card, checkpoint
-from pipeline.captioner.clips import ClipCaptioner
-from pipeline.common.device import torch_device
+from pipeline.captioning.clips import ClipCaptioner
+from pipeline.captioning.loading import open_captioner
 from pipeline.common.errors import SpectrumError, readable_write_errors
 from pipeline.common.files import read_json, write_text
-from pipeline.emotion.clip_prior import ClipPrior
 from pipeline.emotion.emotion_file import Emotions
-from pipeline.emotion.estimators import Estimators
-from pipeline.encoders import appearance, audio, motion, open_clip_model
-from pipeline.encoders.base import imported_encoder_error
+from pipeline.encoders import open_clip_model
 from pipeline.encoders.weights import MODEL_FILES, hub_folder, one_line
 from pipeline.params import Params, override, read, validate
 from pipeline.params.paths import Paths
-from pipeline.retrieval import index as caption_index
 from pipeline.sharing import hub_card
 
 PARAMS = "params.yaml"
@@ -53,28 +49,19 @@ _WANTED = (card.NAME, PARAMS, checkpoint.DESCRIPTION, checkpoint.WEIGHTS, "encod
 _FILES = ["*.md", "*.yaml", "*.csv", "*.h5", "*.faiss", *MODEL_FILES, "*.safetensors"]     # never a pickle, never code
 
 
-def open_captioner(params: Params, paths: Paths, folder: Path) -> ClipCaptioner:
-    """The captioner in `folder`, with the encoders, the index and the prior of `paths`.
-
-    Raises SpectrumError where one is missing or not the one that it was trained with.
-    """
-    device = torch_device(params.machine.device)
-    if params.encoders.appearance.features:
-        raise imported_encoder_error("appearance")
-    trained = checkpoint.load(folder, device)
-    frames = appearance.load(params.encoders.appearance, paths.encoder, str(device))
-    index = caption_index.open_index(paths.index, caption_index.model_id(frames.recipe))
-    emotions = ClipPrior(Estimators(params.emotion, index, frames.encode_texts, str(device)),
-                         Emotions.read(paths.emotion).prior)
-    encoders = {"appearance": frames, "audio": audio.load(params.encoders.audio, str(device)),
-                "motion": motion.load(params.encoders.motion, str(device))}
-    return ClipCaptioner(trained, encoders, index, emotions, params)
-
-
 def load(model: str | Path, overrides: Sequence[str] = ()) -> ClipCaptioner:
-    """The captioner of a model's folder, or of a hub's repository: what the cache holds is not asked for again.
+    """The captioner of a model's folder, or of a hub's repository; to be closed, for its decoder is a process.
 
     overrides: `key=value`, such as `machine.device=cpu` or `generation.num_beams=10`. Raises SpectrumError.
+    """
+    params, paths = locate(model, overrides)
+    return open_captioner(params, paths=paths)
+
+
+def locate(model: str | Path, overrides: Sequence[str] = ()) -> tuple[Params, Paths]:
+    """The parameters and paths of a model's folder or a hub's repository; the hub is not asked for what its cache has.
+
+    Raises SpectrumError where a file is missing.
     """
     folder = Path(model).expanduser()
     if not folder.is_dir():
@@ -83,7 +70,8 @@ def load(model: str | Path, overrides: Sequence[str] = ()) -> ClipCaptioner:
         raise SpectrumError(f"{folder}: no model's folder, for it lacks {', '.join(missing)}; "
                             "`python -m stages.model export` makes one")
     params = validate(override(_located(read(folder / PARAMS), folder), overrides), str(folder / PARAMS))
-    return open_captioner(params, _paths(params, folder), folder)
+    return params, replace(Paths.of(params), captioner=folder, encoder=folder / "encoder", index=folder / "index",
+                           emotion=folder / "emotion.h5")
 
 
 def export(params: Params, paths: Paths, folder: Path, source: Path | None = None) -> None:
@@ -100,7 +88,7 @@ def export(params: Params, paths: Paths, folder: Path, source: Path | None = Non
         with readable_write_errors(folder):
             temporary.mkdir(parents=True)
             _fill(temporary, params, paths, source, folder.name)
-            load(temporary, [f"machine.device={params.machine.device}"])
+            load(temporary, [f"machine.device={params.machine.device}"]).close()
             temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -111,7 +99,7 @@ def push(folder: Path, repository: str, public: bool = False) -> str:
     address. Raises SpectrumError."""
     from huggingface_hub import HfApi
 
-    load(folder)            # what cannot be loaded is of no use to others
+    load(folder).close()        # what cannot be loaded is of no use to others
     hub = HfApi()
     try:
         address = hub.create_repo(repository, private=not public, exist_ok=True)
@@ -121,11 +109,6 @@ def push(folder: Path, repository: str, public: bool = False) -> str:
         raise SpectrumError(f"{repository}: {folder} cannot be pushed ({one_line(error)}); log in with `hf auth login` "
                             "and check the name and the network") from None
     return str(address)
-
-
-def _paths(params: Params, folder: Path) -> Paths:
-    return replace(Paths.of(params), captioner=folder, encoder=folder / "encoder", index=folder / "index",
-                   emotion=folder / "emotion.h5")
 
 
 def _fill(folder: Path, params: Params, paths: Paths, source: Path, name: str) -> None:

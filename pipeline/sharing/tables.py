@@ -19,8 +19,8 @@ def write_captions(folder: Path, path: Path) -> int:
     """The captions of the prepared data set in `folder`; returns how many rows. A video without captions has one row,
     without a caption."""
     manifest = Manifest.load(folder)
-    rows = [{"video": video.id, "split": video.split, "clip": video.path or None, "caption": caption}
-            for video in manifest.videos for caption in manifest.captions_of.get(video.id) or [None]]
+    rows = [{"video": video.id, "split": video.split, "clip": video.path or None, "caption": caption or None}
+            for video in manifest.videos for caption in manifest.captions_of.get(video.id) or [""]]
     parquet.write_rows(path, rows)
     return len(rows)
 

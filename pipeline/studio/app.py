@@ -17,8 +17,8 @@ from starlette.routing import Route
 
 from pipeline.common.errors import SpectrumError
 from pipeline.datasets.video_files import SUFFIXES
+from pipeline.report.assets import read_asset
 from pipeline.report.gallery import OUTCOMES
-from pipeline.report.page import asset
 from pipeline.studio.browsing import Predictions
 from pipeline.studio.session import Session
 
@@ -56,7 +56,7 @@ def make_app(session: Session, predictions: Predictions | None, token: str, limi
         name = request.path_params["name"]
         if name not in _ASSETS:
             return PlainTextResponse("No such file.", 404, HEADERS)
-        text = _own_asset(name) if name.startswith("studio") else asset(name)
+        text = _own_asset(name) if name.startswith("studio") else read_asset(name)
         return Response(text, media_type=_ASSETS[name], headers=HEADERS)
 
     async def about(_: Request) -> Response:

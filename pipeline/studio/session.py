@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.captioner.clips import ClipCaptioner
-from pipeline.emotion.taxonomy import Taxonomy
+from pipeline.captioning.clips import ClipCaptioner
 from pipeline.extraction.run import encode_one
 from pipeline.media.decoder import VideoDecoder
+from pipeline.report.caption_page import FAR
 from pipeline.report.film_strips import StripSize, make_strip
 from pipeline.report.gallery import EmotionWords, make_card, picture_entries
 
@@ -25,21 +25,20 @@ class Model:
     captioner: ClipCaptioner
 
     def describe(self) -> dict[str, Any]:
-        checkpoint = self.captioner.checkpoint
-        return {"name": self.name, "dataset": checkpoint.dataset,
-                "untrained": bool(self.captioner.encoders["appearance"].recipe["untrained"])}
+        return {"name": self.name, "trained_on": str(self.captioner.trained_on),
+                "untrained": self.captioner.is_untrained}
 
 
 class Session:
-    """Captions one clip at a time, whatever the number of browsers. The models are those of `models`, in order."""
+    """Captions one clip at a time, whatever the number of browsers; the models are to be closed with it."""
 
-    def __init__(self, models: Sequence[Model], timeout: float) -> None:
+    def __init__(self, models: Sequence[Model]) -> None:
         self.models = tuple(models)
         self._lock = threading.Lock()
-        self._decoder = VideoDecoder(timeout)
 
     def close(self) -> None:
-        self._decoder.close()
+        for model in self.models:
+            model.captioner.close()
 
     def caption(self, path: Path, name: str, chosen: Sequence[int]) -> dict[str, Any]:
         """What the chosen models make of the clip at `path`, which is shown as `name`. Raises SpectrumError."""
@@ -53,19 +52,20 @@ class Session:
         with self._lock:
             return picture_entries(make_strip(self._decoder, path, STRIP))
 
+    @property
+    def _decoder(self) -> VideoDecoder:
+        return self.models[0].captioner.decoder
+
 
 def _caption(model: Model, path: Path, name: str) -> dict[str, Any]:
-    captioner = model.captioner
-    caption, candidates = captioner.caption(path)
-    row = {**caption.as_json(candidates), "video_id": name}
-    card = make_card(row, (), (), EmotionWords(Taxonomy.load(captioner.checkpoint.taxonomy)))
-    shown = [category for category, _ in caption.emotions[:_SHOWN]]
+    captioner, taxonomy = model.captioner, model.captioner.emotions.estimators.taxonomy
+    clip = captioner.caption(path)
+    card = make_card(clip.as_json(), (), (), EmotionWords(taxonomy))
     times, probabilities = emotions_over_time(captioner, path)
-    categories = captioner.emotions.estimators.taxonomy.categories
-    course = [(category, [round(float(p), 4) for p in probabilities[:, categories.index(category)]])
-              for category in shown]
+    course = [(category, [round(float(p), 4) for p in probabilities[:, taxonomy.categories.index(category)]])
+              for category, _ in clip.caption.emotions[:_SHOWN]]
     return {**model.describe(), "times": [round(time, 2) for time in times], "course": course,
-            "card": {**card, "outcome": "", "frames": None, "split": "", "clip": ""}}
+            "card": {**card, "id": name, "frames": None, "split": "", "clip": "", "note": FAR if clip.is_far else ""}}
 
 
 def emotions_over_time(captioner: ClipCaptioner, path: Path) -> tuple[list[float], np.ndarray]:
@@ -74,7 +74,7 @@ def emotions_over_time(captioner: ClipCaptioner, path: Path) -> tuple[list[float
     Of every frame with the sound and motion nearest in time, as if the clip had nothing else.
     """
     params = captioner.params
-    known = {name: encode_one(path, encoder, params.extraction, params.machine)
+    known = {name: encode_one(path, encoder, params.extraction, captioner.decoder)
              for name, encoder in captioner.encoders.items() if name in captioner.checkpoint.model.shape.dims}
     rows, times = known["appearance"]
     stored = min(params.retrieval.stored, len(captioner.index.texts))

@@ -34,7 +34,7 @@
   get("models").append(...about.models.map((model, index) => {
     const box = make("input", { type: "checkbox", value: String(index) });
     box.checked = true;
-    return make("label", {}, box, ` ${model.name} `, make("small", { class: "quiet" }, `trained on ${model.dataset}`));
+    return make("label", {}, box, ` ${model.name} `, make("small", { class: "quiet" }, `trained on ${model.trained_on}`));
   }));
 
   // A row an emotion, a column a frame.

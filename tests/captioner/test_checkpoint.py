@@ -121,7 +121,7 @@ def encoder(**facts: object) -> Any:
 
 
 def test_own_clips_refuse_what_the_captioner_was_not_trained_on(full: TrainedCaptioner, tmp_path: Path) -> None:
-    from pipeline.captioner import clips
+    from pipeline.captioning import clips
     from pipeline.extraction.recipe import recipe
 
     encoders = {name: encoder(name=name) for name in ("appearance", "audio", "motion")}

@@ -12,6 +12,7 @@ from media_factory import clip
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 
+from pipeline.captioning.loading import open_captioner
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_json, write_json
 from pipeline.encoders import open_clip_model
@@ -37,12 +38,13 @@ def test_it_captions_as_the_project_does_wherever_it_lies(undisturbed: Path, exp
     own = tmp_path / "own.mp4"
     clip(own, 10, sound=440.0, size=(64, 64))
     monkeypatch.chdir(undisturbed)
-    params = load_params()
-    before = model_folder.open_captioner(params, Paths.of(params), Paths.of(params).captioner).caption(own)
+    with open_captioner(load_params()) as captioner:
+        before = captioner.caption(own)
     shutil.copytree(exported, tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
-    after = model_folder.load("elsewhere", CPU).caption(own)
-    assert after == before and after[0].text
+    with model_folder.load("elsewhere", CPU) as captioner:
+        after = captioner.caption(own)
+    assert after == before and after.text
     assert [path.name for path in exported.parent.iterdir()] == ["my-model"]     # nothing temporary is left
 
 

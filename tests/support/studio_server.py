@@ -33,7 +33,7 @@ def run_studio(project: Path) -> Iterator[Studio]:
     with pytest.MonkeyPatch.context() as patch, socket.socket() as listening:
         patch.chdir(project)
         params = load()
-        session = Session(_own_models(params), timeout=60)
+        session = Session(_own_models(params))
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         app = make_app(session, Predictions.read(params, Paths.of(params)), TOKEN, LIMIT)
