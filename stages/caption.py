@@ -7,6 +7,7 @@
     python -m stages.caption film.mp4 --srt                        # film.srt, a subtitle for every scene; also --vtt
     python -m stages.caption holiday.mp4 generation.num_beams=10   # parameters as for the stages
     python -m stages.caption holiday.mp4 --checkpoint models/sample/baseline
+    python -m stages.caption holiday.mp4 --model my-model          # a folder of stages.model, or a hub's org/name
 
 Every output says what the captioner was trained on, and of which clips it says more than it can know: those that lie
 far from its training clips.
@@ -20,7 +21,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,7 @@ from pipeline.common.files import json_text, write_text
 from pipeline.common.progress import Bar
 from pipeline.common.terminal import say, warn
 from pipeline.params import DEFAULT, Params, load
+from pipeline.params.paths import Paths
 from stages.command import ParamsFile, run_command
 
 if TYPE_CHECKING:
@@ -66,6 +68,8 @@ def main(
         metavar="FOLDER", help="put subtitles there, and the lines of JSON as captions.jsonl")] = None,
     folder: Annotated[Path | None, typer.Option(
         "--checkpoint", metavar="FOLDER", help="the captioner; without it, the graph's own")] = None,
+    model: Annotated[str | None, typer.Option(
+        "--model", metavar="FOLDER", help="in place of the graph's files: a model's folder, or a hub's org/name")] = None,
     params_file: ParamsFile = DEFAULT,
 ) -> None:
     names = inputs or []
@@ -75,12 +79,27 @@ def main(
         raise typer.BadParameter("name at least one video, folder, pattern or @list", param_hint="VIDEO")
     outputs = Outputs(as_json, html, srt, vtt, out)
     with readable_errors(go_on="run it again for the rest: what was printed or written stays"):
-        whole = _caption(videos, lists or [], load(overrides, params_file), folder, outputs)
+        params, paths = _locate(model, folder, overrides, params_file)
+        whole = _caption(videos, lists or [], params, paths, outputs)
     sys.exit(not whole)
 
 
-def _caption(names: Sequence[str], lists: Sequence[Path], params: Params, folder: Path | None,
-             outputs: Outputs) -> bool:
+def _locate(model: str | None, folder: Path | None, overrides: Sequence[str],
+            params_file: Path) -> tuple[Params, Paths]:
+    """The parameters, and where the captioner and its files are."""
+    if model:
+        if folder:
+            raise typer.BadParameter("a model's folder has its own checkpoint; give one of the two",
+                                     param_hint="--model, --checkpoint")
+        from pipeline.sharing.model_folder import locate
+
+        return locate(model, overrides)
+    params = load(overrides, params_file)
+    paths = Paths.of(params)
+    return params, replace(paths, captioner=folder or paths.captioner)
+
+
+def _caption(names: Sequence[str], lists: Sequence[Path], params: Params, paths: Paths, outputs: Outputs) -> bool:
     """Whether every file has its caption."""
     from pipeline.captioning.files import check_videos, find_videos
     from pipeline.media.decoder import VideoDecoder
@@ -90,10 +109,10 @@ def _caption(names: Sequence[str], lists: Sequence[Path], params: Params, folder
         libraries = threading.Thread(target=_import_libraries)
         libraries.start()       # beside the look at the files, which is another process' work
         try:
-            paths, problems = find_videos(names, lists)
-            _refuse_overwriting(outputs, paths)
-            with Bar("look at the files", len(paths), "videos") if len(paths) >= _ENOUGH_FOR_A_BAR else _NoBar() as bar:
-                videos, unreadable = check_videos(paths, decoder, bar.advance)
+            found, problems = find_videos(names, lists)
+            _refuse_overwriting(outputs, found)
+            with Bar("look at the files", len(found), "videos") if len(found) >= _ENOUGH_FOR_A_BAR else _NoBar() as bar:
+                videos, unreadable = check_videos(found, decoder, bar.advance)
             problems += unreadable
             for problem in problems:
                 print_error(problem)
@@ -103,7 +122,7 @@ def _caption(names: Sequence[str], lists: Sequence[Path], params: Params, folder
             return False
         from pipeline.captioning.loading import open_captioner
 
-        captioner = open_captioner(params, folder, decoder)
+        captioner = open_captioner(params, decoder=decoder, paths=paths)
         if captioner.is_untrained:
             warn("warning: the picture encoder has untrained weights; the captions mean nothing")
         clips, failed = _caption_all(captioner, videos, outputs)

@@ -1,6 +1,8 @@
 """A model's folder: it captions as the project does, far from the project, from a hub's cache, and only when whole."""
 
+import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -168,3 +170,18 @@ def test_the_commands(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert read_json(tmp_path / "m/captioner.json")["captioner"]["vtai"] is False
     again = CliRunner().invoke(model.app, ["export", str(tmp_path / "m")])
     assert again.exit_code == 1 and "there already" in again.output
+
+
+def test_the_caption_tool_takes_it_where_there_is_no_project(exported: Path, tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch,
+                                                             capfd: pytest.CaptureFixture[str]) -> None:
+    from stages import caption
+    from stages.command import run_command
+
+    clip(tmp_path / "own.mp4", 10, sound=440.0, size=(64, 64))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["caption", "own.mp4", "--json", "--model", str(exported), *CPU])
+    with pytest.raises(SystemExit) as ended:
+        run_command(caption.main, caption.__doc__)
+    row = json.loads(capfd.readouterr().out)
+    assert ended.value.code == 0 and row["caption"] and row["trained_on"]["dataset"] == "tiny"

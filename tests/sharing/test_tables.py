@@ -1,12 +1,15 @@
 """Captions, predictions and features as Parquet: what goes out comes back, and `datasets` reads it."""
 
 import json
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from project import ROOT
 
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_jsonl
@@ -103,3 +106,22 @@ def test_without_pyarrow_the_sentence_names_the_command(undisturbed: Path, tmp_p
         run_command(stage.main, stage.__doc__)
     errors = capsys.readouterr().err
     assert "pip install pyarrow" in errors and errors.count("\n") == 1 and not (tmp_path / "c.parquet").exists()
+
+
+def test_the_script_for_fiftyone_gives_every_prediction_with_its_clip(undisturbed: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    samples: list[dict[str, object]] = []
+    shown: list[str] = []
+    stand_in = SimpleNamespace(
+        Sample=lambda **fields: fields, Classification=lambda **fields: fields,
+        Classifications=lambda classifications: classifications,
+        Dataset=lambda name: SimpleNamespace(name=name, add_sample=samples.append),
+        launch_app=lambda dataset: shown.append(dataset.name) or SimpleNamespace(wait=lambda: None))
+    monkeypatch.setitem(sys.modules, "fiftyone", stand_in)
+    monkeypatch.chdir(undisturbed)
+    script = re.search(r"```python\n(.*?)```", (ROOT / "docs/sharing.md").read_text(), re.DOTALL)
+    assert script is not None
+    exec(script[1].replace('"sample"', '"tiny"').replace("/sample", "/tiny"), {})
+    assert shown == ["tiny"] and len(samples) == 2
+    assert all(Path(str(sample["filepath"])).is_file() and sample["caption"] and len(sample["references"]) == 2
+               for sample in samples)
