@@ -7,7 +7,7 @@
     python -m stages.caption film.mp4 --srt                        # film.srt, a subtitle for every scene; also --vtt
     python -m stages.caption holiday.mp4 generation.num_beams=10   # parameters as for the stages
     python -m stages.caption holiday.mp4 --checkpoint models/sample/baseline
-    python -m stages.caption holiday.mp4 --model my-model          # a folder of stages.model, or a hub's org/name
+    python -m stages.caption holiday.mp4 --checkpoint my-model     # a folder of stages.model, or a hub's org/name
 
 Every output says what the captioner was trained on, and of which clips it says more than it can know: those that lie
 far from its training clips.
@@ -21,7 +21,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +33,7 @@ from pipeline.common.progress import Bar
 from pipeline.common.terminal import say, warn
 from pipeline.params import DEFAULT, Params, load
 from pipeline.params.paths import Paths
-from stages.command import ParamsFile, run_command
+from stages.command import Checkpoint, ParamsFile, run_command
 
 if TYPE_CHECKING:
     from pipeline.captioning.clips import CaptionedClip, ClipCaptioner
@@ -66,10 +66,7 @@ def main(
     vtt: Annotated[bool, typer.Option("--vtt", help="the same as VIDEO.vtt")] = False,
     out: Annotated[Path | None, typer.Option(
         metavar="FOLDER", help="put subtitles there, and the lines of JSON as captions.jsonl")] = None,
-    folder: Annotated[Path | None, typer.Option(
-        "--checkpoint", metavar="FOLDER", help="the captioner; without it, the graph's own")] = None,
-    model: Annotated[str | None, typer.Option(
-        "--model", metavar="FOLDER", help="in place of the graph's files: a model's folder, or a hub's org/name")] = None,
+    checkpoint: Checkpoint = None,
     params_file: ParamsFile = DEFAULT,
 ) -> None:
     names = inputs or []
@@ -79,24 +76,19 @@ def main(
         raise typer.BadParameter("name at least one video, folder, pattern or @list", param_hint="VIDEO")
     outputs = Outputs(as_json, html, srt, vtt, out)
     with readable_errors(go_on="run it again for the rest: what was printed or written stays"):
-        params, paths = _locate(model, folder, overrides, params_file)
+        params, paths = _locate(checkpoint, overrides, params_file)
         whole = _caption(videos, lists or [], params, paths, outputs)
     sys.exit(not whole)
 
 
-def _locate(model: str | None, folder: Path | None, overrides: Sequence[str],
-            params_file: Path) -> tuple[Params, Paths]:
+def _locate(checkpoint: str | None, overrides: Sequence[str], params_file: Path) -> tuple[Params, Paths]:
     """The parameters, and where the captioner and its files are."""
-    if model:
-        if folder:
-            raise typer.BadParameter("a model's folder has its own checkpoint; give one of the two",
-                                     param_hint="--model, --checkpoint")
-        from pipeline.sharing.model_folder import locate
+    if checkpoint is None:
+        params = load(overrides, params_file)
+        return params, Paths.of(params)
+    from pipeline.sharing.locating import locate
 
-        return locate(model, overrides)
-    params = load(overrides, params_file)
-    paths = Paths.of(params)
-    return params, replace(paths, captioner=folder or paths.captioner)
+    return locate(checkpoint, overrides, params_file)
 
 
 def _caption(names: Sequence[str], lists: Sequence[Path], params: Params, paths: Paths, outputs: Outputs) -> bool:

@@ -1,7 +1,7 @@
 """The studio: a web app on this machine, where clips are dropped and looked at, and a data set's captions browsed.
 
     python -m stages.studio                              # the graph's captioner and baseline, and their predictions
-    python -m stages.studio --model my-model --model org/name       # folders of `stages.model export`, or a hub's
+    python -m stages.studio --checkpoint my-model --checkpoint org/name     # folders of stages.model, or a hub's
     python -m stages.studio --port 8000 --no-browser
 
 It listens on 127.0.0.1 alone, at a free port, and opens the browser. A clip is kept while it is captioned and no
@@ -9,7 +9,9 @@ longer. Ctrl-C ends it.
 """
 
 import webbrowser
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,21 +19,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.common.errors import SpectrumError, readable_errors
-from pipeline.params import DEFAULT, load
+from pipeline.params import DEFAULT, Params, load
 from pipeline.params.paths import Paths
 from stages.command import Overrides, ParamsFile, run_command
 
 if TYPE_CHECKING:
-    from pipeline.params import Params
     from pipeline.studio.session import Model
 
+Found = tuple[str, Params, Paths]       # a captioner's name, its parameters, and where its files are
 _NEEDED = ("starlette", "uvicorn")
 
 
 def main(
     overrides: Overrides = None,
-    models: Annotated[list[str] | None, typer.Option(
-        "--model", metavar="FOLDER", help="a model's folder or hub id; several are compared")] = None,
+    checkpoints: Annotated[list[str] | None, typer.Option(
+        "--checkpoint", metavar="FOLDER",
+        help="a checkpoint of this project, a folder of stages.model, or a hub's org/name; several are compared")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the browser")] = True,
     megabytes: Annotated[int, typer.Option("--limit", min=1, metavar="MB", help="of a clip")] = 500,
@@ -43,13 +46,14 @@ def main(
             raise SpectrumError(f"the studio needs {' and '.join(missing)}, which is not installed; run "
                                 f"`pip install {' '.join(_NEEDED)}`, or install this package with its extra [studio]")
         given = [*(overrides or []), f"machine.decoding_timeout={seconds}"]
-        params = load(given, params_file) if params_file.is_file() or not models else None
+        # Folders of stages.model bring their own parameters: they need no project.
+        params = load(given, params_file) if params_file.is_file() or not checkpoints else None
 
         from pipeline.studio.browsing import Predictions
         from pipeline.studio.server import serve
         from pipeline.studio.session import Session
 
-        session = Session(_own_models(params) if params and not models else _models(models or [], given))
+        session = Session(_open(_find(checkpoints or [], given, params_file) or _own(params)))
         predictions = Predictions.read(params, Paths.of(params)) if params else None
         try:
             with suppress(KeyboardInterrupt):       # Ctrl-C is how it ends
@@ -61,22 +65,27 @@ def main(
             session.close()
 
 
-def _models(names: list[str], overrides: list[str]) -> list["Model"]:
-    from pipeline.sharing import model_folder
-    from pipeline.studio.session import Model
+def _find(checkpoints: Sequence[str], overrides: Sequence[str], params_file: Path) -> list[Found]:
+    from pipeline.sharing.locating import locate
 
-    return [Model(Path(name).name if Path(name).exists() else name, model_folder.load(name, overrides))
-            for name in names]
+    return [(Path(name).name if Path(name).exists() else name, *locate(name, overrides, params_file))
+            for name in checkpoints]
 
 
-def _own_models(params: "Params") -> list["Model"]:
+def _own(params: Params | None) -> list[Found]:
     """The graph's captioner, and beside it the baseline where there is one."""
+    if params is None:
+        return []
+    paths = Paths.of(params)
+    others = [replace(paths, captioner=paths.baseline)] if paths.baseline.is_dir() else []
+    return [(own.captioner.name, params, own) for own in (paths, *others)]
+
+
+def _open(found: Sequence[Found]) -> list["Model"]:
     from pipeline.captioning.loading import open_captioner
     from pipeline.studio.session import Model
 
-    paths = Paths.of(params)
-    folders = [paths.captioner, *([paths.baseline] if paths.baseline.is_dir() else [])]
-    return [Model(folder.name, open_captioner(params, folder)) for folder in folders]
+    return [Model(name, open_captioner(params, paths=paths)) for name, params, paths in found]
 
 
 def _announce(address: str, browser: bool) -> None:

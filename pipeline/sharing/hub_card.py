@@ -21,7 +21,7 @@ _USE = """This folder needs no other. From Python:
     with load("{name}") as captioner:           # this folder, or its org/name on a hub
         print(captioner.caption(Path("clip.mp4")).text)
 
-In a browser: `python -m stages.studio --model {name}`. The package is spectrum-captioning. `captioner.safetensors`
+In a browser: `python -m stages.studio --checkpoint {name}`. The package is spectrum-captioning. `captioner.safetensors`
 and `encoder/` hold weights, `index/` the captions to retrieve from, `emotion.h5` the fitted prior of emotions,
 `params.yaml` the parameters; there is no pickle. The captions in `index/` are those of the data set's
 training split: its licence goes with them, so add a `license:` on top of this file before others get it.

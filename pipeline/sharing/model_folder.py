@@ -17,7 +17,7 @@ The folder holds
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -33,20 +33,13 @@ from pipeline.common.errors import SpectrumError, readable_write_errors
 from pipeline.common.files import read_json, write_text
 from pipeline.emotion.emotion_file import Emotions
 from pipeline.encoders import open_clip_model
-from pipeline.encoders.weights import MODEL_FILES, hub_folder, one_line
-from pipeline.params import Params, override, read, validate
+from pipeline.encoders.weights import MODEL_FILES, one_line
+from pipeline.params import Params
 from pipeline.params.paths import Paths
 from pipeline.sharing import hub_card
+from pipeline.sharing.locating import FILES, HERE, PARAMS, locate, named_parameters
 
-PARAMS = "params.yaml"
 _SECTIONS = {"dataset", "seed", "encoders", "extraction", "retrieval", "emotion", "captioner", "generation"}
-# Parameters that may name a folder or a file, and what that is called in the model's folder.
-_NAMED = {"encoders.audio.model": "audio", "encoders.motion.model": "motion",
-          "emotion.classifier_model": "classifier", "emotion.classifier_labels": "labels.json"}
-_HERE = "./"        # such a parameter begins with it where its value lies in the model's folder
-_WANTED = (card.NAME, PARAMS, checkpoint.DESCRIPTION, checkpoint.WEIGHTS, "encoder/encoder.json",
-           "index/index.json", "emotion.h5")
-_FILES = ["*.md", "*.yaml", "*.csv", "*.h5", "*.faiss", *MODEL_FILES, "*.safetensors"]     # never a pickle, never code
 
 
 def load(model: str | Path, overrides: Sequence[str] = ()) -> ClipCaptioner:
@@ -54,24 +47,8 @@ def load(model: str | Path, overrides: Sequence[str] = ()) -> ClipCaptioner:
 
     overrides: `key=value`, such as `machine.device=cpu` or `generation.num_beams=10`. Raises SpectrumError.
     """
-    params, paths = locate(model, overrides)
+    params, paths = locate(str(model), overrides)
     return open_captioner(params, paths=paths)
-
-
-def locate(model: str | Path, overrides: Sequence[str] = ()) -> tuple[Params, Paths]:
-    """The parameters and paths of a model's folder or a hub's repository; the hub is not asked for what its cache has.
-
-    Raises SpectrumError where a file is missing.
-    """
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        folder = hub_folder(str(model), _FILES, _WANTED)
-    if missing := [name for name in _WANTED if not (folder / name).is_file()]:
-        raise SpectrumError(f"{folder}: no model's folder, for it lacks {', '.join(missing)}; "
-                            "`python -m stages.model export` makes one")
-    params = validate(override(_located(read(folder / PARAMS), folder), overrides), str(folder / PARAMS))
-    return params, replace(Paths.of(params), captioner=folder, encoder=folder / "encoder", index=folder / "index",
-                           emotion=folder / "emotion.h5")
 
 
 def export(params: Params, paths: Paths, folder: Path, source: Path | None = None) -> None:
@@ -103,7 +80,7 @@ def push(folder: Path, repository: str, public: bool = False) -> str:
     hub = HfApi()
     try:
         address = hub.create_repo(repository, private=not public, exist_ok=True)
-        hub.upload_folder(folder_path=folder, repo_id=repository, allow_patterns=_FILES,
+        hub.upload_folder(folder_path=folder, repo_id=repository, allow_patterns=list(FILES),
                           commit_message=f"Model folder {folder.name}")
     except Exception as error:      # a network and a server can fail in any way
         raise SpectrumError(f"{repository}: {folder} cannot be pushed ({one_line(error)}); log in with `hf auth login` "
@@ -121,11 +98,11 @@ def _fill(folder: Path, params: Params, paths: Paths, source: Path, name: str) -
     described = read_json(folder / checkpoint.DESCRIPTION)
     tree["captioner"] = described["captioner"]          # as it was trained
     tree["encoders"]["appearance"]["weights"] = _put_encoder(params, paths.encoder, folder / "encoder")
-    for section, key, place in _named(tree):
+    for section, key, place in named_parameters(tree):
         named = Path(section[key]).expanduser()
         if section[key] and named.exists():
             _copy(named, folder / place)
-            section[key] = _HERE + place
+            section[key] = HERE + place
     text = StringIO()
     YAML().dump(tree, text)
     write_text(folder / PARAMS, text.getvalue())
@@ -170,23 +147,3 @@ def _scores(paths: Paths, source: Path) -> Mapping[str, Any]:
     if source == paths.baseline:
         return metrics.get("baseline") or {}
     return metrics if source == paths.captioner else {}
-
-
-def _located(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The parameters, with what lies in the model's folder named from here."""
-    for section, key, _ in _named(tree):
-        value = section.get(key)
-        if isinstance(value, str) and value.startswith(_HERE):
-            section[key] = str(folder / value.removeprefix(_HERE))
-    return tree
-
-
-def _named(tree: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
-    """The section, the key and the place of every parameter of _NAMED whose section is there."""
-    for name, place in _NAMED.items():
-        *parents, key = name.split(".")
-        section: Any = tree
-        for parent in parents:
-            section = section.get(parent) if isinstance(section, dict) else None
-        if isinstance(section, dict):
-            yield section, key, place

@@ -20,7 +20,7 @@ from pipeline.common.files import read_json, write_json
 from pipeline.encoders import open_clip_model
 from pipeline.params import load as load_params
 from pipeline.params.paths import Paths
-from pipeline.sharing import model_folder
+from pipeline.sharing import locating, model_folder
 from stages import model
 
 CPU = ["machine.device=cpu"]
@@ -114,7 +114,7 @@ def test_weights_that_a_parameter_names_by_a_path_come_along(undisturbed: Path, 
     before, after = (read_json(folder / "encoder.json") for folder in (tmp_path / "encoder", tmp_path / "made/encoder"))
     assert before["sha256"] == after["sha256"] and before["untrained"] is after["untrained"] is False
     tree: dict[str, Any] = {"emotion": {"classifier_labels": "./labels.json", "words": "evc-179"}}
-    assert model_folder._located(tree, Path("/m"))["emotion"]["classifier_labels"] == "/m/labels.json"
+    assert locating._located(tree, Path("/m"))["emotion"]["classifier_labels"] == "/m/labels.json"
 
 
 def test_a_hubs_cache_is_enough(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_the_caption_tool_takes_it_where_there_is_no_project(exported: Path, tmp
 
     clip(tmp_path / "own.mp4", 10, sound=440.0, size=(64, 64))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["caption", "own.mp4", "--json", "--model", str(exported), *CPU])
+    monkeypatch.setattr(sys, "argv", ["caption", "own.mp4", "--json", "--checkpoint", str(exported), *CPU])
     with pytest.raises(SystemExit) as ended:
         run_command(caption.main, caption.__doc__)
     row = json.loads(capfd.readouterr().out)

@@ -15,7 +15,7 @@ from pipeline.params.paths import Paths
 from pipeline.studio.app import make_app
 from pipeline.studio.browsing import Predictions
 from pipeline.studio.session import Session
-from stages.studio import _own_models
+from stages.studio import _open, _own
 
 TOKEN = "a-token"
 LIMIT = 4       # megabytes of a clip
@@ -33,7 +33,7 @@ def run_studio(project: Path) -> Iterator[Studio]:
     with pytest.MonkeyPatch.context() as patch, socket.socket() as listening:
         patch.chdir(project)
         params = load()
-        session = Session(_own_models(params))
+        session = Session(_open(_own(params)))
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         app = make_app(session, Predictions.read(params, Paths.of(params)), TOKEN, LIMIT)
