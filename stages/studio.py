@@ -34,7 +34,7 @@ def main(
     overrides: Overrides = None,
     checkpoints: Annotated[list[str] | None, typer.Option(
         "--checkpoint", metavar="FOLDER",
-        help="a checkpoint of this project, a folder of stages.model, or a hub's org/name; several are compared")] = None,
+        help="a checkpoint of this project, a folder of stages.model, a hub's org/name; several are compared")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the browser")] = True,
     megabytes: Annotated[int, typer.Option("--limit", min=1, metavar="MB", help="of a clip")] = 500,
