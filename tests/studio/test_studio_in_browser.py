@@ -40,7 +40,8 @@ def test_a_clip_is_shown_with_both_captions_and_its_name_is_text(page: Page, tmp
     assert page.run("Array.from(document.querySelectorAll('.model > h4'), (title) => title.textContent)") == [
         "captioner", "baseline"]
     assert page.run("document.querySelectorAll('#strip img').length") == 8
-    page.wait("Array.from(document.querySelectorAll('#strip img')).some((image) => image.naturalWidth > 0)")     # those in view
+    # Frames that are not in view are not loaded.
+    page.wait("Array.from(document.querySelectorAll('#strip img')).some((image) => image.naturalWidth > 0)")
     assert page.run("document.querySelectorAll('.course').length") == 2
     assert page.run("document.querySelectorAll('#cards .caption mark, #cards .caption span').length") >= 2
     page.run("document.querySelector('#models input').click()")     # the baseline alone
