@@ -32,7 +32,7 @@ def render(comparison: Mapping[str, Any], scores: Sequence[str], paper_set: str)
         scores=scores, rows=rows, bars=bars, zero=zero, paper_set=paper_set,
         cell=lambda values: "–" if values is None else f"{100 * values['mean']:.1f}",
         deviation=lambda values: "" if values is None or values["deviation"] is None
-        else f"± {100 * values['deviation']:.1f}",
+        else f"±\u00a0{100 * values['deviation']:.1f}",
         style=Markup(read_asset("style.css")))
 
 

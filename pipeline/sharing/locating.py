@@ -22,12 +22,18 @@ _NAMED = {"encoders.audio.model": "audio", "encoders.motion.model": "motion",
 
 
 def locate(name: str, overrides: Sequence[str] = (), params_file: Path = DEFAULT) -> tuple[Params, Paths]:
-    """The parameters and paths for `name`: a checkpoint of this project, a model's folder, or a hub's repository
-    (org/name, org/name@revision), of which the hub is not asked for what its cache has. Raises SpectrumError."""
+    """The parameters and paths for `name`: a checkpoint of this project, or what `locate_model` finds."""
     folder = Path(name).expanduser()
     if folder.is_dir() and not (folder / PARAMS).is_file() and params_file.is_file():
         params = load(overrides, params_file)
         return params, replace(Paths.of(params), captioner=folder)
+    return locate_model(name, overrides)
+
+
+def locate_model(name: str, overrides: Sequence[str] = ()) -> tuple[Params, Paths]:
+    """The parameters and paths of a model's folder or a hub's repository (org/name, org/name@revision); the hub is not
+    asked for what its cache has. Raises SpectrumError where a file is missing."""
+    folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = hub_folder(name, FILES, WANTED)
     if missing := [file for file in WANTED if not (folder / file).is_file()]:

@@ -37,7 +37,7 @@ from pipeline.encoders.weights import MODEL_FILES, one_line
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from pipeline.sharing import hub_card
-from pipeline.sharing.locating import FILES, HERE, PARAMS, locate, named_parameters
+from pipeline.sharing.locating import FILES, HERE, PARAMS, locate_model, named_parameters
 
 _SECTIONS = {"dataset", "seed", "encoders", "extraction", "retrieval", "emotion", "captioner", "generation"}
 
@@ -47,7 +47,7 @@ def load(model: str | Path, overrides: Sequence[str] = ()) -> ClipCaptioner:
 
     overrides: `key=value`, such as `machine.device=cpu` or `generation.num_beams=10`. Raises SpectrumError.
     """
-    params, paths = locate(str(model), overrides)
+    params, paths = locate_model(str(model), overrides)
     return open_captioner(params, paths=paths)
 
 

@@ -248,7 +248,7 @@ def test_the_page_has_the_intervals_in_place_and_hostile_names_as_text() -> None
     zero = float(re.search(r'class="tick" style="left:([\d.]+)%', page)[1])      # type: ignore[index]
     assert places["AEB only"][2] < zero < places["visual only"][2]
     assert all(left <= dot <= 100 - right + 0.01 for left, right, dot, _ in places.values())
-    assert f"<td>{100 * cfs(ROWS[1]):.1f}<small>± 0.0</small></td>" in page
+    assert f"<td>{100 * cfs(ROWS[1]):.1f}<small>±\u00a00.0</small></td>" in page
     results, blocks, *more = results_of(scores)
     alone = compare([result for result in results if result.row == "full"], blocks, *more)  # type: ignore[arg-type]
     page = render(alone | {"dataset": "d", "videos": 5, "seeds": [0], "epochs": 1, "untrained": False,

@@ -65,7 +65,7 @@ def test_the_card_has_the_hubs_metadata_and_the_scores(undisturbed: Path, export
     assert (card.data.language, card.data.library_name) == ("en", "spectrum-captioning")
     values = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert values["CFS"] == round(100 * metrics["emotion"]["cfs"], 1)
-    assert f"| CFS | {values['CFS']} |" in card.text and "--checkpoint" not in card.text
+    assert f"| CFS | {values['CFS']} |" in card.text and "from the project's root" not in card.text
     assert 'load("my-model")' in card.text and "## Limits" in card.text
 
 
