@@ -16,6 +16,7 @@ Exit status: 0 every file has its caption, 1 some file could not be read (the ot
 2 a wrong command line.
 """
 
+import inspect
 import re
 import sys
 import threading
@@ -23,7 +24,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,65 +45,68 @@ _ENOUGH_FOR_A_BAR = 2       # videos
 
 
 @dataclass(frozen=True)
-class Outputs:
-    as_json: bool
-    html: Path | None
-    srt: bool
-    vtt: bool
-    folder: Path | None
+class Options:
+    """The command line."""
+
+    inputs: Annotated[list[str] | None, typer.Argument(
+        metavar="VIDEO... [KEY=VALUE]...", help="videos, folders, patterns, @lists; parameters to change")] = None
+    lists: Annotated[list[Path] | None, typer.Option(
+        "--list", metavar="FILE", help="file with a path a line")] = None
+    as_json: Annotated[bool, typer.Option("--json", help="print a line of JSON a caption, no table")] = False
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="write a page with a card a caption")] = None
+    srt: Annotated[bool, typer.Option("--srt", help="caption scene by scene, and write subtitles, VIDEO.srt")] = False
+    vtt: Annotated[bool, typer.Option("--vtt", help="the same as VIDEO.vtt")] = False
+    out: Annotated[Path | None, typer.Option(
+        metavar="FOLDER", help="put subtitles there, and the lines of JSON as captions.jsonl")] = None
+    checkpoint: Checkpoint = None
+    params_file: ParamsFile = DEFAULT
+
+    @property
+    def overrides(self) -> list[str]:
+        return [name for name in self.inputs or () if _OVERRIDE.fullmatch(name) and not Path(name).exists()]
+
+    @property
+    def videos(self) -> list[str]:
+        overrides = self.overrides
+        return [name for name in self.inputs or () if name not in overrides]
 
     @property
     def by_scene(self) -> bool:
         return self.srt or self.vtt
 
 
-def main(
-    inputs: Annotated[list[str] | None, typer.Argument(
-        metavar="VIDEO... [KEY=VALUE]...", help="videos, folders, patterns, @lists; parameters to change")] = None,
-    lists: Annotated[list[Path] | None, typer.Option("--list", metavar="FILE", help="file with a path a line")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print a line of JSON a caption, no table")] = False,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="write a page with a card a caption")] = None,
-    srt: Annotated[bool, typer.Option("--srt", help="caption scene by scene, and write subtitles, VIDEO.srt")] = False,
-    vtt: Annotated[bool, typer.Option("--vtt", help="the same as VIDEO.vtt")] = False,
-    out: Annotated[Path | None, typer.Option(
-        metavar="FOLDER", help="put subtitles there, and the lines of JSON as captions.jsonl")] = None,
-    checkpoint: Checkpoint = None,
-    params_file: ParamsFile = DEFAULT,
-) -> None:
-    names = inputs or []
-    overrides = [name for name in names if _OVERRIDE.fullmatch(name) and not Path(name).exists()]
-    videos = [name for name in names if name not in overrides]
-    if not videos and not lists:
+def main(**options: Any) -> None:
+    chosen = Options(**options)
+    if not chosen.videos and not chosen.lists:
         raise typer.BadParameter("name at least one video, folder, pattern or @list", param_hint="VIDEO")
-    outputs = Outputs(as_json, html, srt, vtt, out)
     with readable_errors(go_on="run it again for the rest: what was printed or written stays"):
-        params, paths = _locate(checkpoint, overrides, params_file)
-        whole = _caption(videos, lists or [], params, paths, outputs)
+        whole = _caption(chosen, *_locate(chosen))
     sys.exit(not whole)
 
 
-def _locate(checkpoint: str | None, overrides: Sequence[str], params_file: Path) -> tuple[Params, Paths]:
+def _locate(options: Options) -> tuple[Params, Paths]:
     """The parameters, and where the captioner and its files are."""
-    if checkpoint is None:
-        params = load(overrides, params_file)
+    if options.checkpoint is None:
+        params = load(options.overrides, options.params_file)
         return params, Paths.of(params)
     from pipeline.sharing.locating import locate
 
-    return locate(checkpoint, overrides, params_file)
+    return locate(options.checkpoint, options.overrides, options.params_file)
 
 
-def _caption(names: Sequence[str], lists: Sequence[Path], params: Params, paths: Paths, outputs: Outputs) -> bool:
+def _caption(options: Options, params: Params, paths: Paths) -> bool:
     """Whether every file has its caption."""
-    from pipeline.captioning.files import check_videos, find_videos
+    from pipeline.captioning.files import check_videos, find_videos, refuse_imported_frames
     from pipeline.media.decoder import VideoDecoder
 
+    refuse_imported_frames(params)
     with VideoDecoder(params.machine.decoding_timeout, params.extraction.decoder) as decoder:
         decoder.start()
         libraries = threading.Thread(target=_import_libraries)
         libraries.start()       # beside the look at the files, which is another process' work
         try:
-            found, problems = find_videos(names, lists)
-            _refuse_overwriting(outputs, found)
+            found, problems = find_videos(options.videos, options.lists or ())
+            _refuse_overwriting(options, found)
             with Bar("look at the files", len(found), "videos") if len(found) >= _ENOUGH_FOR_A_BAR else _NoBar() as bar:
                 videos, unreadable = check_videos(found, decoder, bar.advance)
             problems += unreadable
@@ -114,34 +118,34 @@ def _caption(names: Sequence[str], lists: Sequence[Path], params: Params, paths:
             return False
         from pipeline.captioning.loading import open_captioner
 
-        captioner = open_captioner(params, decoder=decoder, paths=paths)
+        captioner = open_captioner(params, paths, decoder)
         if captioner.is_untrained:
             warn("warning: the picture encoder has untrained weights; the captions mean nothing")
-        clips, failed = _caption_all(captioner, videos, outputs)
+        clips, failed = _caption_all(captioner, videos, options)
         if clips:
-            _tell(captioner, clips, outputs)
+            _write_outputs(captioner, clips, options)
     return not problems and not failed
 
 
 def _caption_all(captioner: "ClipCaptioner", videos: Sequence["OwnVideo"],
-                 outputs: Outputs) -> tuple[list["CaptionedClip"], int]:
+                 options: Options) -> tuple[list["CaptionedClip"], int]:
     """The captions of all that could be read, and how many could not."""
     from pipeline.captioning.windows import Window, find_windows
 
     clips: list[CaptionedClip] = []
     failed = 0
     seconds = sum(video.probe.duration for video in videos)
-    bar = (Bar("caption", round(seconds), "seconds of video") if outputs.by_scene
+    bar = (Bar("caption", round(seconds, 2), "seconds of video") if options.by_scene
            else Bar("caption", len(videos), "videos") if len(videos) >= _ENOUGH_FOR_A_BAR else _NoBar())
     with bar:
         for video in videos:
             windows: Sequence[Window | None] = [None]
             try:
-                if outputs.by_scene:
+                if options.by_scene:
                     windows = find_windows(captioner.decoder, video.path, video.probe.duration, lambda _: None)
                 for window in windows:
                     clips.append(captioner.caption(video.path, window))
-                    if outputs.as_json and not outputs.folder:
+                    if options.as_json and not options.out:
                         print(json_text(clips[-1].as_json()), flush=True)
                     bar.advance(window.end - window.start if window else 1, note=clips[-1].text)
             except SpectrumError as error:
@@ -150,21 +154,21 @@ def _caption_all(captioner: "ClipCaptioner", videos: Sequence["OwnVideo"],
     return clips, failed
 
 
-def _tell(captioner: "ClipCaptioner", clips: Sequence["CaptionedClip"], outputs: Outputs) -> None:
+def _write_outputs(captioner: "ClipCaptioner", clips: Sequence["CaptionedClip"], options: Options) -> None:
     """Writes the files that were asked for, and prints the table unless JSON was printed."""
     from pipeline.captioning.subtitles import to_srt, to_vtt
     from pipeline.captioning.table import print_table
 
     written = []
-    if outputs.as_json and outputs.folder:
-        written.append(outputs.folder / "captions.jsonl")
+    if options.as_json and options.out:
+        written.append(options.out / "captions.jsonl")
         write_text(written[-1], "".join(json_text(clip.as_json()) + "\n" for clip in clips))
-    for asked, suffix, text_of in ((outputs.srt, ".srt", to_srt), (outputs.vtt, ".vtt", to_vtt)):
+    for asked, suffix, text_of in ((options.srt, ".srt", to_srt), (options.vtt, ".vtt", to_vtt)):
         if asked:
-            for path, own in _subtitle_files(clips, outputs.folder or Path(), suffix).items():
+            for path, own in _subtitle_files(clips, options.out or Path(), suffix).items():
                 write_text(path, text_of(own))
                 written.append(path)
-    if outputs.html:
+    if options.html:
         from pipeline.report.caption_page import render
         from pipeline.report.film_strips import choose_size, make_strip
 
@@ -173,18 +177,19 @@ def _tell(captioner: "ClipCaptioner", clips: Sequence["CaptionedClip"], outputs:
             window = clip.window
             with captioner.decoder.reading_part(window.start, window.end) if window else nullcontext():
                 frames.append(make_strip(captioner.decoder, clip.path, size))
-        write_text(outputs.html, render([clip.as_json() for clip in clips], frames, str(captioner.trained_on),
+        write_text(options.html, render([clip.as_json() for clip in clips], frames, str(captioner.trained_on),
                                         captioner.emotions.estimators.taxonomy))
-        written.append(outputs.html)
+        written.append(options.html)
     far = sum(clip.is_far for clip in clips)
-    if not outputs.as_json or outputs.folder:
+    lines_alone = options.as_json and not options.out      # of JSON, on stdout
+    if not lines_alone:
         print_table(clips)
         say(f"trained on {captioner.trained_on}")
     if far:
-        warn(f"warning: {far} of {len(clips)} {'scenes' if outputs.by_scene else 'clips'} lie far from the training "
+        warn(f"warning: {far} of {len(clips)} {'scenes' if options.by_scene else 'clips'} lie far from the training "
              f"clips ({captioner.trained_on}): do not trust their captions")
     if written:
-        say("wrote " + ", ".join(map(str, written)))
+        (warn if lines_alone else say)("wrote " + ", ".join(map(str, written)))
 
 
 def _subtitle_files(clips: Sequence["CaptionedClip"], folder: Path,
@@ -203,9 +208,9 @@ def _subtitle_files(clips: Sequence["CaptionedClip"], folder: Path,
     return files
 
 
-def _refuse_overwriting(outputs: Outputs, videos: Sequence[Path]) -> None:
-    if outputs.html and outputs.html.resolve() in {path.resolve() for path in videos}:
-        raise SpectrumError(f"{outputs.html}: it is one of the videos; give the page a name of its own")
+def _refuse_overwriting(options: Options, videos: Sequence[Path]) -> None:
+    if options.html and options.html.resolve() in {path.resolve() for path in videos}:
+        raise SpectrumError(f"{options.html}: it is one of the videos; give the page a name of its own")
 
 
 def _import_libraries() -> None:
@@ -225,6 +230,10 @@ class _NoBar:
 
     def advance(self, count: float = 1, note: str | None = None) -> None:
         """As that of a Bar."""
+
+
+# Typer reads a function's parameters; these are the fields of Options.
+main.__signature__ = inspect.signature(Options)     # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

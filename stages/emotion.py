@@ -17,6 +17,7 @@ from stages.command import Summary, stage
 def run(params: Params, paths: Paths) -> Summary:
     from pipeline.common.device import torch_device
     from pipeline.common.files import write_json
+    from pipeline.common.progress import Steps
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.estimators import Estimators
     from pipeline.emotion.pooled_rows import pool_store
@@ -43,10 +44,12 @@ def run(params: Params, paths: Paths) -> Summary:
               if (folder := getattr(paths, name)) != paths.motion or (folder / STORE_FILE).is_file()}
     stores = {name: store for name, store in opened.items() if store.recipe["kind"] != "none"}
 
-    emotions = estimate_video_emotions(
-        estimators, candidates, {name: pool_store(store, candidates.ids) for name, store in stores.items()},
-        {name: store.recipe_id for name, store in stores.items()}, training)
-    scores = score_priors(emotions, training, validation)
+    with Steps("emotion", 4) as steps:
+        emotions = estimate_video_emotions(
+            estimators, candidates, {name: pool_store(store, candidates.ids) for name, store in stores.items()},
+            {name: store.recipe_id for name, store in stores.items()}, training, steps.begin)
+        steps.begin("scores")
+        scores = score_priors(emotions, training, validation)
     emotions.write(paths.emotion)
     write_json(paths.reports / "emotion.json", scores)
     verdict, is_better = compare_with_constant(scores)

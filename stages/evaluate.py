@@ -6,6 +6,8 @@ Makes reports/<dataset>/metrics.json, scores.json (ten of its numbers, for `dvc 
 """
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from pipeline.params import Params
 from pipeline.params.paths import Paths
@@ -15,24 +17,38 @@ from stages.command import Summary, stage
 def run(params: Params, paths: Paths) -> Summary:
     from rich.console import Console
 
+    from pipeline.common.progress import Steps
+    from pipeline.common.terminal import for_people, warn
+    from pipeline.metrics.score_table import score_table
+
+    with Steps("evaluate", 3) as steps:
+        metrics, summary = _evaluate(params, paths, steps.begin)
+    if for_people():
+        Console(width=100).print(score_table(metrics))
+    for warning in metrics["warnings"]:
+        warn(f"warning: {warning}")
+    return summary
+
+
+def _evaluate(params: Params, paths: Paths, begin: Callable[[str], None]) -> tuple[dict[str, Any], Summary]:
+    """What metrics.json holds, and the summary."""
     from pipeline.captioner import checkpoint
     from pipeline.captioner.attribute_scores import attribute_precision
     from pipeline.captioner.cached_dataset import CachedDataset
     from pipeline.captioner.generation.generator import CaptionGenerator
     from pipeline.common.device import torch_device
     from pipeline.common.files import json_text, read_json, sha256, write_json, write_jsonl, write_text
-    from pipeline.common.terminal import for_people, warn
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.taxonomy import Taxonomy
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
     from pipeline.metrics.headline_scores import headline_scores
-    from pipeline.metrics.score_table import score_table
 
     manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
     tested, unscored = (dataset.present(manifest.ids(split)) for split in ("test", "predict"))
     videos = [*tested, *unscored]
     device, used = torch_device(params.machine.device), params.retrieval.used
     candidate_texts = dataset.candidate_texts(videos)
+    begin("captions")
     started = time.monotonic()
     model, baseline = (checkpoint.load(folder, device) for folder in (paths.captioner, paths.baseline))
     captions_of, inputs_of = {}, {}
@@ -55,6 +71,7 @@ def run(params: Params, paths: Paths) -> Summary:
         chosen = choosing.generate(inputs_of[model.folder].select(range(len(tested))), candidate_texts[:len(tested)])
         others["with_candidates"] = {caption.video_id: caption.text for caption in chosen}
     generated = time.monotonic()
+    begin("scores")
 
     taxonomy, references = Taxonomy.load(params.emotion.words), {video: manifest.captions_of[video] for video in tested}
     evaluation = evaluate(CaptionedSplit(
@@ -63,6 +80,7 @@ def run(params: Params, paths: Paths) -> Summary:
         training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")}),
         taxonomy=taxonomy, seed=params.seed, timeout=params.machine.scoring_timeout,
     )
+    begin("files")
     metrics = evaluation.metrics
     scores_of = evaluation.of_videos["model"].by_video(sorted(tested))
     similarities = dataset.candidates.select(videos).scores
@@ -83,11 +101,7 @@ def run(params: Params, paths: Paths) -> Summary:
     scores = headline_scores(metrics)
     # Without a checksum: every entry of it is a column of `dvc metrics show`.
     write_text(paths.reports / "scores.json", json_text(scores, indent=2) + "\n")
-    if for_people():
-        Console(width=100).print(score_table(metrics))
-    for warning in metrics["warnings"]:
-        warn(f"warning: {warning}")
-    return {"scores": scores, "scored": len(tested), "unscored": len(unscored), "left_out": dataset.left_out,
+    return metrics, {"scores": scores, "scored": len(tested), "unscored": len(unscored), "left_out": dataset.left_out,
             "warnings": metrics["warnings"],
             "seconds": {"caption": round(generated - started, 2), "score": round(time.monotonic() - generated, 2)}}
 

@@ -22,6 +22,7 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.captioner.generation.consensus import Consensus
     from pipeline.common.device import torch_device
     from pipeline.common.files import write_json
+    from pipeline.common.progress import Steps
     from pipeline.datasets.manifest import Manifest
     from pipeline.encoders.text_encoder import text_encoder
     from pipeline.metrics.retrieval_scores import score_retrieval
@@ -45,13 +46,15 @@ def run(params: Params, paths: Paths) -> Summary:
     consensus = Consensus.of(index)
     known = {sentence_key(text) for text in index.texts}
     by_split, in_corpus = {}, {}
-    for split in ("train", "validation", "test"):
-        own = [video for video in manifest.ids(split) if video in store]
-        references = [manifest.captions_of[video] for video in own]
-        by_split[split] = score_candidates([[index.texts[row] for row in rows] for rows in candidates.select(own).rows],
-                                           references, consensus, params.retrieval.used)
-        if split != "train":
-            in_corpus[split] = len({sentence_key(text) for texts in references for text in texts} & known)
+    with Steps("retrieve", 3) as steps:
+        for split in ("train", "validation", "test"):
+            steps.begin(f"scores of the candidates of {split}")
+            own = [video for video in manifest.ids(split) if video in store]
+            references = [manifest.captions_of[video] for video in own]
+            found = [[index.texts[row] for row in rows] for rows in candidates.select(own).rows]
+            by_split[split] = score_candidates(found, references, consensus, params.retrieval.used)
+            if split != "train":
+                in_corpus[split] = len({sentence_key(text) for texts in references for text in texts} & known)
     write_json(paths.retrieval, {"text_to_video": scores, "candidates": by_split,
                                  "references_in_corpus": in_corpus, "corpus": len(index.texts)})
     stored = candidates.rows.shape[1]

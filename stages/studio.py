@@ -85,7 +85,7 @@ def _open(found: Sequence[Found]) -> list["Model"]:
     from pipeline.captioning.loading import open_captioner
     from pipeline.studio.session import Model
 
-    return [Model(name, open_captioner(params, paths=paths)) for name, params, paths in found]
+    return [Model(name, open_captioner(params, paths)) for name, params, paths in found]
 
 
 def _announce(address: str, browser: bool) -> None:

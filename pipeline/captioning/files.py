@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pipeline.common.errors import SpectrumError
 from pipeline.datasets.video_files import videos_below
+from pipeline.encoders.base import imported_encoder_error
 from pipeline.media import Probe
 from pipeline.media.decoder import MediaError, VideoDecoder
+from pipeline.params import Params
 
 _PATTERN = frozenset("*?[")
 
@@ -17,6 +19,12 @@ _PATTERN = frozenset("*?[")
 class OwnVideo:
     path: Path
     probe: Probe
+
+
+def refuse_imported_frames(params: Params) -> None:
+    """Raises SpectrumError where there is no model that could encode a file's frames."""
+    if params.encoders.appearance.features:
+        raise imported_encoder_error("appearance")
 
 
 def find_videos(names: Sequence[str], lists: Sequence[Path] = ()) -> tuple[list[Path], list[SpectrumError]]:

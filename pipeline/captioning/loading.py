@@ -1,16 +1,14 @@
-"""Opens the captioner of the graph, or another checkpoint of the same data set, for one's own clips."""
-
-from pathlib import Path
+"""Opens a captioner with all that it needs, for one's own clips."""
 
 from pipeline.captioner import checkpoint
 from pipeline.captioner.training_domain import TrainingDomain
 from pipeline.captioning.clips import ClipCaptioner
+from pipeline.captioning.files import refuse_imported_frames
 from pipeline.common.device import torch_device
 from pipeline.emotion.clip_prior import ClipPrior
 from pipeline.emotion.emotion_file import Emotions
 from pipeline.emotion.estimators import Estimators
 from pipeline.encoders import appearance, audio, motion
-from pipeline.encoders.base import imported_encoder_error
 from pipeline.encoders.open_clip_import import import_open_clip
 from pipeline.media.decoder import VideoDecoder
 from pipeline.params import Params
@@ -18,17 +16,15 @@ from pipeline.params.paths import Paths
 from pipeline.retrieval.index import model_id, open_index
 
 
-def open_captioner(params: Params, folder: Path | None = None, decoder: VideoDecoder | None = None,
-                   paths: Paths | None = None) -> ClipCaptioner:
-    """folder: of the checkpoint; without it, the graph's own. decoder: one that runs already. paths: where the rest is,
-    if it is not where the stages put it.
+def open_captioner(params: Params, paths: Paths | None = None, decoder: VideoDecoder | None = None) -> ClipCaptioner:
+    """paths: where the captioner and its files are; without it, where the stages put them. decoder: one that runs
+    already.
 
     Raises SpectrumError where a file is missing, damaged, or not of the run that the captioner was trained in.
     """
     paths, device = paths or Paths.of(params), torch_device(params.machine.device)
-    if params.encoders.appearance.features:
-        raise imported_encoder_error("appearance")
-    trained = checkpoint.load(folder or paths.captioner, device)
+    refuse_imported_frames(params)
+    trained = checkpoint.load(paths.captioner, device)
     domain = TrainingDomain.read(trained.folder)
     frames = appearance.load(params.encoders.appearance, paths.encoder, str(device))
     index = open_index(paths.index, model_id(frames.recipe))

@@ -3,6 +3,7 @@
 import sys
 import time
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,7 +19,7 @@ class Bar:
     `inner` is what each unit is made of, whose rate is shown, too.
     """
 
-    def __init__(self, title: str, total: int, unit: str, inner: str = "") -> None:
+    def __init__(self, title: str, total: float, unit: str, inner: str = "") -> None:
         self.title, self.total, self.unit, self.inner = title, total, unit, inner
         self.done, self.inner_done = 0.0, 0
         self._earlier = 0.0     # done before this run
@@ -33,7 +34,7 @@ class Bar:
         )
         self._task = self._bar.add_task(title, total=total, rate="", note="")
 
-    def __enter__(self) -> "Bar":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -65,11 +66,30 @@ class Bar:
             return
         seconds = time.monotonic() - self._started
         fresh = self.done - self._earlier
-        left = f", {(self.total - self.done) * seconds / fresh:.0f} s left" if fresh > 0 else ""
+        left = f", {max(self.total - self.done, 0) * seconds / fresh:.0f} s left" if fresh > 0 else ""
         text = (f"{self.title}: {round(self.done, 2):g}/{self.total} {self.unit}, {self._rates()}{left}"
                 + (f", {self._note}" if self._note else ""))
         print(line("progress", text, title=self.title, done=round(self.done, 2), total=self.total, unit=self.unit),
               file=sys.stderr, flush=True)
+
+
+class Steps(Bar):
+    """`with Steps("evaluate", 3) as steps: steps.begin("captions"); …; steps.begin("scores"); …`"""
+
+    def __init__(self, title: str, count: int) -> None:
+        super().__init__(title, count, "steps")
+        self._running = 0
+
+    def begin(self, what: str) -> None:
+        """The step before is done, and `what` is next."""
+        self.advance(self._running, note=what)
+        self._running = 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if kind is None:
+            self.advance(self._running, note="")
+        super().__exit__(kind, error, trace)
 
 
 def _number(rate: float) -> str:

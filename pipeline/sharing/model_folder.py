@@ -48,7 +48,7 @@ def load(model: str | Path, overrides: Sequence[str] = ()) -> ClipCaptioner:
     overrides: `key=value`, such as `machine.device=cpu` or `generation.num_beams=10`. Raises SpectrumError.
     """
     params, paths = locate_model(str(model), overrides)
-    return open_captioner(params, paths=paths)
+    return open_captioner(params, paths)
 
 
 def export(params: Params, paths: Paths, folder: Path, source: Path | None = None) -> None:

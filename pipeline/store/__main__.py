@@ -12,7 +12,8 @@ from pipeline.store.exchange import ImportOptions, Layout, export_features, impo
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.store_file import STORE_FILE
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  rich_markup_mode=None, help=__doc__)
 Modality = Literal["appearance", "audio", "motion"]
 Dtype = Literal["float16", "float32"]
 Folder = Annotated[Path, typer.Argument(metavar="STORE", help="the store's folder")]

@@ -133,8 +133,8 @@ def test_own_clips_refuse_what_the_captioner_was_not_trained_on(full: TrainedCap
     loaded = checkpoint.load(tmp_path)
 
     def make(**changes: Any) -> clips.ClipCaptioner:
-        return clips.ClipCaptioner(**{"checkpoint": loaded, "encoders": encoders, "index": index,
-                                      "emotions": emotions, "params": settings, **changes})
+        return clips.ClipCaptioner(**{"checkpoint": loaded, "domain": None, "encoders": encoders, "index": index,
+                                      "emotions": emotions, "params": settings, "decoder": None, **changes})
 
     make()
     for changes, named in (
