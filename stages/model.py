@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pipeline.common.errors import readable_errors
+from pipeline.common.terminal import say
 from pipeline.params import DEFAULT, load
 from pipeline.params.paths import Paths
 from stages.command import Overrides, ParamsFile
@@ -34,7 +35,7 @@ def export_command(
 
         export(params, Paths.of(params), folder, source)
         megabytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-        print(f"{folder}: {megabytes:.0f} MB; `python -m stages.model push {folder} org/name` shares it")
+        say(f"{folder}: {megabytes:.0f} MB; `python -m stages.model push {folder} org/name` shares it")
 
 
 @app.command("push")
@@ -47,7 +48,7 @@ def push_command(
     with readable_errors():
         from pipeline.sharing.model_folder import push
 
-        print(f"{push(folder, repository, public)}: {folder} is there")
+        say(f"{push(folder, repository, public)}: {folder} is there")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from pipeline.common.errors import SpectrumError, readable_errors
+from pipeline.common.terminal import say
 from stages.command import run_command
 
 
@@ -36,7 +37,7 @@ def main(
             case _:
                 raise SpectrumError(f"{source}, {target}: a data set's folder or a .jsonl file becomes a .parquet "
                                     "file, and a .parquet file a .jsonl file")
-        print(f"{target}: {rows:,} rows")
+        say(f"{target}: {rows:,} rows")
 
 
 if __name__ == "__main__":
