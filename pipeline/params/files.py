@@ -166,11 +166,14 @@ def _at_home(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _nearest(key: str) -> str:
-    """The parameter that an unknown key may stand for: one of its name in another section, or of a like one."""
-    known = list(_keys(Params.model_validate({}).model_dump(mode="json")))
-    _, _, leaf = key.rpartition(".")
-    same = [other for other in known if other.rpartition(".")[2] == leaf]
-    return same[0] if len(same) == 1 else next(iter(get_close_matches(key, known, 1, 0.8)), "")
+    """The parameter that an unknown key may stand for: of its name in another section, or of a like name in its own."""
+    known = [other.rpartition(".") for other in _keys(Params.model_validate({}).model_dump(mode="json"))]
+    section, dot, name = key.rpartition(".")
+    same = [other for other in known if other[2] == name]
+    if len(same) == 1:
+        return "".join(same[0])
+    like = get_close_matches(name, [own for other, _, own in known if other == section], 1, 0.7)
+    return f"{section}{dot}{like[0]}" if like else ""
 
 
 def _keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

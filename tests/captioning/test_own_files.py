@@ -49,6 +49,7 @@ def test_windows_follow_the_cuts(tmp_path: Path) -> None:
         assert decoder.cuts(film, 0, 15) == pytest.approx([3, 6, 9, 12])
         assert decoder.cuts(film, 5, 9.5) == pytest.approx([6, 9])
         assert decoder.cuts(film, 6, 9) == pytest.approx([6])
+        assert decoder.cuts(film, 6.5, 9) == []
         windows = find_windows(decoder, film, 15.0, looked.append)
     assert [window.start for window in windows] == pytest.approx([0, 3, 6, 9, 12]) and sum(looked) == 15
 
