@@ -1,5 +1,6 @@
 """The studio over HTTP: who is answered, what is kept (nothing), limits, odd files, and the command itself."""
 
+import asyncio
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -23,6 +25,7 @@ pytest.importorskip("uvicorn", reason="uvicorn, of the extra [studio], is not in
 from studio_server import LIMIT, TOKEN, Studio
 
 from pipeline.common.files import read_jsonl
+from pipeline.studio.app import _receive
 from stages.command import run_command
 
 HOSTILE = '"><img src=x onerror=alert(1)>\n../../etc/\u202epasswd.mp4'
@@ -93,6 +96,18 @@ def test_what_is_too_large_or_no_video_ends_in_a_sentence(studio: Studio, tempor
     assert status == 422 and answer["error"].startswith("empty.mp4")
     assert ask(studio, "/api/video?id=none") == (404, {"error": "none: no such video among the predictions"})
     assert [*temporary.iterdir()] == []
+
+
+def test_no_more_than_the_limit_is_written(tmp_path: Path) -> None:
+    class Sent:
+        async def stream(self) -> AsyncIterator[bytes]:
+            for _ in range(3):
+                yield bytes(3)
+
+    assert not asyncio.run(_receive(Sent(), tmp_path / "clip", 5))      # type: ignore[arg-type]
+    assert (tmp_path / "clip").stat().st_size == 3
+    assert asyncio.run(_receive(Sent(), tmp_path / "clip", 9))          # type: ignore[arg-type]
+    assert (tmp_path / "clip").stat().st_size == 9
 
 
 def test_predictions_are_those_of_the_file(studio: Studio, undisturbed: Path) -> None:
