@@ -7,6 +7,7 @@
     python -m stages.caption film.mp4 --srt                        # film.srt, a subtitle for every scene; also --vtt
     python -m stages.caption holiday.mp4 generation.num_beams=10   # parameters as for the stages
     python -m stages.caption holiday.mp4 --checkpoint models/sample/baseline
+    python -m stages.caption holiday.mp4 --checkpoint my-model     # a folder of stages.model, or a hub's org/name
 
 Every output says what the captioner was trained on, and of which clips it says more than it can know: those that lie
 far from its training clips.
@@ -32,7 +33,8 @@ from pipeline.common.files import json_text, write_text
 from pipeline.common.progress import Bar
 from pipeline.common.terminal import say, warn
 from pipeline.params import DEFAULT, Params, load
-from stages.command import ParamsFile, run_command
+from pipeline.params.paths import Paths
+from stages.command import Checkpoint, ParamsFile, run_command
 
 if TYPE_CHECKING:
     from pipeline.captioning.clips import CaptionedClip, ClipCaptioner
@@ -56,8 +58,7 @@ class Options:
     vtt: Annotated[bool, typer.Option("--vtt", help="the same as VIDEO.vtt")] = False
     out: Annotated[Path | None, typer.Option(
         metavar="FOLDER", help="put subtitles there, and the lines of JSON as captions.jsonl")] = None
-    checkpoint: Annotated[Path | None, typer.Option(
-        metavar="FOLDER", help="the captioner; without it, the graph's own")] = None
+    checkpoint: Checkpoint = None
     params_file: ParamsFile = DEFAULT
 
     @property
@@ -79,11 +80,21 @@ def main(**options: Any) -> None:
     if not chosen.videos and not chosen.lists:
         raise typer.BadParameter("name at least one video, folder, pattern or @list", param_hint="VIDEO")
     with readable_errors(go_on="run it again for the rest: what was printed or written stays"):
-        whole = _caption(chosen, load(chosen.overrides, chosen.params_file))
+        whole = _caption(chosen, *_locate(chosen))
     sys.exit(not whole)
 
 
-def _caption(options: Options, params: Params) -> bool:
+def _locate(options: Options) -> tuple[Params, Paths]:
+    """The parameters, and where the captioner and its files are."""
+    if options.checkpoint is None:
+        params = load(options.overrides, options.params_file)
+        return params, Paths.of(params)
+    from pipeline.sharing.locating import locate
+
+    return locate(options.checkpoint, options.overrides, options.params_file)
+
+
+def _caption(options: Options, params: Params, paths: Paths) -> bool:
     """Whether every file has its caption."""
     from pipeline.captioning.files import check_videos, find_videos, refuse_imported_frames
     from pipeline.media.decoder import VideoDecoder
@@ -94,10 +105,10 @@ def _caption(options: Options, params: Params) -> bool:
         libraries = threading.Thread(target=_import_libraries)
         libraries.start()       # beside the look at the files, which is another process' work
         try:
-            paths, problems = find_videos(options.videos, options.lists or ())
-            _refuse_overwriting(options, paths)
-            with Bar("look at the files", len(paths), "videos") if len(paths) >= _ENOUGH_FOR_A_BAR else _NoBar() as bar:
-                videos, unreadable = check_videos(paths, decoder, bar.advance)
+            found, problems = find_videos(options.videos, options.lists or ())
+            _refuse_overwriting(options, found)
+            with Bar("look at the files", len(found), "videos") if len(found) >= _ENOUGH_FOR_A_BAR else _NoBar() as bar:
+                videos, unreadable = check_videos(found, decoder, bar.advance)
             problems += unreadable
             for problem in problems:
                 print_error(problem)
@@ -107,7 +118,7 @@ def _caption(options: Options, params: Params) -> bool:
             return False
         from pipeline.captioning.loading import open_captioner
 
-        captioner = open_captioner(params, options.checkpoint, decoder)
+        captioner = open_captioner(params, paths, decoder)
         if captioner.is_untrained:
             warn("warning: the picture encoder has untrained weights; the captions mean nothing")
         clips, failed = _caption_all(captioner, videos, options)

@@ -30,6 +30,9 @@ Overrides = Annotated[
 ]
 ParamsFile = Annotated[Path, typer.Option(
     "--params", help="the file of parameters; its paths are read from the folder where you are")]
+Checkpoint = Annotated[str | None, typer.Option(
+    "--checkpoint", metavar="FOLDER",
+    help="a checkpoint of this project, a folder of stages.model, or a hub's org/name; without it, the graph's own")]
 Describe = Callable[[Summary], str]      # a summary in words: `indexed 2,394 captions`
 Quiet = Annotated[bool, typer.Option("--quiet", help="print warnings and errors alone")]
 Only = Annotated[str, typer.Option("--only", help="one part of the stage; without it, every part")]

@@ -89,6 +89,9 @@ class ClipCaptioner:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.decoder.close()
 
     @property

@@ -1,6 +1,4 @@
-"""Opens the captioner of the graph, or another checkpoint of the same data set, for one's own clips."""
-
-from pathlib import Path
+"""Opens a captioner with all that it needs, for one's own clips."""
 
 from pipeline.captioner import checkpoint
 from pipeline.captioner.training_domain import TrainingDomain
@@ -18,14 +16,15 @@ from pipeline.params.paths import Paths
 from pipeline.retrieval.index import model_id, open_index
 
 
-def open_captioner(params: Params, folder: Path | None = None, decoder: VideoDecoder | None = None) -> ClipCaptioner:
-    """folder: of the checkpoint; without it, the graph's own. decoder: one that runs already.
+def open_captioner(params: Params, paths: Paths | None = None, decoder: VideoDecoder | None = None) -> ClipCaptioner:
+    """paths: where the captioner and its files are; without it, where the stages put them. decoder: one that runs
+    already.
 
     Raises SpectrumError where a file is missing, damaged, or not of the run that the captioner was trained in.
     """
-    paths, device = Paths.of(params), torch_device(params.machine.device)
+    paths, device = paths or Paths.of(params), torch_device(params.machine.device)
     refuse_imported_frames(params)
-    trained = checkpoint.load(folder or paths.captioner, device)
+    trained = checkpoint.load(paths.captioner, device)
     domain = TrainingDomain.read(trained.folder)
     frames = appearance.load(params.encoders.appearance, paths.encoder, str(device))
     index = open_index(paths.index, model_id(frames.recipe))

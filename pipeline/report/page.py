@@ -59,7 +59,7 @@ def render(data: ReportData) -> str:
     outcomes = Counter(card["outcome"] for card in cards)
     emotions = Counter(name for card in cards for name in {*card["meant"], *card["said"]})
     enough = sum(bool(card["meant"]) for card in cards) >= ENOUGH_FOR_A_MATRIX
-    script = read_asset("gallery.js")
+    script = read_asset("cards.js") + read_asset("gallery.js")
     return read_template("page.html.j2").render(
         dataset=data.dataset,
         sentence=describe_model({**data.params, **data.trained}),

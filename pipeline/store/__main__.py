@@ -55,7 +55,7 @@ def ls_command(path: Folder) -> None:
 
 @app.command("import")
 def import_command(
-    source: Annotated[Path, typer.Argument(help="flat HDF5, .npz, or a folder of .npy or .npz files")],
+    source: Annotated[Path, typer.Argument(help="flat HDF5, .npz, .parquet, or a folder of .npy or .npz files")],
     path: Folder,
     names: Names = None,
     encoder: Annotated[str, typer.Option(help="what made the features, e.g. ViT-B-32/openai")] = "",
@@ -79,10 +79,11 @@ def import_command(
 def export_command(
     path: Folder,
     destination: Annotated[Path, typer.Argument(help="the file or folder to make")],
-    layout: Annotated[Layout, typer.Option(help="hdf5 | npz: one file; npy: a folder with one file a video")] = "hdf5",
+    layout: Annotated[Layout, typer.Option(
+        help="hdf5 | npz | parquet: one file; npy: a folder with one file a video")] = "hdf5",
     names: Names = None,
 ) -> None:
-    """Writes a store's rows as others read them: flat HDF5, .npz, or a folder of .npy files."""
+    """Writes a store's rows as others read them: flat HDF5, .npz, Parquet, or a folder of .npy files."""
     with readable_errors():
         done = export_features(FeatureStore.open(path), destination, layout, read_names(names or []))
         print(f"{destination}: {done['videos']} videos, {done['rows']} rows of {done['dim']} {done['dtype']}; "

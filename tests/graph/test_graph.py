@@ -407,7 +407,8 @@ def in_process(project: Path, monkeypatch: pytest.MonkeyPatch, module: str, *arg
 
 
 @pytest.mark.parametrize("stage", ["sample", "prepare", "encoder", "extract", "index", "retrieve", "emotion", "train",
-                                   "evaluate", "report", "caption", "ablate", "clean", "new", "code", "results"])
+                                   "evaluate", "report", "caption", "ablate", "clean", "new", "code", "results",
+                                   "model", "tables", "studio"])
 def test_every_stage_explains_itself(project: Path, stage: str, monkeypatch: pytest.MonkeyPatch,
                              capsys: pytest.CaptureFixture[str]) -> None:
     assert in_process(project, monkeypatch, f"stages.{stage}", "--help") == 0
