@@ -59,7 +59,7 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) 
     from pipeline.encoders.text_encoder import text_encoder
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
 
-    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
+    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths, params.machine.resident_megabytes)
     device, used = torch_device(params.machine.device), params.retrieval.used
     tested = dataset.present(manifest.ids("test"))
     candidate_texts = dataset.candidate_texts(tested)

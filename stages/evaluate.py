@@ -27,7 +27,7 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
     from pipeline.metrics.score_table import score_table
 
-    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
+    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths, params.machine.resident_megabytes)
     tested, unscored = (dataset.present(manifest.ids(split)) for split in ("test", "predict"))
     videos = [*tested, *unscored]
     device, used = torch_device(params.machine.device), params.retrieval.used
@@ -51,7 +51,7 @@ def run(params: Params, paths: Paths) -> Summary:
         choosing = CaptionGenerator(model.model, model.vocabulary, model.attributes,
                                     params.generation.model_copy(update={"candidates": used}),
                                     lambda: dataset.consensus)
-        chosen = choosing.generate(inputs_of[model.folder].select(range(len(tested))), candidate_texts[:len(tested)])
+        chosen = choosing.generate(inputs_of[model.folder].first(len(tested)), candidate_texts[:len(tested)])
         others["with_candidates"] = {caption.video_id: caption.text for caption in chosen}
     generated = time.monotonic()
 
@@ -73,7 +73,7 @@ def run(params: Params, paths: Paths) -> Summary:
         | {name: others[name][caption.video_id] for name in ("baseline",) if caption.video_id in others[name]}
         for caption, texts, own, prior in zip(captions, candidate_texts, similarities, priors, strict=True)))
     metrics["attributes"] = attribute_precision(
-        model, inputs_of[model.folder].select(range(len(tested))), list(references.values()),
+        model, inputs_of[model.folder].first(len(tested)), list(references.values()),
         params.generation.batch_size)
     metrics["retrieval"] = read_json(paths.retrieval)
     metrics["predictions_sha256"] = sha256(predictions)      # the two belong together

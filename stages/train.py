@@ -34,7 +34,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     from pipeline.emotion.taxonomy import Taxonomy
     from pipeline.encoders.text_encoder import text_encoder
 
-    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
+    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths, params.machine.resident_megabytes)
     device = torch_device(params.machine.device)
     section = params.captioner if part == "captioner" else BASELINE.of(params.captioner)
     settings = TrainingSettings(

@@ -58,7 +58,7 @@ def use_world(monkeypatch: pytest.MonkeyPatch, splits: Mapping[str, Inputs],
     """Stages read `splits` and `captions`."""
     manifest = SimpleNamespace(captions_of=captions, ids=lambda split: splits[split].ids)
     monkeypatch.setattr(Manifest, "load", lambda folder: manifest)
-    monkeypatch.setattr(CachedDataset, "open", lambda paths: WorldDataset(splits))
+    monkeypatch.setattr(CachedDataset, "open", lambda paths, resident_megabytes: WorldDataset(splits))
 
 
 def params_file(folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: str) -> None:

@@ -47,6 +47,10 @@ class CaptionSet:
         rows = np.concatenate([np.arange(self._first[v], self._first[v + 1]) for v in chosen])
         return self._packed(chosen, self._first[chosen + 1] - self._first[chosen], rows, device)
 
+    def videos_of(self, captions: Ids) -> Ids:
+        """The videos of the captions of these numbers, each once, as `mixed` has them."""
+        return np.unique(self._video[captions])
+
     def mixed(self, captions: Ids, device: torch.device | str) -> Batch:
         """The captions of these numbers, whatever their videos."""
         rows = np.sort(captions)                                        # so those of one video stand together
