@@ -264,6 +264,8 @@ class _Reader:
 
 
 def padded_slots(longest: int, most: int) -> int:
-    """Rows that videos are padded to, the longest having `longest` of the `most` rows in the set: the next power of two,
-    so that batches have few shapes, but at most `most`. Sets of up to 32 rows a video have one shape."""
+    """Rows that a batch is padded to whose longest video has `longest`, in a set whose longest has `most`.
+
+    It is the next power of two, so that batches have few shapes. Sets of up to 32 rows a video have one shape.
+    """
     return min(most, max(_FEWEST_SLOTS, 1 << (longest - 1).bit_length() if longest else 0))

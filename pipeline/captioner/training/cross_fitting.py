@@ -45,7 +45,8 @@ class _Videos:
         return attribute_loss(self.logits(detector, index), self.targets[index])
 
 
-def cross_fit(model: Captioner, inputs: InputSource, targets: Tensor, training: params.Training, seed: int) -> Tensor | None:
+def cross_fit(model: Captioner, inputs: InputSource, targets: Tensor, training: params.Training,
+              seed: int) -> Tensor | None:
     """Trains and freezes the model's VTAI, and returns its attribute logits [V, N] of the training videos, each from a
     detector that did not see the video.
 
