@@ -1,14 +1,19 @@
 """How time and memory of the stages after extraction grow with a data set, each stage in a process of its own.
 
     python -m benchmarks.scaling                    # 1,600, 6,400 and 25,600 synthetic videos, ten captions each
-    python -m benchmarks.scaling --largest 64       # and 102,400 videos with a million captions
+    python -m benchmarks.scaling --largest 64 --short 64    # and 102,400 videos with a million captions
     python -m benchmarks.scaling --stages index,retrieve --largest 4
 
 A stage is what `dvc repro` runs, on the data of benchmarks/synthetic.py; train is one epoch of a captioner of width 32.
-Peak memory is the most that the process held (VmHWM), libraries and mapped files included.
+Peak memory is the most that the process held (VmHWM), libraries and mapped files included; time is the processor's, of
+all its threads, so that others on the machine count little.
+
+Exact search and an epoch take hours at the largest size. From `--short` times the smallest size on, only the first 2,048
+videos are searched for (others get random candidates) and an epoch ends after 200 steps: memory is what it is, the time
+of such a run of these two stages is not used.
 
 Writes reports/bench/scaling.json and scaling.svg, and prints a plan: what other sizes would take by these fits. Time
-grows as a power of the size that is fitted to the largest sizes, memory by a constant and a share of each video.
+grows as a power of the size that is fitted to the two largest sizes, memory by a constant and a share of each video.
 """
 
 import json
@@ -34,20 +39,23 @@ from pipeline.params.paths import Paths
 SMALLEST = 1600
 FACTORS = (1, 4, 16, 64)
 STAGES = ("index", "retrieve", "emotion", "train")
-# Videos and captions, of the owners' descriptions; a clip of one's own has as many captions as here.
+SHORTENED = {"retrieve": 2048, "train": 200}        # queries; steps
+# Videos; each with as many captions as here.
 PLANS = {"MSR-VTT": 10_000, "VATEX": 41_269, "1 M clips": 1_000_000, "10 M clips": 10_000_000}
 _ROOT = Path(__file__).parents[1]
 
 Run = dict[str, Any]
 
 
-def measure(videos: int, stages: Sequence[str]) -> list[Run]:
+def measure(videos: int, stages: Sequence[str], short: bool) -> list[Run]:
     """A project of so many videos is made, and every stage runs on it."""
     with tempfile.TemporaryDirectory() as folder:
         _call(Path(folder), "make", str(videos))
-        found = [{"stage": stage, "videos": videos, **_call(Path(folder), stage)} for stage in stages]
-    for run in found:
-        print(f"{run['videos']:>9,} videos  {run['stage']:<9} {run['seconds']:8.1f} s {run['peak_mb']:8.0f} MB", flush=True)
+        found = []
+        for stage in stages:
+            run = _call(Path(folder), stage, "short" if short else "")
+            found.append({"stage": stage, "videos": videos, "short": short and stage in SHORTENED, **run})
+            print(f"{videos:>9,} videos  {stage:<9} {run['cpu_seconds']:8.1f} s {run['peak_mb']:8.0f} MB", flush=True)
     return found
 
 
@@ -69,9 +77,12 @@ def run_here(arguments: Sequence[str]) -> Run:
     params = synthetic.parameters()
     stage = import_module(f"stages.{arguments[0]}")
     more = {"part": "captioner"} if arguments[0] == "train" else {}
-    started = time.perf_counter()
+    if arguments[1:] == ["short"]:
+        synthetic.shorten(SHORTENED["retrieve"], SHORTENED["train"])
+    started, before = time.perf_counter(), time.process_time()
     stage.run(params, Paths.of(params), **more)
-    return {"seconds": time.perf_counter() - started, "peak_mb": peak_mb()}
+    return {"cpu_seconds": time.process_time() - before, "seconds": time.perf_counter() - started,
+            "peak_mb": peak_mb()}
 
 
 def fit(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
@@ -80,21 +91,23 @@ def fit(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
     for stage in dict.fromkeys(run["stage"] for run in runs):
         own = sorted((run for run in runs if run["stage"] == stage), key=lambda run: int(run["videos"]))
         sizes = np.array([run["videos"] for run in own])
-        seconds, megabytes = (np.array([run[key] for run in own]) for key in ("seconds", "peak_mb"))
-        exponent = np.log(seconds[-1] / seconds[-2]) / np.log(sizes[-1] / sizes[-2])
+        megabytes = np.array([run["peak_mb"] for run in own])
         per_video = (megabytes[-1] - megabytes[-2]) / (sizes[-1] - sizes[-2])
+        timed = [run for run in own if not run["short"]]
+        before, last = timed[-2:]
+        exponent = np.log(last["cpu_seconds"] / before["cpu_seconds"]) / np.log(last["videos"] / before["videos"])
         found[stage] = {"exponent": float(exponent), "kilobytes_a_video": float(per_video * 1024),
                         "base_mb": float(megabytes[-1] - per_video * sizes[-1]),
-                        "seconds_at_largest": float(seconds[-1]), "largest": int(sizes[-1])}
+                        "seconds": float(last["cpu_seconds"]), "videos": int(last["videos"])}
     return found
 
 
 def plan(fits: Mapping[str, Mapping[str, float]]) -> list[Run]:
-    """Hours and memory of each stage for the data sets of PLANS, extrapolated, and the disk that their files take."""
+    """Hours of one processor core and memory of each stage for the data sets of PLANS, extrapolated, and the disk that their files take."""
     rows = []
     for name, videos in PLANS.items():
         disk = videos * (synthetic.ROWS * synthetic.DIM * 2 + synthetic.CAPTIONS * (synthetic.DIM * 4 + 200)) / 1e9
-        hours = {stage: own["seconds_at_largest"] * (videos / own["largest"]) ** own["exponent"] / 3600
+        hours = {stage: own["seconds"] * (videos / own["videos"]) ** own["exponent"] / 3600
                  for stage, own in fits.items()}
         memory = {stage: (own["base_mb"] + own["kilobytes_a_video"] * videos / 1024) / 1024
                   for stage, own in fits.items()}
@@ -108,10 +121,10 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, key, label in zip(figure.subplots(1, 2), ("seconds", "peak_mb"), ("seconds", "peak memory, MB"),
-                                strict=True):
+    for axes, key, label in zip(figure.subplots(1, 2), ("cpu_seconds", "peak_mb"),
+                                ("processor time, s", "peak memory, MB"), strict=True):
         for stage in dict.fromkeys(run["stage"] for run in runs):
-            own = [run for run in runs if run["stage"] == stage]
+            own = [run for run in runs if run["stage"] == stage and not (run["short"] and key == "cpu_seconds")]
             axes.loglog([run["videos"] for run in own], [run[key] for run in own], marker="o", label=stage)
         axes.set_xlabel("videos")
         axes.set_ylabel(label)
@@ -121,13 +134,14 @@ def draw(runs: Sequence[Run], path: Path) -> None:
 
 
 def main(largest: Annotated[int, typer.Option(help="times the smallest size: 4, 16 or 64")] = 16,
+         short: Annotated[int, typer.Option(help="from this many times on, retrieve and train are cut short")] = 64,
          stages: str = ",".join(STAGES), out: Path = Path("reports/bench/scaling.json"),
          run: Annotated[str, typer.Option(hidden=True)] = "") -> None:
     if run:
         print(json.dumps(run_here(run.split())))
         return
     runs = [found for factor in FACTORS if factor <= largest
-            for found in measure(factor * SMALLEST, stages.split(","))]
+            for found in measure(factor * SMALLEST, stages.split(","), factor >= short)]
     fits = fit(runs)
     rows = plan(fits)
     write_json(out, {"runs": runs, "fits": fits, "plan": rows, "machine": machine()})

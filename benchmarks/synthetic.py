@@ -6,17 +6,20 @@ is as small as open_clip allows, for what it costs is known (docs/extraction.md)
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.captioner.training.cross_entropy import CrossEntropy
 from pipeline.common.files import fingerprint
 from pipeline.datasets.manifest import Caption, Manifest, Split, Video
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.encoders import open_clip_model
 from pipeline.params import Params, load, override, read
 from pipeline.params.paths import Paths
+from pipeline.retrieval.index import CaptionIndex
 from pipeline.store.shard import Shard, shard_name, shard_of, shards_by_size, write_shard
 from pipeline.store.store_file import write_store_file
 
@@ -47,6 +50,26 @@ def register_model(folder: Path) -> None:
 def parameters() -> Params:
     """Those of the folder where we are."""
     return load([])
+
+
+def shorten(queries: int, steps: int) -> None:
+    """In this process only the first `queries` videos are searched for, and an epoch has at most `steps` steps."""
+    search, begin, order = CaptionIndex.search, CrossEntropy.__post_init__, CrossEntropy.order
+
+    def search_some(index: CaptionIndex, videos: NDArray[np.float32], barred: Sequence[Sequence[int]], top: int,
+                    batch: int = 1024) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        found, scores = search(index, videos[:queries], barred[:queries], top, batch)
+        others, rng = len(videos) - len(found), np.random.default_rng(0)
+        random = rng.integers(0, len(index.texts), (others, top))
+        return np.concatenate([found, random]), np.concatenate([scores, np.resize(scores, (others, top))])
+
+    def begin_short(objective: CrossEntropy) -> None:
+        begin(objective)
+        objective.batches = min(objective.batches, steps)
+
+    CaptionIndex.search = search_some                                       # type: ignore[method-assign]
+    CrossEntropy.__post_init__ = begin_short                                # type: ignore[method-assign]
+    CrossEntropy.order = lambda objective, rng: order(objective, rng)[:steps]     # type: ignore[method-assign]
 
 
 def make(folder: Path, defaults: Path, videos: int) -> None:

@@ -102,7 +102,8 @@ class CachedDataset:
               used: int) -> Split:
         """The videos of a split whose frames are there, with their captions and candidates, for a training."""
         ids = self.present(manifest.ids(name))
-        return Split.of(name, self.inputs(ids, modalities, used), manifest.captions_of, self.candidate_texts(ids))
+        candidates = self.candidate_texts(ids) if name == "validation" else ()
+        return Split.of(name, self.inputs(ids, modalities, used), manifest.captions_of, candidates)
 
     def inputs(self, ids: Sequence[str], modalities: Sequence[str], used: int) -> StoredInputs:
         """Inputs of `ids` with the `used` best candidates; an id that a source lacks is an error.

@@ -54,7 +54,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     store(paths.appearance, "appearance", {"a": 2, "b": 3, "c": 1}, 4, failed=("d",))
     store(paths.audio, "audio", {"a": 1, "b": 0}, 2, failed=("c", "d"))
     model = index.model_id(RECIPE)
-    index.build_index(distinct_sentences(CAPTIONS), np.eye(3, 4, dtype=np.float32), model, paths.index)
+    index.build_index(distinct_sentences(CAPTIONS), [np.eye(3, 4, dtype=np.float32)], model, paths.index)
     candidates = Candidates(IDS, np.array([[1, 2], [0, 2], [0, 1], [0, 1]]), np.zeros((4, 2), np.float32), model,
                             index.open_index(paths.index, model).digest)
     candidates.write(paths.candidates)
@@ -139,7 +139,7 @@ def test_what_was_derived_from_something_else_is_refused(paths: Paths) -> None:
     store(paths.audio, "audio", {"a": 1, "b": 0}, 2, failed=("c", "d"), recipe={**RECIPE, "weights": "others"})
     with pytest.raises(SpectrumError, match="estimated from other audio features"):
         CachedDataset.open(paths)
-    index.build_index(distinct_sentences(CAPTIONS[::-1]), np.eye(3, 4, dtype=np.float32), candidates.recipe_id,
+    index.build_index(distinct_sentences(CAPTIONS[::-1]), [np.eye(3, 4, dtype=np.float32)], candidates.recipe_id,
                       paths.index)
     with pytest.raises(SpectrumError, match="rows of caption index"):
         CachedDataset.open(paths)

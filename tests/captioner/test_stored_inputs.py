@@ -57,7 +57,7 @@ class World:
         self.sounding = np.where(np.arange(VIDEOS) < VIDEOS - 2, LENGTHS, 0)
         self.sound = make_store(folder / "sound", self.sounding)
         index.build_index([Sentence(text, ("x",)) for text in TEXTS],
-                          rng.standard_normal((len(TEXTS), DIM), np.float32), MODELS, folder / "index")
+                          [rng.standard_normal((len(TEXTS), DIM), np.float32)], MODELS, folder / "index")
         self.captions = index.open_index(folder / "index", MODELS)
         self.rows = rng.integers(0, len(TEXTS), (VIDEOS, 4))
         self.scores = np.sort(rng.random((VIDEOS, 4), np.float32))[:, ::-1].copy()

@@ -72,7 +72,7 @@ def write_world(videos: list[Video], captions: list[Caption]) -> None:
     paths = Paths.of(parameters())
     Manifest(tuple(videos), tuple(captions), tuple(captions[:TRAIN])).write(paths.data)
     texts = captions[:TRAIN]
-    index.build_index(distinct_sentences(texts), Encoder().encode_texts([caption.text for caption in texts]), "model",
+    index.build_index(distinct_sentences(texts), [Encoder().encode_texts([caption.text for caption in texts])], "model",
                       paths.index)
     of_emotion = [[row for row in range(TRAIN) if row % 4 == number] for number in range(4)]
     rows = np.array([[*of_emotion[n % 4][:3], of_emotion[(n + 1) % 4][0]] for n in range(len(videos))])
