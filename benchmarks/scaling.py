@@ -2,15 +2,15 @@
 
     python -m benchmarks.scaling                    # 1,600, 6,400 and 25,600 synthetic videos, ten captions each
     python -m benchmarks.scaling --largest 64 --short 64    # and 102,400 videos with a million captions
-    python -m benchmarks.scaling --stages index,retrieve --largest 4
+    python -m benchmarks.scaling --largest 4 --longest 3600 # one video has 3,600 rows, the others 28
 
 A stage is what `dvc repro` runs, on the data of benchmarks/synthetic.py; train is one epoch of a captioner of width 32.
 Peak memory is the most that the process held (VmHWM), libraries and mapped files included; time is the processor's, of
 all its threads, so that others on the machine count little.
 
-Exact search and an epoch take hours at the largest size. From `--short` times the smallest size on, only the first 2,048
-videos are searched for (others get random candidates) and an epoch ends after 200 steps: memory is what it is, the time
-of such a run of these two stages is not used.
+Encoding, exact search and an epoch take hours at the largest size. From `--short` times the smallest size on, only
+20,480 captions are encoded and 2,048 videos searched for (others get random vectors and candidates), and an epoch ends
+after 200 steps: memory is what it is, the time of such a run of these three stages is not used.
 
 Writes reports/bench/scaling.json and scaling.svg, and prints a plan: what other sizes would take by these fits. Time
 grows as a power of the size that is fitted to the two largest sizes, memory by a constant and a share of each video.
@@ -39,7 +39,7 @@ from pipeline.params.paths import Paths
 SMALLEST = 1600
 FACTORS = (1, 4, 16, 64)
 STAGES = ("index", "retrieve", "emotion", "train")
-SHORTENED = {"retrieve": 2048, "train": 200}        # queries; steps
+SHORTENED = {"index": 20_480, "retrieve": 2048, "train": 200}       # captions; queries; steps
 # Videos; each with as many captions as here.
 PLANS = {"MSR-VTT": 10_000, "VATEX": 41_269, "1 M clips": 1_000_000, "10 M clips": 10_000_000}
 _ROOT = Path(__file__).parents[1]
@@ -47,10 +47,10 @@ _ROOT = Path(__file__).parents[1]
 Run = dict[str, Any]
 
 
-def measure(videos: int, stages: Sequence[str], short: bool) -> list[Run]:
+def measure(videos: int, longest: int, stages: Sequence[str], short: bool) -> list[Run]:
     """A project of so many videos is made, and every stage runs on it."""
     with tempfile.TemporaryDirectory() as folder:
-        _call(Path(folder), "make", str(videos))
+        _call(Path(folder), "make", str(videos), str(longest))
         found = []
         for stage in stages:
             run = _call(Path(folder), stage, "short" if short else "")
@@ -68,17 +68,17 @@ def _call(folder: Path, *arguments: str) -> Run:
 
 
 def run_here(arguments: Sequence[str]) -> Run:
-    """`make VIDEOS` or a stage in the current folder, which is the project's; time without imports."""
+    """`make VIDEOS LONGEST` or a stage, maybe `short`, in the current folder, which is the project's."""
     folder = Path.cwd()
     if arguments[0] == "make":
-        synthetic.make(folder, _ROOT / "params.yaml", int(arguments[1]))
+        synthetic.make(folder, _ROOT / "params.yaml", *map(int, arguments[1:]))
         return {}
     synthetic.register_model(folder)
     params = synthetic.parameters()
     stage = import_module(f"stages.{arguments[0]}")
     more = {"part": "captioner"} if arguments[0] == "train" else {}
     if arguments[1:] == ["short"]:
-        synthetic.shorten(SHORTENED["retrieve"], SHORTENED["train"])
+        synthetic.shorten(*SHORTENED.values())
     started, before = time.perf_counter(), time.process_time()
     stage.run(params, Paths.of(params), **more)
     return {"cpu_seconds": time.process_time() - before, "seconds": time.perf_counter() - started,
@@ -95,15 +95,16 @@ def fit(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
         per_video = (megabytes[-1] - megabytes[-2]) / (sizes[-1] - sizes[-2])
         timed = [run for run in own if not run["short"]]
         before, last = timed[-2:]
-        exponent = np.log(last["cpu_seconds"] / before["cpu_seconds"]) / np.log(last["videos"] / before["videos"])
-        found[stage] = {"exponent": float(exponent), "kilobytes_a_video": float(per_video * 1024),
+        growth, times = (last[key] / before[key] for key in ("cpu_seconds", "videos"))
+        found[stage] = {"exponent": float(np.log(growth) / np.log(times)), "kilobytes_a_video": float(per_video * 1024),
                         "base_mb": float(megabytes[-1] - per_video * sizes[-1]),
                         "seconds": float(last["cpu_seconds"]), "videos": int(last["videos"])}
     return found
 
 
 def plan(fits: Mapping[str, Mapping[str, float]]) -> list[Run]:
-    """Hours of one processor core and memory of each stage for the data sets of PLANS, extrapolated, and the disk that their files take."""
+    """What the data sets of PLANS would take: hours of a processor core and memory by stage, and the disk of their
+    files."""
     rows = []
     for name, videos in PLANS.items():
         disk = videos * (synthetic.ROWS * synthetic.DIM * 2 + synthetic.CAPTIONS * (synthetic.DIM * 4 + 200)) / 1e9
@@ -135,13 +136,14 @@ def draw(runs: Sequence[Run], path: Path) -> None:
 
 def main(largest: Annotated[int, typer.Option(help="times the smallest size: 4, 16 or 64")] = 16,
          short: Annotated[int, typer.Option(help="from this many times on, retrieve and train are cut short")] = 64,
+         longest: Annotated[int, typer.Option(help="rows of the longest video")] = synthetic.ROWS,
          stages: str = ",".join(STAGES), out: Path = Path("reports/bench/scaling.json"),
          run: Annotated[str, typer.Option(hidden=True)] = "") -> None:
     if run:
         print(json.dumps(run_here(run.split())))
         return
     runs = [found for factor in FACTORS if factor <= largest
-            for found in measure(factor * SMALLEST, stages.split(","), factor >= short)]
+            for found in measure(factor * SMALLEST, longest, stages.split(","), factor >= short)]
     fits = fit(runs)
     rows = plan(fits)
     write_json(out, {"runs": runs, "fits": fits, "plan": rows, "machine": machine()})

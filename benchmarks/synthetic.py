@@ -17,6 +17,7 @@ from pipeline.common.files import fingerprint
 from pipeline.datasets.manifest import Caption, Manifest, Split, Video
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.encoders import open_clip_model
+from pipeline.encoders.text_encoder import OpenClipTextEncoder
 from pipeline.params import Params, load, override, read
 from pipeline.params.paths import Paths
 from pipeline.retrieval.index import CaptionIndex
@@ -52,14 +53,21 @@ def parameters() -> Params:
     return load([])
 
 
-def shorten(queries: int, steps: int) -> None:
-    """In this process only the first `queries` videos are searched for, and an epoch has at most `steps` steps."""
+def shorten(captions: int, queries: int, steps: int) -> None:
+    """In this process only the first `captions` are encoded (or a little more), only the first `queries` videos are
+    searched for, and an epoch has at most `steps` steps."""
     search, begin, order = CaptionIndex.search, CrossEntropy.__post_init__, CrossEntropy.order
+    encode, rng, left = OpenClipTextEncoder.encode_texts, np.random.default_rng(0), captions
+
+    def encode_some(encoder: OpenClipTextEncoder, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
+        nonlocal left
+        left -= len(texts)
+        return encode(encoder, texts, batch_size) if left >= 0 else rng.standard_normal((len(texts), DIM), np.float32)
 
     def search_some(index: CaptionIndex, videos: NDArray[np.float32], barred: Sequence[Sequence[int]], top: int,
                     batch: int = 1024) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         found, scores = search(index, videos[:queries], barred[:queries], top, batch)
-        others, rng = len(videos) - len(found), np.random.default_rng(0)
+        others = len(videos) - len(found)
         random = rng.integers(0, len(index.texts), (others, top))
         return np.concatenate([found, random]), np.concatenate([scores, np.resize(scores, (others, top))])
 
@@ -67,13 +75,17 @@ def shorten(queries: int, steps: int) -> None:
         begin(objective)
         objective.batches = min(objective.batches, steps)
 
+    OpenClipTextEncoder.encode_texts = encode_some                          # type: ignore[method-assign]
     CaptionIndex.search = search_some                                       # type: ignore[method-assign]
     CrossEntropy.__post_init__ = begin_short                                # type: ignore[method-assign]
     CrossEntropy.order = lambda objective, rng: order(objective, rng)[:steps]     # type: ignore[method-assign]
 
 
-def make(folder: Path, defaults: Path, videos: int) -> None:
-    """`folder` becomes the project and the current folder must be it; `defaults`: the project's params.yaml."""
+def make(folder: Path, defaults: Path, videos: int, longest: int = ROWS) -> None:
+    """Makes the current folder, `folder`, the project of so many videos, the last of which has `longest` rows.
+
+    defaults: params.yaml of the project that this is a part of.
+    """
     (folder / "params.yaml").write_text(json.dumps(override(read(defaults), list(_PARAMS))))
     register_model(folder)
     params = parameters()
@@ -88,8 +100,9 @@ def make(folder: Path, defaults: Path, videos: int) -> None:
              tuple(caption for caption in captions if caption.video_id in training)).write(paths.data)
     encoder = open_clip_model.prepare(params.encoders.appearance, paths.encoder, params.seed)
     recipe = {"kind": "open_clip", "model": _MODEL, "weights": encoder["sha256"], "untrained": True}
-    _write_store(paths.appearance, "appearance", recipe, ids, ROWS, DIM)
-    _write_store(paths.audio, "audio", {"kind": "none"}, ids, 0, 1)
+    rows_of = dict.fromkeys(ids, ROWS) | {ids[-1]: longest}
+    _write_store(paths.appearance, "appearance", recipe, rows_of, DIM)
+    _write_store(paths.audio, "audio", {"kind": "none"}, dict.fromkeys(ids, 0), 1)
 
 
 def _captions(videos: int) -> Iterator[list[str]]:
@@ -104,15 +117,18 @@ def _captions(videos: int) -> Iterator[list[str]]:
         yield [" ".join(names[next(words)] for _ in range(length)) for length in lengths.tolist()]
 
 
-def _write_store(folder: Path, modality: str, recipe: dict[str, object], ids: list[str], rows: int, dim: int) -> None:
-    shards = shards_by_size(len(ids), len(ids) * rows * dim * 2)
+def _write_store(folder: Path, modality: str, recipe: dict[str, object], rows_of: dict[str, int], dim: int) -> None:
+    shards = shards_by_size(len(rows_of), sum(rows_of.values()) * dim * 2)
     videos_of: dict[int, list[str]] = {number: [] for number in range(shards)}
-    for video in sorted(ids):
+    for video in sorted(rows_of):
         videos_of[shard_of(video, shards)].append(video)
+    counts = {}
     for number, mine in videos_of.items():
-        values = np.random.default_rng(number).standard_normal((len(mine) * rows, dim), np.float32)
+        offsets = np.cumsum([0, *(rows_of[video] for video in mine)])
+        rows = int(offsets[-1])
+        values = np.random.default_rng(number).standard_normal((rows, dim), np.float32)
         write_shard(folder / shard_name(number), Shard(
-            tuple(mine), np.arange(len(mine) + 1) * rows, values.astype(np.float16), np.zeros(len(values)),
-            ("0" * 64,) * len(mine), np.ones(len(mine), np.float32)), fingerprint(recipe))
-    write_store_file(folder, modality, recipe, dim,
-                     {number: (len(mine), len(mine) * rows) for number, mine in videos_of.items()}, shards, [])
+            tuple(mine), offsets, values.astype(np.float16), np.zeros(rows), ("0" * 64,) * len(mine),
+            np.ones(len(mine), np.float32)), fingerprint(recipe))
+        counts[number] = (len(mine), rows)
+    write_store_file(folder, modality, recipe, dim, counts, shards, [])

@@ -67,7 +67,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
             "seeds": {str(trained.seed): trained.best for trained in runs},
             "over_seeds": {key: seeds.spread([trained.best[key] for trained in runs])
                            for key in ("validation_cider", "validation_cfs")},
-            "left_out": dataset.left_out}
+            "left_out": dataset.left_out, "feature_megabytes": dataset.budget.summary()}
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from pipeline.store.feature_store import FeatureStore
 
 _FEWEST_SLOTS = 32      # that a batch is padded to, where some video of the set has as many
 
+_CPU = torch.device("cpu")
+
 Indices = NDArray[np.int64]
 
 
@@ -57,7 +59,7 @@ class StoredRows:
     most: int                   # rows that a batch is padded to at most
     dim: int
     resident: Tensor | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
 
     @classmethod
     def of(cls, store: FeatureStore, ids: Sequence[str], lengths: Indices, resident: bool) -> "StoredRows":
@@ -122,7 +124,7 @@ class CandidateRows:
     origin: str                 # stands for the index
     resident: bool
     dim: int
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
 
     @classmethod
     def of(cls, index: CaptionIndex, rows: Indices, scores: NDArray[np.float32], resident: bool) -> "CandidateRows":
@@ -174,7 +176,7 @@ class StoredInputs:
     modalities: Mapping[str, StoredModality]
     prior_categories: Tensor
     prior_words: Tensor
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
 
     def __post_init__(self) -> None:
         if "appearance" not in self.modalities:
@@ -259,8 +261,8 @@ class _Reader:
 
     def take(self, chosen: Indices) -> Inputs | None:
         """The batch that was begun, where it is this one."""
-        begun, self._next = self._next, None
-        return begun[1].result() if begun is not None and np.array_equal(begun[0], chosen) else None
+        ahead, self._next = self._next, None
+        return ahead[1].result() if ahead is not None and np.array_equal(ahead[0], chosen) else None
 
 
 def padded_slots(longest: int, most: int) -> int:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from pipeline.emotion.prior import Vectors
 from pipeline.store.feature_store import FeatureStore
 
-
 _VIDEOS = 1024      # whose rows are read at once
 
 

@@ -23,7 +23,6 @@ from pipeline.retrieval.leak_guard import barred_rows
 from pipeline.retrieval.sentences import corpus_digest, distinct_sentences
 from pipeline.store.feature_store import FeatureStore
 
-
 _VIDEOS = 1024      # whose frames are read at once
 
 

@@ -73,7 +73,8 @@ def unit_vectors(vectors: NDArray[np.floating[Any]], what: str) -> NDArray[np.fl
 
 def build_index(sentences: Sequence[Sentence], embeddings: Iterable[NDArray[np.float32]], recipe_id: str,
                 folder: Path) -> None:
-    """Writes the index of `distinct_sentences` and their embeddings, [n, D] by [n, D]; recipe_id: the text encoder's."""
+    """Writes the index of `distinct_sentences` and their embeddings, which come in parts [n, D]; recipe_id: the text
+    encoder's."""
     dim = _write_vectors(folder / VECTORS_FILE, embeddings, len(sentences))
     counts = [len(sentence.owners) for sentence in sentences]
     write_arrays(folder / TEXTS_FILE, {
@@ -132,7 +133,7 @@ def open_index(folder: Path, recipe_id: str) -> CaptionIndex:
 def _map_vectors(path: Path) -> NDArray[np.float32]:
     """The vectors [M, D] in the file, read when they are looked at."""
     try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        vectors: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise SpectrumError(f"{path}: not readable as vectors ({error}); {_REBUILD}") from None
     if vectors.ndim != 2 or vectors.dtype != np.float32:

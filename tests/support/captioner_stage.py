@@ -9,7 +9,7 @@ import pytest
 from project import ROOT
 from torch import Tensor
 
-from pipeline.captioner.cached_dataset import CachedDataset
+from pipeline.captioner.cached_dataset import Budget, CachedDataset
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.splits import Split
@@ -27,6 +27,7 @@ class WorldDataset:
     index = None
     appearance = SimpleNamespace(recipe={"untrained": False})
     consensus = Consensus([["a man runs"], ["a dog sleeps"]])
+    budget = Budget(1)
 
     def __init__(self, splits: Mapping[str, Inputs]) -> None:
         self.inputs_of = {inputs.ids: inputs for inputs in splits.values()}
