@@ -95,10 +95,17 @@ def test_damage_is_found_when_opening(built: Path, name: str) -> None:
 
 def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     vectors = RNG.standard_normal((6, 8)).astype(np.float32)
-    for folder in ("a", "b"):
-        index.build_index(distinct_sentences(corpus(6)), [vectors], "abc", tmp_path / folder)
+    for folder, parts in (("a", [vectors]), ("b", [vectors[:4], vectors[4:]])):
+        index.build_index(distinct_sentences(corpus(6)), parts, "abc", tmp_path / folder)
     for name in ("captions.npy", "captions.h5", "index.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_vectors_stay_in_the_file_until_they_are_read(built: Path) -> None:
+    embeddings = index.open_index(built, "abc").embeddings
+    assert isinstance(embeddings.base, np.memmap) and not embeddings.flags.writeable
+    with h5py.File(built / "captions.h5") as file:      # they are there once
+        assert set(file) == {"text", "owner", "owner_offsets"}
 
 
 def test_counts_that_differ_and_unknown_schemas_are_refused(built: Path) -> None:
@@ -149,7 +156,7 @@ def test_a_description_that_is_something_else_is_a_sentence(built: Path, content
         index.open_index(built, "abc")
 
 
-def test_a_small_corpus_gives_what_it_has(built: Path, tmp_path: Path) -> None:
+def test_a_small_corpus_gives_what_it_has(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     videos = tuple(Video(f"v{number}", "", "train" if number < 20 else "test") for number in range(21))
     captions = (*corpus(40), Caption("v20", "a new one"))
     manifest = Manifest(videos, captions, tuple(corpus(40)))
@@ -162,6 +169,8 @@ def test_a_small_corpus_gives_what_it_has(built: Path, tmp_path: Path) -> None:
     opened = index.open_index(built, "abc")
     candidates = retrieve_candidates(manifest, FeatureStore.open(folder), opened, top=100)
     assert candidates.rows.shape == (21, 38)        # 40, but for a training video's own two
+    monkeypatch.setattr("pipeline.retrieval.candidates._VIDEOS", 4)     # frames are read in parts
+    assert retrieve_candidates(manifest, FeatureStore.open(folder), opened, top=100).digest == candidates.digest
     assert candidates.ids == tuple(video.id for video in videos)
     other = Manifest(videos, captions, tuple(corpus(39)))
     with pytest.raises(SpectrumError, match="made from another corpus"):
