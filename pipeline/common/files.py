@@ -110,18 +110,22 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text.removesuffix("\n") + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """What `write_json` wrote, or a file of others. Raises SpectrumError for a file that is missing, no ordinary file,
-    not JSON, or an object that was changed after `write_json` wrote it."""
+def read_json(path: Path, signed: bool = False) -> Any:
+    """What `write_json` wrote or, unless it has to be `signed`, a file of others.
+
+    Raises SpectrumError for a file that is missing, no ordinary file, not JSON, or an object that was changed after
+    `write_json` wrote it.
+    """
     text = _read_text(path, "utf-8")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SpectrumError(f"{path}: not readable as JSON ({error}); {REMAKE}") from None
-    if isinstance(value, dict) and value.pop(_CHECKSUM, None) is not None:
+    if signed or (isinstance(value, dict) and _CHECKSUM in value):
         above = text.rpartition(",\n")[0]
         if text != above + _ending(above):
             raise SpectrumError(f"{path}: it was changed or damaged after it was written; {REMAKE}")
+        del value[_CHECKSUM]
     return value
 
 

@@ -1,11 +1,8 @@
 """`store.json`: what a store is made of. It is written last: with it the store is complete.
 
-It holds the recipe, each shard's counts and SHA-256, the videos that failed and those that are partial. Its own
-last entry is the SHA-256 of the text before it, so that a flipped bit in it is noticed, too.
+It holds the recipe, each shard's counts and SHA-256, the videos that failed and those that are partial.
 """
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -13,13 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from pipeline.common.commands import RESTORE, rerun
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import fingerprint, json_text, sha256, write_text
+from pipeline.common.files import fingerprint, read_json, sha256, write_json, write_text
 from pipeline.common.terminal import printable
 from pipeline.store.shard import DTYPES, SCHEMA, decoded_texts, open_shard, shard_name
 
 STORE_FILE = "store.json"
 FAILED_FILE = "failed.txt"      # the videos that failed, for people: id, file and reason, a line each
-_CHECKSUM = "sha256_of_the_above"
 
 Count = Annotated[int, Field(ge=0)]
 # Not `str`: pydantic refuses halves of characters, which paths that are not UTF-8 have.
@@ -79,7 +75,7 @@ def write_store_file(folder: Path, modality: str, recipe: dict[str, Any], dim: i
         raise SpectrumError(f"{folder}: rows of {dtype}; a store keeps {' or '.join(DTYPES)}")
     recipe_id = fingerprint(recipe)
     _write_failed(folder / FAILED_FILE, failures)
-    write_signed(folder, {
+    write_json(folder / STORE_FILE, {
         "schema": SCHEMA, "modality": modality, "recipe_id": recipe_id, "recipe": recipe,
         "dim": dim, "dtype": dtype, "shard_count": shard_count,
         "videos": sum(videos for videos, _ in counts.values()),
@@ -106,12 +102,6 @@ def _one_line(text: str) -> str:
     return printable(text.replace("\n", "\\n").replace("\t", "\\t"))
 
 
-def write_signed(folder: Path, content: dict[str, Any]) -> None:
-    """Writes store.json, its own checksum at its end."""
-    above = json_text(content, indent=2).removesuffix("\n}")
-    write_text(folder / STORE_FILE, f'{above},\n  "{_CHECKSUM}": "{_sha256_of_text(above)}"\n}}\n')
-
-
 def partial_videos(path: Path, recipe_id: str) -> list[dict[str, str | float]]:
     """The videos of a shard that could not be decoded whole: {id, share}."""
     with open_shard(path, recipe_id) as data:
@@ -122,35 +112,20 @@ def partial_videos(path: Path, recipe_id: str) -> list[dict[str, str | float]]:
 def read_store_file(folder: Path) -> StoreMetadata:
     """Raises SpectrumError where the store is not complete, of another schema, or its store.json was changed."""
     path = folder / STORE_FILE
-    text, content = _read_json(path)
+    try:
+        content = read_json(path)       # not yet whether it is signed: that of an older schema is not
+    except SpectrumError as error:
+        if isinstance(error.__context__, FileNotFoundError):
+            raise SpectrumError(f"{path}: no such file, so no whole feature store; {rerun('extract')}") from None
+        raise
     schema = content.get("schema", "none") if isinstance(content, dict) else "none"
     if schema != SCHEMA:
         raise SpectrumError(f"{path}: expected a feature store of schema {SCHEMA}, found {schema!r:.20}; "
                             f"{rerun('extract')}, or read it with the version that wrote it")
-    above, _, own = text.rpartition(",\n")
-    if own != f'  "{_CHECKSUM}": "{_sha256_of_text(above)}"\n}}\n':
-        raise SpectrumError(f"{path}: it was changed or damaged after it was written; {RESTORE}, or "
-                            f"{rerun('extract')}")
     try:
-        return StoreMetadata.model_validate(content)
+        return StoreMetadata.model_validate(read_json(path, signed=True))
     except (ValidationError, RecursionError) as error:
         _refuse_content(path, error)
-
-
-def _read_json(path: Path) -> tuple[str, Any]:
-    """The text of a file and what it holds."""
-    try:
-        if path.exists() and not path.is_file():        # reading a pipe would wait for ever
-            raise SpectrumError(f"{path}: it is no ordinary file; remove it and {rerun('extract')}")
-        text = path.read_bytes().decode()
-        return text, json.loads(text)
-    except FileNotFoundError:
-        raise SpectrumError(f"{path}: no such file, so no whole feature store; {rerun('extract')}") from None
-    except OSError as error:
-        raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); name a feature store's folder, or mend its "
-                            "permissions") from None
-    except (ValueError, RecursionError) as error:
-        raise SpectrumError(f"{path}: not readable, damaged ({error}); {rerun('extract')}") from None
 
 
 def _refuse_content(path: Path, error: Exception) -> NoReturn:
@@ -161,7 +136,3 @@ def _refuse_content(path: Path, error: Exception) -> NoReturn:
         detail = f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
     raise SpectrumError(f"{path}: not what a feature store's file holds ({detail}); {RESTORE}, or "
                         f"{rerun('extract')}") from None
-
-
-def _sha256_of_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -13,6 +13,7 @@ from captioner_world import BEAM, TAXONOMY, captions_by, world
 
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
+from pipeline.captioner.generation import candidate_hypotheses
 from pipeline.captioner.generation.beam_search import search
 from pipeline.captioner.generation.captions import Caption
 from pipeline.captioner.generation.generator import CaptionGenerator
@@ -252,7 +253,10 @@ def test_without_vtai_there_are_no_odds() -> None:
     assert without == with_odds
 
 
-def test_candidates_are_hypotheses_with_the_captioners_own_scores() -> None:
+@pytest.mark.parametrize("words_at_once", [8192, 30])
+def test_candidates_are_hypotheses_with_the_captioners_own_scores(monkeypatch: pytest.MonkeyPatch,
+                                                                  words_at_once: int) -> None:
+    monkeypatch.setattr(candidate_hypotheses, "_MOST_WORDS", words_at_once)
     rich = talker(RICH, 8)
     candidates = [["a man runs in the park", "one dog sleeps sadly", "a zebra runs", "man " * 9]] * len(rich.inputs)
     section = beam(candidates=3, length_penalty=0.7)
@@ -261,7 +265,8 @@ def test_candidates_are_hypotheses_with_the_captioners_own_scores() -> None:
     moods = set()
     for number, (caption, plain) in enumerate(zip(chosen, alone, strict=True)):
         score_of = {beam.text: beam.score for beam in caption.beams}
-        assert {beam.text for beam in plain.beams} <= set(score_of) and caption.likeliest == plain.text
+        assert {beam.text for beam in plain.beams} == {beam.text for beam in caption.beams if not beam.retrieved}
+        assert caption.likeliest == caption.generated == plain.text
         assert caption.score == max(score_of.values()) and "a man runs in the park" in score_of
         assert not any("zebra" in text or "man man" in text for text in score_of)       # it cannot say these
         encoded = rich.model.encode(rich.inputs.select([number]))

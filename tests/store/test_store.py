@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import fingerprint, sha256
+from pipeline.common.files import fingerprint, sha256, write_json
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.reader import fletcher32
 from pipeline.store.shard import Shard, number_of, read_shard, shard_name, shard_of, write_shard
-from pipeline.store.store_file import STORE_FILE, write_signed, write_store_file
+from pipeline.store.store_file import STORE_FILE, write_store_file
 
 RECIPE = {"kind": "test", "frames": 4}
 RECIPE_ID = fingerprint(RECIPE)
@@ -140,7 +140,7 @@ def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
     del content["sha256_of_the_above"]
     content["recipe"]["frames"] = 5
     content["videos"] += 1
-    write_signed(tmp_path, content)
+    write_json(tmp_path / STORE_FILE, content)
     text = "\n".join(FeatureStore.open(tmp_path).verify())
     for part in ("shard-0000.h5: missing", "shard-0001.h5: its SHA-256", "shard-0001.h5: not readable",
                  "shard-0009.h5: not listed", "recipe_id does not belong", "do not add up"):
@@ -259,7 +259,7 @@ def test_partial_videos_are_listed(tmp_path: Path) -> None:
     content = json.loads((tmp_path / STORE_FILE).read_text())
     del content["sha256_of_the_above"]
     content["partial"] = content["partial"][:1]
-    write_signed(tmp_path, content)
+    write_json(tmp_path / STORE_FILE, content)
     assert any("partial videos" in problem for problem in FeatureStore.open(tmp_path).verify())
 
 

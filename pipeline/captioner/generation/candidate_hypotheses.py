@@ -5,7 +5,7 @@ sees another mood, the candidate also counts with its emotion words exchanged fo
 are corrected by what is seen: the idea of FACE-net, arXiv 2603.17455).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.captioner.vocabulary import BOS, EOS, UNK, Vocabulary
 from pipeline.common.text import words
 
 _MOODS = 2      # the likeliest categories of a video, whose words are put into its candidates
+_MOST_WORDS = 8192      # that are scored at once: their logits over the vocabulary take memory, some hundred MB
 
 
 class CandidateHypotheses:
@@ -43,22 +44,31 @@ class CandidateHypotheses:
         sentences = [[ids for ids in map(self.vocabulary.encode, texts)
                       if ids and UNK not in ids and len(ids) <= self.model.section.max_words]
                      for texts in self._with_moods(candidates, encoded.attribute_logits)]
+        results: list[Beams] = []
+        for videos in _portions(sentences):
+            results += self._score(encoded, videos, sentences[videos.start:videos.stop], section)
+        return results
+
+    def _score(self, encoded: Encoded, videos: range, sentences: Sequence[Sequence[list[int]]],
+               section: params.Generation) -> list[Beams]:
+        """The `sentences` of some of the encoded videos."""
         counts = np.array([len(own) for own in sentences], dtype=np.int64)
-        videos = np.flatnonzero(counts)
+        having = np.flatnonzero(counts)
         results: list[Beams] = [[] for _ in sentences]
-        if not len(videos):
+        if not len(having):
             return results
         spoken: list[Ids] = [np.array([*ids, EOS]) for own in sentences for ids in own]
         read: list[Ids] = [np.array([BOS, *ids]) for own in sentences for ids in own]
         device = self.model.device
-        batch = pack_captions(videos, counts[videos], read, spoken, np.ones(len(spoken), np.float32), device)
+        batch = pack_captions(having + videos.start, counts[having], read, spoken, np.ones(len(spoken), np.float32),
+                              device)
         logits = self.model.decode_packed(encoded.select(batch.videos.to(device)), batch.words, batch.positions,
                                           batch.video_of_word, batch.packing).float()
         log_p = (logits.gather(1, batch.targets[:, None])[:, 0] - logits.logsumexp(-1)).double().cpu().numpy()
         lengths = np.array([len(ids) for ids in spoken])
         sums = np.add.reduceat(log_p, np.cumsum(lengths) - lengths)
         scored = zip(spoken, sums / lengths ** section.length_penalty, strict=True)
-        for video in videos:
+        for video in having:
             results[video] = [(ids.tolist(), float(score)) for ids, score in islice(scored, int(counts[video]))]
         return results
 
@@ -76,6 +86,16 @@ class CandidateHypotheses:
         """The sentence with every emotion word of another category exchanged, where the mood has one of its form."""
         return tuple(self._word_of.get((mood, _is_adverb(word)), word)
                      if self._category_of.get(word, mood) != mood else word for word in sentence)
+
+
+def _portions(sentences: Sequence[Sequence[list[int]]]) -> Iterator[range]:
+    """Neighbouring videos whose sentences have about _MOST_WORDS words."""
+    start = words_so_far = 0
+    for video, own in enumerate(sentences):
+        words_so_far += sum(map(len, own))
+        if words_so_far >= _MOST_WORDS or video == len(sentences) - 1:
+            yield range(start, video + 1)
+            start, words_so_far = video + 1, 0
 
 
 def _is_adverb(word: str) -> bool:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.captioner.generation.captions import Caption, Hypothesis
+from pipeline.captioner.generation.captions import Caption
 from pipeline.captioner.generation.document_frequency import DocumentFrequency
 from pipeline.common.text import words
 from pipeline.retrieval.index import CaptionIndex
@@ -67,7 +67,7 @@ class Consensus:
 
     def _rerank_one(self, caption: Caption, candidates: Sequence[str], weight: float) -> Caption:
         agreements = self.agreement([beam.text for beam in caption.beams], candidates)
-        beams = [Hypothesis(beam.text, beam.score + weight * agreement)
+        beams = [replace(beam, score=beam.score + weight * agreement)
                  for beam, agreement in zip(caption.beams, agreements, strict=True)]
         beams.sort(key=lambda beam: -beam.score)
         return replace(caption, text=beams[0].text, score=beams[0].score, beams=tuple(beams))
