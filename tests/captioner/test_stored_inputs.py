@@ -107,6 +107,8 @@ def test_a_batch_that_is_read_ahead_is_the_one_that_was_asked_for(world: World) 
         for name, modality in expected.modalities.items():
             assert torch.equal(found.modalities[name].rows, modality.rows)
             assert torch.equal(found.modalities[name].mask, modality.mask)
+    streamed.prepare([0])
+    streamed.select([0])        # nothing is read any more when this returns
 
 
 def test_rows_that_are_streamed_are_not_in_memory_and_shards_are_read_by_batch(world: World,
