@@ -44,7 +44,7 @@ def main(
     with readable_errors():
         if missing := [name for name in _NEEDED if find_spec(name) is None]:
             raise SpectrumError(f"the studio needs {' and '.join(missing)}, which is not installed; run "
-                                f"`pip install {' '.join(_NEEDED)}`, or install this package with its extra [studio]")
+                                "`pip install starlette uvicorn`, or install this package with its extra [studio]")
         given = [*(overrides or []), f"machine.decoding_timeout={seconds}"]
         # Folders of stages.model bring their own parameters: they need no project.
         params = load(given, params_file) if params_file.is_file() or not checkpoints else None

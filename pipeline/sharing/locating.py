@@ -12,7 +12,7 @@ from pipeline.params.paths import Paths
 
 PARAMS = "params.yaml"
 # Of a model's folder: what it is made of, never a pickle, never code; and what it cannot lack.
-FILES = ("*.md", "*.yaml", "*.csv", "*.h5", "*.faiss", *MODEL_FILES, "*.safetensors")
+FILES = ("*.md", "*.yaml", "*.csv", "*.h5", "*.npy", *MODEL_FILES, "*.safetensors")
 WANTED = ("README.md", PARAMS, "captioner.json", "captioner.safetensors", "encoder/encoder.json", "index/index.json",
           "emotion.h5")
 HERE = "./"         # a parameter begins with it where its value lies in the model's folder

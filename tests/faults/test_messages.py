@@ -60,7 +60,7 @@ def test_another_file_of_parameters_says_what_it_means(project: Path, tmp_path: 
     assert f"note: paths in {other} are read from the folder where you are" in ended.errors
     assert "differs from params.yaml in retrieval.stored (5, not 4)" in ended.errors
     assert "until `dvc repro retrieve` makes" in ended.errors
-    assert fault_project.run(project, "retrieve").errors == ""
+    assert "note:" not in fault_project.run(project, "retrieve").errors
 
 
 # Commands in messages -----------------------------------------------------------------------------------------------

@@ -64,5 +64,6 @@ def test_a_name_does_not_reach_the_terminal_as_it_is(undisturbed: Path, tmp_path
 def test_nor_does_a_name_in_what_a_stage_did(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                              capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    command._run(lambda *_: {"kept_videos": ["\x9b2Jred"]}, "extract", params.load([], undisturbed / "params.yaml"))
+    command._run(lambda *_: {"kept_videos": ["\x9b2Jred"]}, "extract", lambda summary: summary["kept_videos"][0],
+                 params.load([], undisturbed / "params.yaml"))
     assert "\\x9b2Jred" in capsys.readouterr().out
