@@ -1,4 +1,4 @@
-"""Every command in the documents is run by a test, or its block says that it is not run."""
+"""Every command and Python example in the documents is run by a test, or the document says that it is not."""
 
 import ast
 import re
@@ -9,12 +9,41 @@ import pytest
 from documents import DOCUMENTS, Block, blocks
 from project import ROOT
 
-TEAM = "tests/graph/test_team.py::first"
+TEAM = "tests/graph/test_team.py::"
 HERE = "tests/documents/test_examples.py::"
-# By document and heading: the test that runs the commands of this heading, or the same commands on smaller files.
+# By document and heading: the test that runs what stands there, on smaller files or in one process.
 TESTED = {
+    ("docs/clusters.md", "Extraction, on one machine and on a cluster"):
+        "tests/extraction/test_cluster.py::test_local_workers_are_started_and_ended",
+    ("docs/clusters.md", "Several GPUs on one machine"):
+        "tests/extraction/test_cluster.py::test_local_workers_are_started_and_ended",
+    ("docs/clusters.md", "Several machines"):
+        "tests/extraction/test_cluster.py::test_a_worker_killed_while_it_works_changes_no_byte",
+    ("docs/decoding.md", "Decoding videos"): HERE + "test_the_example_of_the_decoder",
+    ("docs/faults.md", "What is promised when something fails"):
+        "tests/faults/test_kills.py::test_a_killed_stage_goes_on_to_the_same_bytes",
+    ("docs/method.md", "The ablation"): "tests/ablation/test_ablation.py::test_the_command",
+    ("docs/method.md", "What the paper says, and what we do"): HERE + "test_parameters_in_commands_exist",
+    ("docs/method.md", "How fast"): "tests/benchmarks/test_captioner_benchmark.py::test_it_measures",
+    ("docs/own-data.md", "Two commands"): TEAM + "test_two_commands_go_from_clips_and_captions_to_the_page",
+    ("docs/own-data.md", "More"): "tests/ablation/test_ablation.py::test_the_command",
+    ("docs/scoring.md", "Metrics, and scores for the captions of any system"):
+        "tests/metrics/test_score_files.py::test_the_terminal_has_one_table_and_what_was_written",
+    ("docs/sharing.md", "Once"): TEAM + "first",
+    ("docs/sharing.md", "Your own videos, shared"): TEAM + "test_after_a_pull_there_is_nothing_to_do",
+    ("docs/sharing.md", "Without the videos"): TEAM + "test_who_has_no_videos_computes_and_loses_nothing",
+    ("docs/sharing.md", "One video more"): TEAM + "test_one_video_more_is_one_video_encoded_and_few_shards_pushed",
+    ("docs/sharing.md", "Experiments"): TEAM + "test_queued_experiments_run_without_the_videos",
+    ("docs/sharing.md", "Making room"): TEAM + "test_collecting_garbage_keeps_every_data_set",
+    ("docs/sharing.md", "When a store is damaged"): TEAM + "test_a_damaged_store_comes_back_from_the_cache",
+    ("docs/store-format.md", "Read a store without our code"): HERE + "test_examples_read_a_store",
+    ("docs/store-format.md", "Read a store with our code"): HERE + "test_examples_read_a_store",
+    ("docs/store-format.md", "What is in it, and is it whole?"): HERE + "test_the_commands_of_feature_stores",
+    ("docs/store-format.md", "Features of others come in"): HERE + "test_the_commands_of_feature_stores",
+    ("docs/store-format.md", "Ours go out"): HERE + "test_the_commands_of_feature_stores",
 }
-BLOCKS = [block for document in DOCUMENTS for block in blocks(document) if block.commands]
+BLOCKS = [block for document in DOCUMENTS for block in blocks(document)
+          if block.commands or block.language == "python"]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.document}-{block.heading}")
