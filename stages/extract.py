@@ -35,7 +35,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
 
     # A modality that is left out reads no file: a data set of imported features may have none.
     left_out = part != "appearance" and section.kind == "none"
-    videos = [] if left_out else [(video.id, video.path) for video in manifest.videos]
+    videos = [] if left_out else [(video.id, video.path) for video in manifest.extracted]
     return extract(videos, _build(part, params, paths), folder, params.extraction, params.machine, params.cluster)
 
 
@@ -46,7 +46,8 @@ def _import(params: Params, paths: Paths, modality: str, folder: Path, manifest:
     if not features.absolute().is_relative_to(Path(params.data.videos).absolute()):
         print(printable(f"{features} is not below data.videos ({params.data.videos}), so DVC does not notice when it "
                         f"is replaced; link it there, or then run `{repro('extract', modality)} encoder --force`"))
-    return import_modality(modality, params, paths.encoder, folder, manifest.id_of)
+    id_of = {name: video for name, video in manifest.id_of.items() if manifest.split_of[video] != "pretrain"}
+    return import_modality(modality, params, paths.encoder, folder, id_of)
 
 
 def _build(modality: str, params: Params, paths: Paths) -> Callable[[], Encoder]:

@@ -57,8 +57,9 @@ def run(params: Params, paths: Paths) -> Summary:
     if stored < params.retrieval.stored:
         print(f"the corpus has {len(index.texts)} distinct captions, so {stored} candidates a video are stored, not "
               f"{params.retrieval.stored} (retrieval.stored)")
-    return {"videos": len(candidates.ids), "candidates": stored, "left_out": len(manifest.videos) - len(candidates.ids),
-            "text_to_video": scores, "candidates_by_split": by_split, "references_in_corpus": in_corpus,
+    return {"videos": len(candidates.ids), "candidates": stored,
+            "left_out": len(manifest.extracted) - len(candidates.ids), "text_to_video": scores,
+            "candidates_by_split": by_split, "references_in_corpus": in_corpus,
             "seconds": {"search": round(searched - started, 3)}}
 
 

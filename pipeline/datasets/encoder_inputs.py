@@ -1,7 +1,8 @@
 """What the encoder stage reads of a data set, in a file of its own: `encoder-inputs.json` beside the manifest.
 
 With weights that exist the encoder depends on no video, and a new one must not make it stale; an encoder that is
-trained here depends on the training videos and their captions, imported features on their files.
+trained here depends on the videos of `pretrain` and their captions (of `train` where the data set has none of
+`pretrain`), imported features on their files.
 """
 
 from dataclasses import dataclass
@@ -47,8 +48,10 @@ def read_training_videos(folder: Path) -> list[TrainingVideo]:
 
 
 def _videos(manifest: Manifest) -> list[dict[str, Any]]:
+    """Those that were set apart for the encoder; of a data set without any, the captioner's own training videos."""
+    split = "pretrain" if manifest.ids("pretrain") else "train"
     return [{"id": video.id, "path": video.path, "sha256": _digest(Path(video.path)),
-             "captions": manifest.captions_of[video.id]} for video in manifest.videos if video.split == "train"]
+             "captions": manifest.captions_of[video.id]} for video in manifest.videos if video.split == split]
 
 
 def _digest(path: Path) -> str:

@@ -17,9 +17,11 @@ from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_json, read_jsonl, sha256, write_json, write_jsonl
 from pipeline.common.text import clean, has_lone_surrogates, is_one_run, run_without_spaces, words
 
-# A video of `predict` has no captions: it is captioned and shown, never trained on or scored.
-Split = Literal["train", "validation", "test", "predict"]
+# A video of `pretrain` is for the encoder that is trained here, and for nothing else. One of `predict` has no captions:
+# it is captioned and shown, never trained on or scored.
+Split = Literal["pretrain", "train", "validation", "test", "predict"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+_NEEDED: tuple[Split, ...] = ("train", "validation", "test")     # by training and evaluation
 _FILES = ("videos", "captions", "corpus")
 _CHECKSUMS = "manifest.json"
 
@@ -63,6 +65,11 @@ class Manifest:
     def id_of(self) -> dict[str, str]:
         """The id behind every name that a video goes by, its id among them: what keys of published files mean."""
         return {name: video.id for video in self.videos for name in (video.id, *video.names)}
+
+    @cached_property
+    def extracted(self) -> tuple[Video, ...]:
+        """The videos that have features: all but those of `pretrain`, which only an encoder learns from."""
+        return tuple(video for video in self.videos if video.split != "pretrain")
 
     def ids(self, *splits: Split) -> list[str]:
         """Ids of the videos in `splits` (all of them if none is given), in the manifest's order."""
@@ -155,7 +162,7 @@ def check(
 def check_trainable(manifest: Manifest) -> None:
     """Raises SpectrumError for what would end a later stage: an empty split, a video none of whose captions has a word
     that can be learnt or scored, captions of a language that needs its words separated first."""
-    empty = [split for split in SPLITS[:3] if not manifest.ids(split)]
+    empty = [split for split in _NEEDED if not manifest.ids(split)]
     if empty:
         raise SpectrumError(
             f"no video of split {' and '.join(empty)} has a caption; training and evaluation need one of train, of "

@@ -15,7 +15,7 @@ def import_modality(modality: str, settings: params.Params, encoder_folder: Path
                     id_of: Mapping[str, str]) -> dict[str, Any]:
     """Makes the store of `modality` (appearance, audio, motion) in `folder`; returns counts.
 
-    encoder_folder: which the encoder stage made. id_of: `Manifest.id_of`, by which keys become ids. Videos that lack
+    encoder_folder: which the encoder stage made. id_of: of `Manifest.id_of`, by which keys become ids. Videos that lack
     features are listed in the store; of frames no more than extraction.allowed_failures may lack, of sound and motion
     all but one: published files have no features of a clip without a sound track.
     """

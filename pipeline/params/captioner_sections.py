@@ -77,7 +77,7 @@ class Captioner(Section):
 class Training(Section):
     """How the captioner learns. The `self_critical_*` belong to an optional last phase, which learns from rewards."""
 
-    epochs: Count = 20
+    epochs: Count = 12
     videos_per_batch: Count = 8
     captions_per_batch: CountOrZero = 0
     optimizer: Literal["adamw", "adam"] = "adamw"
@@ -118,8 +118,8 @@ class Generation(Section):
     batch_size: Count = 64
     length_penalty: NonNegativeFloat = 1.0
     no_repeat_ngram_size: CountOrZero = 0
-    attribute_odds: NonNegativeFloat = 0.3
-    emotion_odds: NonNegativeFloat = 0.3
+    attribute_odds: NonNegativeFloat = 1.0
+    emotion_odds: NonNegativeFloat = 1.0
     consensus: NonNegativeFloat = 1.0
     candidates: CountOrZero = 0
     temperature: PositiveFloat = 1.0

@@ -49,11 +49,12 @@ class Data(Section):
 class Sample(Section):
     """The rendered sample world: clips a split, their length and side, captions a clip."""
 
-    train: Count = 400
-    validation: Count = 60
-    test: Count = 100
-    seconds: PositiveFloat = 3.0
-    size: Annotated[int, Field(ge=112, multiple_of=2)] = 128
+    pretrain: Count = 800
+    train: Count = 600
+    validation: Count = 200
+    test: Count = 400
+    seconds: PositiveFloat = 2.0
+    size: Annotated[int, Field(ge=112, multiple_of=2)] = 112
     captions: Annotated[int, Field(ge=5)] = 6
 
 

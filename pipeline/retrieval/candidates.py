@@ -80,7 +80,7 @@ def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionI
     if corpus_digest(distinct_sentences(manifest.corpus)) != index.corpus:
         raise SpectrumError("the caption index was made from another corpus than the manifest's; "
                             f"{rerun('index')}")
-    ids = [video for video in manifest.ids() if video in store]
+    ids = [video.id for video in manifest.extracted if video.id in store]
     barred = barred_rows(ids, index)
     left = len(index.texts) - max((len(rows) for rows in barred), default=0)
     if left < 1:

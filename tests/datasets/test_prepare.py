@@ -11,6 +11,7 @@ from test_emvidcap import TRAINVAL, files, section  # noqa: F401  a fixture and 
 
 from pipeline import params
 from pipeline.common.errors import SpectrumError
+from pipeline.datasets.encoder_inputs import read_training_videos
 from pipeline.datasets.manifest import Manifest
 from pipeline.params.paths import Paths
 from stages import prepare
@@ -57,6 +58,30 @@ def test_your_own_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert prepare.run(settings, Paths.of(settings))["findings"] == {}
     assert f"than retrieval.stored ({settings.retrieval.stored}) asks for" in capsys.readouterr().out
     assert len(Manifest.load(project / "data/mine").videos) == 3
+
+
+@pytest.mark.parametrize("set_apart", [True, False])
+def test_an_encoder_learns_from_the_videos_set_apart_for_it_or_else_from_those_of_training(
+        project: Path, set_apart: bool) -> None:
+    (project / "clips").mkdir()
+    rows = ["video,caption,split", "0,a cat,train", "1,a cat,validation", "2,a cat,test"]
+    rows += ["3,a dog,pretrain", "3,a puppy,Pretrain"] if set_apart else []
+    for n in range(len({row.split(",")[0] for row in rows[1:]})):
+        (project / "clips" / f"{n}.mp4").write_bytes(b"x")
+    (project / "captions.csv").write_text("\n".join(rows))
+    (project / "more.csv").write_text("video,caption\n0,a cat\nelse,a bird" + ("\n3,a dog" if set_apart else ""))
+    settings = params.load(["dataset=mine", "data.videos=clips", "data.captions=captions.csv", "data.corpus=more.csv"],
+                           ROOT / "params.yaml")
+    summary = prepare.run(settings, Paths.of(settings))
+    manifest = Manifest.load(project / "data/mine")
+    learnt = [(video.path.name, video.captions) for video in read_training_videos(project / "data/mine")]
+    if set_apart:
+        assert learnt == [("3.mp4", ("a dog", "a puppy"))]
+        assert summary["splits"]["pretrain"] == {"videos": 1, "captions": 2}
+        assert [video.id for video in manifest.extracted] == ["0", "1", "2"]
+        assert [caption.text for caption in manifest.corpus] == ["a cat", "a bird"]
+    else:
+        assert learnt == [("0.mp4", ("a cat",))]
 
 
 def test_a_few_captions_of_one_run_are_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

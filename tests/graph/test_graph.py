@@ -18,12 +18,14 @@ from project import ROOT
 from pipeline import params
 from pipeline.datasets.manifest import Manifest
 from pipeline.retrieval.candidates import Candidates
+from pipeline.retrieval.index import model_id, open_index
+from pipeline.retrieval.sentences import sentence_key
 from pipeline.store.feature_store import FeatureStore
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(600)]
 
 TINY = """
-sample: {train: 24, validation: 6, test: 8}
+sample: {pretrain: 12, train: 24, validation: 6, test: 8}
 machine: {decoder_processes: 2}
 encoder: {epochs: 2, batch_size: 12}
 extraction: {num_shards: 4}
@@ -125,11 +127,7 @@ def test_predictions_cover_the_test_split(project: Path) -> None:
 
 
 def test_no_video_has_a_sentence_that_it_alone_owns_among_its_candidates(project: Path) -> None:
-    from pipeline.retrieval.index import model_id, open_index
-    from pipeline.retrieval.sentences import sentence_key
-
-    store = FeatureStore.open(project / "features/sample/sample-clip")
-    captions = open_index(project / "indexes/sample/sample-clip", model_id(store.recipe))
+    captions = open_index(project / "indexes/sample/sample-clip", opened_recipe(project))
     candidates = Candidates.read(project / "indexes/sample/candidates.h5")
     manifest = Manifest.load(project / "data/sample")
     for video, rows in zip(candidates.ids, candidates.rows, strict=True):
@@ -137,6 +135,29 @@ def test_no_video_has_a_sentence_that_it_alone_owns_among_its_candidates(project
         assert len(found) == len(rows)
         of_others = {sentence_key(caption.text) for caption in manifest.corpus if caption.video_id != video}
         assert found <= of_others
+
+
+def test_videos_of_pretrain_train_the_encoder_and_are_nowhere_else(project: Path) -> None:
+    manifest = Manifest.load(project / "data/sample")
+    pretrained = manifest.ids("pretrain")
+    inputs = json.loads((project / "data/sample/encoder-inputs.json").read_text())
+    assert [video["id"] for video in inputs["videos"]] == pretrained and len(pretrained) == 12
+    assert json.loads((project / "reports/sample/stages/encoder.json").read_text())["videos"] == 12
+    for store in ("sample-clip", "logmel"):
+        opened = FeatureStore.open(project / "features/sample" / store)
+        assert not {*opened.ids, *opened.failures} & set(pretrained)
+    assert not {caption.video_id for caption in manifest.corpus} & set(pretrained)
+    assert not set(Candidates.read(project / "indexes/sample/candidates.h5").ids) & set(pretrained)
+    index = open_index(project / "indexes/sample/sample-clip", opened_recipe(project))
+    assert not {owner for owners in index.owners for owner in owners} & set(pretrained)
+    assert set(json.loads((project / "indexes/sample/retrieval.json").read_text())["candidates"]) == \
+        {"train", "validation", "test"}
+    for made in ("predictions.jsonl", "index.html"):
+        assert "pretrain-0" not in (project / "reports/sample" / made).read_text()
+
+
+def opened_recipe(project: Path) -> str:
+    return model_id(FeatureStore.open(project / "features/sample/sample-clip").recipe)
 
 
 def test_the_stores_are_whole(project: Path) -> None:

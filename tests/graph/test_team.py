@@ -19,7 +19,7 @@ from pipeline.store.feature_store import FeatureStore
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(900)]
 
 SMALL_SAMPLE = """
-sample: {train: 12, validation: 2, test: 2, seconds: 0.5}
+sample: {pretrain: 12, train: 12, validation: 2, test: 2, seconds: 0.5}
 encoder: {epochs: 1, batch_size: 12}
 """
 FAST = ["encoders.appearance.model=spectrum-sample", "encoders.appearance.weights=random",

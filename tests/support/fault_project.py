@@ -32,7 +32,7 @@ from pipeline.common import programs
 
 DATASET = "tiny"
 OVERRIDES = [
-    f"dataset={DATASET}", "sample={train: 2, validation: 1, test: 1, seconds: 0.3, size: 112}",
+    f"dataset={DATASET}", "sample={pretrain: 1, train: 2, validation: 1, test: 1, seconds: 0.3, size: 112}",
     "data.videos=clips", "data.captions=captions.jsonl", "data.corpus=captions.jsonl",
     "machine.device=cpu", "machine.decoder_processes=1", "machine.save_interval=0", "extraction.num_shards=2",
     "encoder.epochs=1", "encoder.batch_size=6", "encoders.appearance.num_frames=2", "encoders.audio.num_windows=2",

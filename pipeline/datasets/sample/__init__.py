@@ -25,7 +25,7 @@ from pipeline.datasets.manifest import Caption, Manifest, Split, Video, check
 from pipeline.datasets.sample.clip import Clip, render
 from pipeline.datasets.sample.grammar import captions, plan
 
-_NAME = re.compile(r"(train|validation|test)-\d{4,}\.mp4")
+_NAME = re.compile(r"(pretrain|train|validation|test)-\d{4,}\.mp4")
 
 
 def build(section: params.Sample, seed: int, folder: Path) -> Manifest:
@@ -35,7 +35,7 @@ def build(section: params.Sample, seed: int, folder: Path) -> Manifest:
     have are removed. Raises SpectrumError where a clip cannot be rendered.
     """
     counts: dict[Split, int] = {
-        "train": section.train, "validation": section.validation, "test": section.test}
+        "pretrain": section.pretrain, "train": section.train, "validation": section.validation, "test": section.test}
     rng = np.random.default_rng(seed)
     clips: list[Clip] = []
     videos: list[tuple[str, Video]] = []

@@ -35,7 +35,7 @@ class Clip:
 def render(clip: Clip) -> None:
     """Raises SpectrumError with ffmpeg's own words where it fails."""
     rng = np.random.default_rng(clip.seed)
-    sound = synthesise(clip.scene.mood.sound, clip.seconds, rng)
+    sound = synthesise([mood.sound for mood in clip.scene.moods], clip.seconds, rng)
     pictures = b"".join(frame.tobytes() for frame in frames(clip.scene, clip.seconds, clip.size, rng))
     # A file without a name: a killed process leaves nothing of it.
     with atomic_write(clip.path) as temporary, tempfile.TemporaryFile() as wav:
@@ -51,7 +51,7 @@ def _arguments(wav: int, out: Path, size: int) -> list[str]:
     # One thread, no time stamps and no program versions: nothing that differs between two runs.
     stream = ffmpeg.output(
         pictures.video, ffmpeg.input(f"file:/dev/fd/{wav}", format="wav").audio, f"file:{out}", format="mp4",
-        vcodec="libx264", preset="veryfast", crf=18, pix_fmt="yuv420p", acodec="aac", audio_bitrate="64k",
+        vcodec="libx264", preset="ultrafast", crf=18, pix_fmt="yuv420p", acodec="aac", audio_bitrate="64k",
         threads=1, map_metadata=-1, fflags="+bitexact", **{"flags:v": "+bitexact", "flags:a": "+bitexact"},
     )
     stream = stream.global_args("-hide_banner", "-loglevel", "error").overwrite_output()

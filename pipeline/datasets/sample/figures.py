@@ -182,7 +182,8 @@ def _draw_face(pen: Pen, face: str, blink: bool, light: Colour | None) -> None:
             large = 1.45 if face == "round" else 1.0
             pen.oval(side * 0.09, HEAD + 0.035, 0.05 * large, 0.055 * large, WHITE, INK)
             pen.disc(side * 0.085, HEAD + 0.03, 0.027, INK)
-        rise = {"smile": (0.13, 0.13), "frown": (0.07, 0.17), "round": (0.18, 0.15)}[face]
+        rise = {"smile": (0.13, 0.13), "content": (0.12, 0.12), "frown": (0.07, 0.17), "sad": (0.18, 0.09),
+                "round": (0.18, 0.15)}[face]
         brow = [(side * 0.04, HEAD + rise[0]), (side * 0.14, HEAD + rise[1])]
         pen.stroke(brow, 0.055 if face == "frown" else 0.034, ink)
     if face == "smile":
@@ -191,7 +192,12 @@ def _draw_face(pen: Pen, face: str, blink: bool, light: Colour | None) -> None:
         pen.shape(half, WHITE, ink)
         for side in (-1, 1):
             pen.disc(side * 0.165, HEAD - 0.06, 0.04, (250, 130, 130))
+    elif face == "content":
+        pen.arc(Arc(0, HEAD - 0.06, 0.12, 0.07, 200, 340), 0.045, ink)
     elif face == "frown":
+        pen.stroke([(-0.11, HEAD - 0.13), (0.11, HEAD - 0.13)], 0.055, ink)
+    elif face == "sad":
         pen.arc(Arc(0, HEAD - 0.18, 0.12, 0.09, 10, 170), 0.055, ink)
+        pen.oval(0.14, HEAD - 0.06, 0.03, 0.055, (110, 180, 245), None)     # a tear
     else:
         pen.oval(0, HEAD - 0.125, 0.085, 0.095, (170, 30, 44), ink)

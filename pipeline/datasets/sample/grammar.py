@@ -1,18 +1,20 @@
 """What happens in the sample world and how its people would say it: scenes, cues of mood, captions.
 
-A scene is an actor, an action, a place and an emotion. The emotion shows in four cues of three values. Each value
-is shared by three or four emotions, so no single cue gives the emotion away. Together they form an error-correcting
-code (the tetracode): nine of the emotions differ from each other in three cues, so that a cue that is overlooked
-can be made up for by the others. The tenth, calm, differs from pride in sound alone and from the rest in two or more.
+A scene is an actor, an action, a place and an emotion; in one of six the mood turns into another half way. An emotion
+shows in face, light, motion and sound, and no cue alone gives it away. Pictures tell it in part: two emotions share
+each face, and two pairs of them (calm and shy, fear and surprise) look the same in light and motion, too. Those that
+share a face never share a sound, so whoever sees and hears can tell all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 
 from pipeline.common.errors import SpectrumError
+from pipeline.common.text import words
 from pipeline.datasets.manifest import Split
 
 T = TypeVar("T")
@@ -49,7 +51,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "desert": ("in the desert", "on the sand near a cactus", "between the dunes"),
 }
 
-FACES = ("smile", "frown", "round")
+FACES = ("smile", "content", "frown", "sad", "round")
 LIGHTS = ("warm", "cold", "soft")
 MOTIONS = ("bounce", "shake", "sway")
 SOUNDS = ("bells", "drums", "flute")
@@ -71,20 +73,20 @@ class Mood:
 EMOTIONS: dict[str, Mood] = {
     "joy": Mood("smile", "warm", "bounce", "bells", ("happy", "cheerful", "joyful"),
                 ("happy", "cheerful", "glad"), ("happily", "cheerfully", "joyfully")),
-    "proud": Mood("smile", "soft", "sway", "drums", ("proud",), ("proud",), ("proudly",)),
-    "calm": Mood("smile", "soft", "sway", "flute", ("calm", "peaceful"), ("calm", "peaceful"),
+    "proud": Mood("smile", "warm", "sway", "drums", ("proud",), ("proud",), ("proudly",)),
+    "calm": Mood("content", "soft", "sway", "flute", ("calm", "peaceful"), ("calm", "peaceful"),
                  ("calmly", "peacefully")),
-    "shy": Mood("smile", "cold", "shake", "flute", ("shy", "bashful"), ("shy", "bashful"), ("shyly",)),
-    "sadness": Mood("frown", "cold", "sway", "bells", ("sad", "sorrowful"), ("sad", "sorrowful"),
+    "shy": Mood("content", "soft", "sway", "bells", ("shy", "bashful"), ("shy", "bashful"), ("shyly",)),
+    "sadness": Mood("sad", "cold", "sway", "flute", ("sad", "sorrowful"), ("sad", "sorrowful"),
                     ("sadly", "sorrowfully")),
-    "pensiveness": Mood("frown", "soft", "bounce", "flute", ("thoughtful", "pensive"),
+    "pensiveness": Mood("sad", "soft", "sway", "bells", ("thoughtful", "pensive"),
                         ("thoughtful", "pensive"), ("pensively",)),
     "anger": Mood("frown", "warm", "shake", "drums", ("angry",), ("angry",), ("angrily",)),
-    "surprise": Mood("round", "warm", "sway", "flute", ("surprised", "astonished"),
+    "worry": Mood("frown", "cold", "shake", "flute", ("anxious", "apprehensive"), ("anxious", "concerned"),
+                  ("anxiously", "apprehensively")),
+    "surprise": Mood("round", "cold", "bounce", "bells", ("surprised", "astonished"),
                      ("surprised", "astonished"), ("astonishedly", "surprisedly")),
     "fear": Mood("round", "cold", "bounce", "drums", ("fearful",), ("afraid", "fearful"), ("fearfully",)),
-    "worry": Mood("round", "soft", "shake", "bells", ("anxious", "apprehensive"), ("anxious", "concerned"),
-                  ("anxiously", "apprehensively")),
 }
 
 _MOODY = (
@@ -94,20 +96,34 @@ _MOODY = (
     "the {actor} {does} {beside} {place}",
     "a {actor} is {beside} {doing} {place}",
     "{place} a {actor} {beside} {does}",
-    "{place} a {before} {actor} is {doing}",
+    "{place}, a {before} {actor} is {doing}",
     "a {actor} looks {after} while {doing} {place}",
     "the {actor} who {does} {place} seems {after}",
     "the {actor} feels {after} and {does} {place}",
+    "looking {after}, the {actor} {does} {place}",
+    "it's a {before} {actor}, {doing} {place}",
+    "the video shows a {before} {actor} that is {doing} {place}, and there is nobody else around",
+)
+# Of a scene whose mood turns: `first` before it, `then` after it.
+_TURNING = (
+    "a {first.before} {actor} {does} {then.beside} {place}",
+    "the {first.before} {actor} is {then.beside} {doing} {place}",
+    "a {first.before} {actor} {does} {place}, then looks {then.after}",
+    "the {actor} looks {first.after}, but then {then.after}, while {doing} {place}",
+    "{place}, a {actor} that was {first.after} at first is now {then.beside} {doing}",
+    "at first the {actor} that is {doing} {place} looks {first.after}, but {then.after} in the end",
 )
 _NEUTRAL = (
     "a {actor} is {doing} {place}",
     "the {actor} {does} {place}",
     "there is a {actor} {doing} {place}",
-    "{place} a {actor} is {doing}",
+    "{place}, a {actor} is {doing}",
 )
 _NEUTRAL_SHARE = 1 / 6
 _PLACELESS_SHARE = 1 / 8
-_HELD_OUT_SHARE = 0.25      # of validation and test clips
+_FULL_STOP_SHARE = 1 / 5
+_TURN_SHARE = 1 / 6         # of scenes
+_WHOLE_TURN_SHARE = 2 / 3   # of moody captions of such a scene: the others tell one of its moods
 
 
 @dataclass(frozen=True)
@@ -116,42 +132,41 @@ class Scene:
     action: str
     place: str
     emotion: str
+    then: str = ""      # the emotion of the second half, where it is another
 
     @property
-    def mood(self) -> Mood:
-        return EMOTIONS[self.emotion]
-
-
-# Pairs of actor and action that no training clip shows.
-HELD_OUT = frozenset(zip(ACTORS, ACTIONS, strict=True))
+    def moods(self) -> tuple[Mood, ...]:
+        """One, or two that follow each other."""
+        return tuple(EMOTIONS[emotion] for emotion in (self.emotion, self.then) if emotion)
 
 
 def plan(counts: Mapping[Split, int], rng: np.random.Generator) -> dict[Split, list[Scene]]:
-    """Scenes of every split, no scene twice: what is tested was never trained on.
+    """Scenes of every split: no two have the same actor, action, place and emotion, so what is tested was never
+    trained on.
 
-    Within a split every actor, action, place and emotion comes about equally often; pairs of `HELD_OUT` come
-    in no training clip and in a quarter of the others. Raises SpectrumError where the world is too small.
+    All are drawn together and dealt out, so that the splits differ by chance alone, and every actor, action, place and
+    emotion comes about equally often. Raises SpectrumError where the world is too small.
     """
     possible = len(ACTORS) * len(ACTIONS) * len(PLACES) * len(EMOTIONS)
-    if sum(counts.values()) > possible // 2:
-        raise SpectrumError(f"sample: {sum(counts.values())} clips are more than the {possible // 2} that "
-                            "the world has scenes for; lower sample.train, sample.validation or sample.test")
+    if sum(counts.values()) > possible * 3 // 4:
+        raise SpectrumError(f"sample: {sum(counts.values())} clips are more than the {possible * 3 // 4} that the "
+                            "world has scenes for; lower sample.pretrain, sample.train, sample.validation or "
+                            "sample.test")
+    scenes = _draw(sum(counts.values()), rng)
+    return {split: list(islice(scenes, count)) for split, count in counts.items()}
+
+
+def _draw(count: int, rng: np.random.Generator) -> Iterator[Scene]:
     used: set[Scene] = set()
-    return {split: list(_draw(split, count, used, rng)) for split, count in counts.items()}
-
-
-def _draw(split: str, count: int, used: set[Scene], rng: np.random.Generator) -> Iterator[Scene]:
-    actors, actions, places, emotions = (_deck(list(values), count, rng)
-                                         for values in (ACTORS, ACTIONS, PLACES, EMOTIONS))
-    partner = {action: actor for actor, action in HELD_OUT}
-    for actor, action, place, emotion in zip(actors, actions, places, emotions, strict=True):
-        if split != "train" and rng.random() < _HELD_OUT_SHARE:
-            actor = partner[action]
+    decks = [_deck(list(values), count, rng) for values in (ACTORS, ACTIONS, PLACES, EMOTIONS)]
+    for actor, action, place, emotion in zip(*decks, strict=True):
         scene = Scene(actor, action, place, emotion)
-        while scene in used or (split == "train" and (scene.actor, scene.action) in HELD_OUT):
-            scene = Scene(choose(tuple(ACTORS), rng), action, choose(tuple(PLACES), rng), emotion)
+        while scene in used:
+            actor, action, place = (choose(tuple(values), rng) for values in (ACTORS, ACTIONS, PLACES))
+            scene = Scene(actor, action, place, emotion)
         used.add(scene)
-        yield scene
+        turns = rng.random() < _TURN_SHARE
+        yield replace(scene, then=choose([other for other in EMOTIONS if other != emotion], rng)) if turns else scene
 
 
 def _deck(keys: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
@@ -168,28 +183,45 @@ def captions(scene: Scene, count: int, rng: np.random.Generator) -> list[str]:
             text = _caption(scene, rng)
             if text not in texts:
                 texts.append(text)
-        words = {*scene.mood.before, *scene.mood.after, *scene.mood.beside}
-        if any(words & set(text.split()) for text in texts):
+        moody = {word for mood in scene.moods for word in (*mood.before, *mood.after, *mood.beside)}
+        if any(moody & set(words(text)) for text in texts):
             return texts
 
 
 def _caption(scene: Scene, rng: np.random.Generator) -> str:
-    form = choose(_NEUTRAL if rng.random() < _NEUTRAL_SHARE else _MOODY, rng)
+    neutral = rng.random() < _NEUTRAL_SHARE
+    turning = len(scene.moods) > 1 and not neutral and rng.random() < _WHOLE_TURN_SHARE
+    form = choose(_NEUTRAL if neutral else _TURNING if turning else _MOODY, rng)
     place = "" if rng.random() < _PLACELESS_SHARE else choose(PLACES[scene.place], rng)
     does, doing = choose(ACTIONS[scene.action], rng)
-    text = form.format(
-        actor=choose(ACTORS[scene.actor], rng), does=does, doing=doing, place=place,
-        before=choose(scene.mood.before, rng), after=choose(scene.mood.after, rng),
-        beside=choose(scene.mood.beside, rng),
-    )
-    return _with_articles(text.split())
+    moods = [_MoodWords.of(mood, rng) for mood in scene.moods]
+    mood = choose(moods, rng)
+    text = form.format(actor=choose(ACTORS[scene.actor], rng), does=does, doing=doing, place=place, before=mood.before,
+                       after=mood.after, beside=mood.beside, first=moods[0], then=moods[-1])
+    return _sentence(text, full_stop=rng.random() < _FULL_STOP_SHARE)
 
 
-def _with_articles(words: list[str]) -> str:
-    """The words as a sentence, `a` before a vowel as `an`."""
-    following = words[1:] + [""]
-    return " ".join("an" if word == "a" and after[:1] in tuple("aeio") else word
-                    for word, after in zip(words, following, strict=True))
+@dataclass(frozen=True)
+class _MoodWords:
+    """What one person says for a mood."""
+
+    before: str
+    after: str
+    beside: str
+
+    @classmethod
+    def of(cls, mood: Mood, rng: np.random.Generator) -> "_MoodWords":
+        return cls(choose(mood.before, rng), choose(mood.after, rng), choose(mood.beside, rng))
+
+
+def _sentence(text: str, full_stop: bool) -> str:
+    """`text` with single spaces, none before a comma, and `a` before a vowel as `an`; as some write it, with a capital
+    and a full stop."""
+    parts = text.replace(" ,", ",").lstrip(" ,").split()
+    following = [*parts[1:], ""]
+    joined = " ".join("an" if part == "a" and after[:1] in tuple("aeio") else part
+                      for part, after in zip(parts, following, strict=True))
+    return f"{joined[0].upper()}{joined[1:]}." if full_stop else joined
 
 
 def choose(values: Sequence[T], rng: np.random.Generator) -> T:

@@ -1,7 +1,8 @@
-"""The sound of a clip: bells, drums or a flute, never twice the same, over some noise."""
+"""The sound of a clip: bells, drums or a flute, or two of them in turn, never twice the same, over some noise."""
 
 import io
 import wave
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,13 @@ RATE = 16_000  # Hz, mono
 _SCALE = np.array([0, 2, 4, 7, 9, 12])  # semitones of a pentatonic scale
 
 
-def synthesise(kind: str, seconds: float, rng: np.random.Generator) -> bytes:
-    """A 16-bit mono WAV file of `kind`: bells, drums or flute."""
-    times = np.arange(round(seconds * RATE)) / RATE
-    signal = {"bells": _bells, "drums": _drums, "flute": _flute}[kind](times, rng)
-    signal = signal * rng.uniform(0.35, 0.6) / max(float(np.abs(signal).max()), 1e-6)
-    signal += rng.normal(0, rng.uniform(0.01, 0.04), len(times))
+def synthesise(kinds: Sequence[str], seconds: float, rng: np.random.Generator) -> bytes:
+    """A 16-bit mono WAV file of `kinds` (bells, drums or flute), one after the other, all of the same length."""
+    times = np.arange(round(seconds * RATE / len(kinds))) / RATE
+    play = {"bells": _bells, "drums": _drums, "flute": _flute}
+    parts = [play[kind](times, rng) for kind in kinds]
+    signal = np.concatenate([part / max(float(np.abs(part).max()), 1e-6) for part in parts]) * rng.uniform(0.35, 0.6)
+    signal += rng.normal(0, rng.uniform(0.01, 0.04), len(signal))
     return _wav(signal)
 
 
