@@ -10,18 +10,27 @@ from documents import DOCUMENTS, Block, blocks
 from project import ROOT
 
 TEAM = "tests/graph/test_team.py::"
+GRAPH = "tests/graph/test_graph.py::"
 HERE = "tests/documents/test_examples.py::"
 # By document and heading: the test that runs what stands there, on smaller files or in one process.
 TESTED = {
+    ("README.md", "First result"): TEAM + "test_two_commands_go_from_clips_and_captions_to_the_page",
     ("docs/clusters.md", "Extraction, on one machine and on a cluster"):
         "tests/extraction/test_cluster.py::test_local_workers_are_started_and_ended",
     ("docs/clusters.md", "Several GPUs on one machine"):
         "tests/extraction/test_cluster.py::test_local_workers_are_started_and_ended",
     ("docs/clusters.md", "Several machines"):
         "tests/extraction/test_cluster.py::test_a_worker_killed_while_it_works_changes_no_byte",
+    ("docs/datasets.md", "Published data sets"): TEAM + "first",
+    ("docs/datasets.md", "What was run here"): "tests/datasets/test_msvd.py::@@",
+    ("docs/datasets.md", "Where to put the files"): "tests/datasets/@@",
+    ("docs/datasets.md", "Presets"): HERE + "test_parameters_in_commands_exist",
     ("docs/decoding.md", "Decoding videos"): HERE + "test_the_example_of_the_decoder",
     ("docs/faults.md", "What is promised when something fails"):
         "tests/faults/test_kills.py::test_a_killed_stage_goes_on_to_the_same_bytes",
+    ("docs/first-hour.md", "3. Caption some clips"): GRAPH + "test_own_clips_are_captioned_with_and_without_sound",
+    ("docs/first-hour.md", "4. Look into the files"): HERE + "test_the_commands_of_feature_stores",
+    ("docs/first-hour.md", "5. Nothing is computed twice"): GRAPH + "test_an_override_of_one_stage_runs_it_alone",
     ("docs/method.md", "The ablation"): "tests/ablation/test_ablation.py::test_the_command",
     ("docs/method.md", "What the paper says, and what we do"): HERE + "test_parameters_in_commands_exist",
     ("docs/method.md", "How fast"): "tests/benchmarks/test_captioner_benchmark.py::test_it_measures",
