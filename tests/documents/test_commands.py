@@ -14,7 +14,8 @@ GRAPH = "tests/graph/test_graph.py::"
 HERE = "tests/documents/test_examples.py::"
 # By document and heading: the test that runs what stands there, on smaller files or in one process.
 TESTED = {
-    ("README.md", "First result"): TEAM + "test_two_commands_go_from_clips_and_captions_to_the_page",
+    ("README.md", "A clip"): GRAPH + "test_own_clips_are_captioned_with_and_without_sound",
+    ("README.md", "Your own data"): TEAM + "test_two_commands_go_from_clips_and_captions_to_the_page",
     ("docs/clusters.md", "Extraction, on one machine and on a cluster"):
         "tests/extraction/test_cluster.py::test_local_workers_are_started_and_ended",
     ("docs/clusters.md", "Several GPUs on one machine"):
@@ -22,8 +23,7 @@ TESTED = {
     ("docs/clusters.md", "Several machines"):
         "tests/extraction/test_cluster.py::test_a_worker_killed_while_it_works_changes_no_byte",
     ("docs/datasets.md", "Published data sets"): TEAM + "first",
-    ("docs/datasets.md", "What was run here"): "tests/datasets/test_msvd.py::@@",
-    ("docs/datasets.md", "Where to put the files"): "tests/datasets/@@",
+    ("docs/datasets.md", "What was run here"): "tests/datasets/test_msvd.py::test_the_real_annotations",
     ("docs/datasets.md", "Presets"): HERE + "test_parameters_in_commands_exist",
     ("docs/decoding.md", "Decoding videos"): HERE + "test_the_example_of_the_decoder",
     ("docs/faults.md", "What is promised when something fails"):
