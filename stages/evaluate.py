@@ -47,12 +47,8 @@ def run(params: Params, paths: Paths) -> Summary:
         "baseline": {caption.video_id: caption.text for caption in baseline_captions},
         "without_rerankers": {caption.video_id: caption.likeliest for caption in captions[:len(tested)]},
         "baseline_without_rerankers": {caption.video_id: caption.likeliest for caption in baseline_captions}}
-    if "text" in model.model.shape.dims and not params.generation.candidates:
-        choosing = CaptionGenerator(model.model, model.vocabulary, model.attributes,
-                                    params.generation.model_copy(update={"candidates": used}),
-                                    lambda: dataset.consensus)
-        chosen = choosing.generate(inputs_of[model.folder].select(range(len(tested))), candidate_texts[:len(tested)])
-        others["with_candidates"] = {caption.video_id: caption.text for caption in chosen}
+    if params.generation.candidates:
+        others["without_candidates"] = {caption.video_id: caption.generated for caption in captions[:len(tested)]}
     generated = time.monotonic()
 
     taxonomy, references = Taxonomy.load(params.emotion.words), {video: manifest.captions_of[video] for video in tested}

@@ -121,7 +121,7 @@ class Generation(Section):
     attribute_odds: NonNegativeFloat = 1.0
     emotion_odds: NonNegativeFloat = 1.0
     consensus: NonNegativeFloat = 1.0
-    candidates: CountOrZero = 0
+    candidates: CountOrZero = 20
     temperature: PositiveFloat = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     seed: Seed = 0

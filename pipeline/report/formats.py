@@ -43,7 +43,7 @@ class RetrievalFile(BaseModel):
 class MetricsFile(ScoreBlock):
     baseline: ScoreBlock | None = None
     without_rerankers: ScoreBlock | None = None
-    with_candidates: ScoreBlock | None = None
+    without_candidates: ScoreBlock | None = None
     reference_lines: Mapping[str, ScoreBlock] = {}
     ahead_of: Mapping[str, Mapping[str, Interval]] = {}
     retrieval: RetrievalFile | None = None

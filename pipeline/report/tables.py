@@ -114,7 +114,7 @@ def collect_lines(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The scores of the model and of each line beside it, by name, in the table's order; the human line last."""
     lines = metrics.get("reference_lines") or {}
     scores_of = {"Model": metrics, "Without rerankers": metrics.get("without_rerankers"),
-                 "With candidates": metrics.get("with_candidates"), "Baseline": metrics.get("baseline"),
+                 "Without candidates": metrics.get("without_candidates"), "Baseline": metrics.get("baseline"),
                  "Constant word": lines.get("constant_word"), "Nearest caption": lines.get("nearest_caption"),
                  "Consensus caption": lines.get("consensus_caption"), "Human": lines.get("human")}
     return {name: scores for name, scores in scores_of.items() if scores}

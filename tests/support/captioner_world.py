@@ -36,7 +36,7 @@ SECTION = params.Captioner(decoder_modalities=(), hidden_size=32, num_heads=2, f
 TRAINING = params.Training(epochs=8, videos_per_batch=12, learning_rate=4e-3, attribute_weight=1.0,
                            neutral_caption_weight=1.0)
 # The likeliest caption, whatever else may rerank.
-BEAM = params.Generation(attribute_odds=0.0, emotion_odds=0.0, consensus=0.0)
+BEAM = params.Generation(attribute_odds=0.0, emotion_odds=0.0, consensus=0.0, candidates=0)
 
 
 def world(videos: int, seed: int, dims: tuple[int, int, int] = (32, 16, 24),

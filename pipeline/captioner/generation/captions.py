@@ -7,8 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Hypothesis:
+    """retrieved: it is a candidate, in its own mood or another, that the captioner did not make by itself."""
+
     text: str
     score: float
+    retrieved: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,18 @@ class Caption:
     emotions: tuple[tuple[str, float], ...]
     likeliest: str
 
+    @property
+    def generated(self) -> str:
+        """The best hypothesis that the captioner made by itself."""
+        return next(beam.text for beam in self.beams if not beam.retrieved)
+
     def as_json(self, candidates: Iterable[tuple[str, float]] = ()) -> dict[str, Any]:
         """What a line of predictions.jsonl says of it; `candidates`: the video's, with their similarities."""
         return {
             "video_id": self.video_id, "caption": self.text, "score": round(self.score, 4),
             "likeliest": self.likeliest,
-            "beams": [{"caption": beam.text, "score": round(beam.score, 4)} for beam in self.beams],
+            "beams": [{"caption": beam.text, "score": round(beam.score, 4), "retrieved": beam.retrieved}
+                      for beam in self.beams],
             "emotions": [{"category": name, "probability": round(p, 4)} for name, p in self.emotions],
             "attributes": [{"word": attribute.word, "probability": round(attribute.probability, 4),
                             "emotional": attribute.emotional} for attribute in self.attributes],

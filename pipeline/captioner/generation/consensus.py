@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from pipeline.captioner.generation.captions import Caption, Hypothesis
+from pipeline.captioner.generation.captions import Caption
 from pipeline.common.text import words
 from pipeline.retrieval.index import CaptionIndex
 
@@ -64,7 +64,7 @@ class Consensus:
 
     def _rerank_one(self, caption: Caption, candidates: Sequence[str], weight: float) -> Caption:
         agreements = self.agreement([beam.text for beam in caption.beams], candidates)
-        beams = [Hypothesis(beam.text, beam.score + weight * agreement)
+        beams = [replace(beam, score=beam.score + weight * agreement)
                  for beam, agreement in zip(caption.beams, agreements, strict=True)]
         beams.sort(key=lambda beam: -beam.score)
         return replace(caption, text=beams[0].text, score=beams[0].score, beams=tuple(beams))

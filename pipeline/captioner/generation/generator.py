@@ -6,7 +6,7 @@
 `evaluate`, `caption`, `ablate` and the validation of a training call it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 import torch
 
@@ -63,6 +63,7 @@ class CaptionGenerator:
         encoded = self.model.encode(inputs)
         beams = generate_tokens(self.model, encoded, len(inputs), self.section)
         likeliest = [of_video[0][0] for of_video in beams]
+        generated = [{tuple(tokens) for tokens, _ in of_video} for of_video in beams]
         if self.section.candidates and "text" in self.model.shape.dims:
             retrieved = self._candidates.score(encoded, [own[:self.section.candidates] for own in candidates],
                                                self.section)
@@ -72,11 +73,12 @@ class CaptionGenerator:
         attributes = _attributes(encoded, self.attributes, self.model.section.embedded_attributes)
         emotions = _emotions(encoded, self.attributes, inputs)
         return [self._caption(*parts)
-                for parts in zip(inputs.ids, beams, likeliest, attributes, emotions, strict=True)]
+                for parts in zip(inputs.ids, beams, generated, likeliest, attributes, emotions, strict=True)]
 
-    def _caption(self, video: str, beams: Beams, likeliest: Sequence[int], attributes: tuple[Attribute, ...],
-                 emotions: tuple[tuple[str, float], ...]) -> Caption:
-        hypotheses = tuple(Hypothesis(self.vocabulary.decode(tokens), score) for tokens, score in beams)
+    def _caption(self, video: str, beams: Beams, generated: Set[tuple[int, ...]], likeliest: Sequence[int],
+                 attributes: tuple[Attribute, ...], emotions: tuple[tuple[str, float], ...]) -> Caption:
+        hypotheses = tuple(Hypothesis(self.vocabulary.decode(tokens), score, tuple(tokens) not in generated)
+                           for tokens, score in beams)
         return Caption(video, hypotheses[0].text, hypotheses[0].score, hypotheses, attributes, emotions,
                        self.vocabulary.decode(likeliest))
 
