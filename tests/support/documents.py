@@ -12,7 +12,8 @@ from project import ROOT
 DOCUMENTS = tuple(str(path.relative_to(ROOT)) for path in (
     ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))))
 NOT_RUN = "Not run"         # how a paragraph before or behind a block of commands begins that no test runs
-_PROGRAMS = re.compile(r"(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(?:python|dvc|git|make|spectrum|pip|pytest|hf|dask|pre-commit|cd|\.) ")
+_PROGRAMS = re.compile(r"(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?"
+                       r"(?:python|dvc|git|make|spectrum|pip|pytest|hf|dask|pre-commit|cd|\.) ")
 
 
 @dataclass(frozen=True)
