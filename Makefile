@@ -27,7 +27,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: install   ## the sample data set through the whole graph, and where to look
 	dvc repro
-	@echo "Open reports/sample/index.html in a browser."
+	@python -m stages.results
 
 test: install   ## the test suite
 	$(TESTS)

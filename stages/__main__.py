@@ -2,6 +2,7 @@
 
     spectrum caption holiday.mp4        is        python -m stages.caption holiday.mp4
     spectrum store verify STORE         is        python -m pipeline.store verify STORE
+    eval "$(spectrum --completion bash)"          completes the names; zsh and fish, too
 """
 
 import ast
@@ -14,6 +15,12 @@ PROGRAMS = {path.stem: f"stages.{path.stem}" for path in sorted(Path(__file__).p
             if path.stem not in ("__init__", "__main__", "command", "project_code")}
 PROGRAMS |= {"params": "pipeline.params", "store": "pipeline.store"}
 _HELP = ("-h", "--help")
+# What a shell runs to complete the names; files after them are completed as ever.
+_BASH = """\
+_spectrum() {{ [ "$COMP_CWORD" -eq 1 ] && COMPREPLY=($(compgen -W "{names}" -- "${{COMP_WORDS[1]}}")); }}
+complete -o default -F _spectrum spectrum"""
+_COMPLETIONS = {"bash": _BASH, "zsh": f"autoload -U +X bashcompinit && bashcompinit\n{_BASH}",
+                "fish": 'complete -c spectrum -n __fish_use_subcommand -a "{names}"'}
 
 
 def main() -> None:
@@ -23,6 +30,8 @@ def main() -> None:
         runpy.run_module(PROGRAMS[name], run_name="__main__")
     elif name in _HELP:
         print(_overview())
+    elif name == "--completion" and sys.argv[2:] and sys.argv[2] in _COMPLETIONS:
+        print(_COMPLETIONS[sys.argv[2]].format(names=" ".join(PROGRAMS)))
     elif name == "--version":
         from importlib.metadata import version
 

@@ -4,9 +4,9 @@
     python -m stages.ablate --seeds 3 training.epochs=10
     python -m stages.ablate --rows baseline,"no text"        # these beside the full model
 
-Makes reports/<dataset>/ablation.json and ablation.md, the table beside the paper's own. A row and seed that is done
-is kept in reports/<dataset>/ablation/; killed and started again, the rest goes on. It is no node of the graph: it
-needs what stages.train needs.
+Makes reports/<dataset>/ablation.json, and the table beside the paper's own as ablation.html and ablation.md. A row
+and seed that is done is kept in reports/<dataset>/ablation/; killed and started again, the rest goes on. It is no node
+of the graph: it needs what stages.train needs.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.ablation.rows import FULL, ROWS, Row
+from pipeline.ablation.rows import FULL, PAPER_SET, ROWS, SCORES, Row
 from pipeline.common.errors import readable_errors
+from pipeline.common.terminal import say
 from pipeline.params import DEFAULT, Params, load
 from pipeline.params.paths import Paths
 from stages.command import Overrides, ParamsFile, run_command
@@ -31,7 +32,7 @@ def main(
         params = load(overrides or [], params_file)
         paths = Paths.of(params)
         run(params, paths, range(params.seed, params.seed + count), rows_of(chosen))
-        print(f"{paths.reports / 'ablation.md'}: the table")
+        say(f"{paths.reports / 'ablation.html'}: the page; ablation.md beside it: the table")
 
 
 def rows_of(chosen: str) -> list[Row]:
@@ -58,6 +59,7 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) 
     from pipeline.emotion.taxonomy import Taxonomy
     from pipeline.encoders.text_encoder import text_encoder
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
+    from pipeline.report.ablation_page import render
 
     manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
     device, used = torch_device(params.machine.device), params.retrieval.used
@@ -99,6 +101,7 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) 
     }
     write_json(paths.reports / "ablation.json", comparison)
     write_text(paths.reports / "ablation.md", markdown(comparison))
+    write_text(paths.reports / "ablation.html", render(comparison, tuple(SCORES), PAPER_SET))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from pipeline.common.errors import SpectrumError, readable_errors
+from pipeline.common.terminal import say
 from pipeline.params import DEFAULT, load
 from pipeline.params.inputs import check_inputs
 from pipeline.params.paths import Paths
@@ -34,7 +35,7 @@ def main(
         outs = [path for path in sorted({*paths.outs(), *beside}) if path.exists()]
         if not all(path.parts[0] in ROOMS for path in outs):
             raise SpectrumError(f"{params_file}: outs outside of {', '.join(ROOMS)} are not removed")
-        print("\n".join(map(str, outs)) or f"nothing of data set {params.dataset!r} is there")
+        say("\n".join(map(str, outs)) or f"nothing of data set {params.dataset!r} is there")
         if outs and (yes or typer.confirm("remove these?")):
             for path in outs:
                 remove(path)

@@ -8,8 +8,7 @@ modalities beside them, and a constant (how often each emotion is in the referen
 A warning says where the prior is no better than the constant.
 """
 
-import sys
-
+from pipeline.common.terminal import say, warn
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from stages.command import Summary, stage
@@ -18,6 +17,7 @@ from stages.command import Summary, stage
 def run(params: Params, paths: Paths) -> Summary:
     from pipeline.common.device import torch_device
     from pipeline.common.files import write_json
+    from pipeline.common.progress import Steps
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.estimators import Estimators
     from pipeline.emotion.pooled_rows import pool_store
@@ -44,17 +44,26 @@ def run(params: Params, paths: Paths) -> Summary:
               if (folder := getattr(paths, name)) != paths.motion or (folder / STORE_FILE).is_file()}
     stores = {name: store for name, store in opened.items() if store.recipe["kind"] != "none"}
 
-    emotions = estimate_video_emotions(
-        estimators, candidates, {name: pool_store(store, candidates.ids) for name, store in stores.items()},
-        {name: store.recipe_id for name, store in stores.items()}, training)
-    scores = score_priors(emotions, training, validation)
+    with Steps("emotion", 4) as steps:
+        emotions = estimate_video_emotions(
+            estimators, candidates, {name: pool_store(store, candidates.ids) for name, store in stores.items()},
+            {name: store.recipe_id for name, store in stores.items()}, training, steps.begin)
+        steps.begin("scores")
+        scores = score_priors(emotions, training, validation)
     emotions.write(paths.emotion)
     write_json(paths.reports / "emotion.json", scores)
     verdict, is_better = compare_with_constant(scores)
-    print(verdict if is_better else f"warning: {verdict}", file=sys.stdout if is_better else sys.stderr)
+    if is_better:
+        say(verdict)
+    else:
+        warn(f"warning: {verdict}")
     return {"captions": len(emotions.rows), "videos": len(candidates.ids), "validation": scores,
             "fitted": emotions.prior.summary()}
 
 
+def describe(summary: Summary) -> str:
+    return f"estimated the emotions of {summary['captions']:,} captions and {summary['videos']:,} videos"
+
+
 if __name__ == "__main__":
-    stage(run, "emotion", __doc__)
+    stage(run, "emotion", __doc__, describe)

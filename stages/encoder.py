@@ -53,5 +53,11 @@ def _summary(metadata: dict[str, Any]) -> Summary:
     return {key: metadata[key] for key in ("model", "weights", "untrained")}
 
 
+def describe(summary: Summary) -> str:
+    if "loss" in summary:
+        return f"trained {summary['model']} on {summary['videos']:,} videos, to a loss of {summary['loss']:.3f}"
+    return f"{summary['model']} with weights {summary['weights']} is ready"
+
+
 if __name__ == "__main__":
-    stage(run, "encoder", __doc__)
+    stage(run, "encoder", __doc__, describe)

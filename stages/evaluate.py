@@ -2,10 +2,12 @@
 
     python -m stages.evaluate generation.num_beams=3
 
-Makes reports/<dataset>/metrics.json and predictions.jsonl.
+Makes reports/<dataset>/metrics.json, scores.json (ten of its numbers, for `dvc metrics show`) and predictions.jsonl.
 """
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from pipeline.params import Params
 from pipeline.params.paths import Paths
@@ -15,23 +17,38 @@ from stages.command import Summary, stage
 def run(params: Params, paths: Paths) -> Summary:
     from rich.console import Console
 
+    from pipeline.common.progress import Steps
+    from pipeline.common.terminal import for_people, warn
+    from pipeline.metrics.score_table import score_table
+
+    with Steps("evaluate", 3) as steps:
+        metrics, summary = _evaluate(params, paths, steps.begin)
+    if for_people():
+        Console(width=100).print(score_table(metrics))
+    for warning in metrics["warnings"]:
+        warn(f"warning: {warning}")
+    return summary
+
+
+def _evaluate(params: Params, paths: Paths, begin: Callable[[str], None]) -> tuple[dict[str, Any], Summary]:
+    """What metrics.json holds, and the summary."""
     from pipeline.captioner import checkpoint
     from pipeline.captioner.attribute_scores import attribute_precision
     from pipeline.captioner.cached_dataset import CachedDataset
     from pipeline.captioner.generation.generator import CaptionGenerator
     from pipeline.common.device import torch_device
-    from pipeline.common.files import read_json, sha256, write_json, write_jsonl
-    from pipeline.common.terminal import printable
+    from pipeline.common.files import json_text, read_json, sha256, write_json, write_jsonl, write_text
     from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.taxonomy import Taxonomy
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
-    from pipeline.metrics.score_table import score_table
+    from pipeline.metrics.headline_scores import headline_scores
 
     manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
     tested, unscored = (dataset.present(manifest.ids(split)) for split in ("test", "predict"))
     videos = [*tested, *unscored]
     device, used = torch_device(params.machine.device), params.retrieval.used
     candidate_texts = dataset.candidate_texts(videos)
+    begin("captions")
     started = time.monotonic()
     model, baseline = (checkpoint.load(folder, device) for folder in (paths.captioner, paths.baseline))
     captions_of, inputs_of = {}, {}
@@ -50,6 +67,7 @@ def run(params: Params, paths: Paths) -> Summary:
     if params.generation.candidates:
         others["without_candidates"] = {caption.video_id: caption.generated for caption in captions[:len(tested)]}
     generated = time.monotonic()
+    begin("scores")
 
     taxonomy, references = Taxonomy.load(params.emotion.words), {video: manifest.captions_of[video] for video in tested}
     evaluation = evaluate(CaptionedSplit(
@@ -58,6 +76,7 @@ def run(params: Params, paths: Paths) -> Summary:
         training_captions={video: manifest.captions_of[video] for video in manifest.ids("train")}),
         taxonomy=taxonomy, seed=params.seed, timeout=params.machine.scoring_timeout,
     )
+    begin("files")
     metrics = evaluation.metrics
     scores_of = evaluation.of_videos["model"].by_video(sorted(tested))
     similarities = dataset.candidates.select(videos).scores
@@ -75,13 +94,20 @@ def run(params: Params, paths: Paths) -> Summary:
     metrics["predictions_sha256"] = sha256(predictions)      # the two belong together
     metrics["untrained"] = dataset.appearance.recipe["untrained"]
     write_json(paths.reports / "metrics.json", metrics)
-    Console(width=100).print(score_table(metrics))
-    for warning in metrics["warnings"]:
-        print(f"warning: {printable(warning)}")
-    return {"scored": len(tested), "unscored": len(unscored), "left_out": dataset.left_out,
+    scores = headline_scores(metrics)
+    # Without a checksum: every entry of it is a column of `dvc metrics show`.
+    write_text(paths.reports / "scores.json", json_text(scores, indent=2) + "\n")
+    return metrics, {"scores": scores, "scored": len(tested), "unscored": len(unscored), "left_out": dataset.left_out,
             "warnings": metrics["warnings"],
             "seconds": {"caption": round(generated - started, 2), "score": round(time.monotonic() - generated, 2)}}
 
 
+def describe(summary: Summary) -> str:
+    scores = ", ".join(f"{name} {100 * summary['scores'][name]:.1f}" for name in ("CIDEr", "CFS")
+                       if name in summary["scores"])
+    return f"captioned {summary['scored'] + summary['unscored']:,} videos in {summary['seconds']['caption']} s" + (
+        f": {scores}" if scores else "")
+
+
 if __name__ == "__main__":
-    stage(run, "evaluate", __doc__)
+    stage(run, "evaluate", __doc__, describe)

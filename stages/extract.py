@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.common.commands import repro
-from pipeline.common.terminal import printable
+from pipeline.common.terminal import say
 from pipeline.datasets.manifest import Manifest
 from pipeline.encoders.base import Encoder, on_device
 from pipeline.params import Params
@@ -44,8 +44,8 @@ def _import(params: Params, paths: Paths, modality: str, folder: Path, manifest:
 
     features = Path(getattr(params.encoders, modality).features)
     if not features.absolute().is_relative_to(Path(params.data.videos).absolute()):
-        print(printable(f"{features} is not below data.videos ({params.data.videos}), so DVC does not notice when it "
-                        f"is replaced; link it there, or then run `{repro('extract', modality)} encoder --force`"))
+        say(f"{features} is not below data.videos ({params.data.videos}), so DVC does not notice when it "
+            f"is replaced; link it there, or then run `{repro('extract', modality)} encoder --force`")
     id_of = {name: video for name, video in manifest.id_of.items() if manifest.split_of[video] != "pretrain"}
     return import_modality(modality, params, paths.encoder, folder, id_of)
 
@@ -62,5 +62,13 @@ def _build(modality: str, params: Params, paths: Paths) -> Callable[[], Encoder]
     return partial(on_device, appearance.load, device, encoders.appearance, paths.encoder.resolve())
 
 
+def describe(summary: Summary) -> str:
+    if "frames" not in summary:     # imported
+        return f"took over {summary['rows']:,} rows of {summary['videos']:,} videos"
+    left = {"kept as they were": summary["reused"] + summary["resumed"] + summary["kept"], "failed": summary["failed"]}
+    return f"{summary['rows']:,} rows of {summary['videos']:,} videos" + "".join(
+        f", {count:,} {what}" for what, count in left.items() if count)
+
+
 if __name__ == "__main__":
-    stage_of_parts(run, "extract", __doc__, MODALITIES)
+    stage_of_parts(run, "extract", __doc__, describe, MODALITIES)

@@ -42,5 +42,9 @@ def run(params: Params, paths: Paths) -> Summary:
     }
 
 
+def describe(summary: Summary) -> str:
+    return f"encoded {summary['distinct']:,} distinct captions of {summary['captions']:,}"
+
+
 if __name__ == "__main__":
-    stage(run, "index", __doc__)
+    stage(run, "index", __doc__, describe)

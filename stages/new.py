@@ -23,6 +23,7 @@ import typer
 
 from pipeline.common.errors import SpectrumError, readable_errors
 from pipeline.common.files import write_text
+from pipeline.common.terminal import say
 from pipeline.params import DEFAULT, Params, apply, load, read
 from pipeline.params.paths import Paths
 from pipeline.params.shipped import shipped
@@ -70,7 +71,7 @@ def main(
         write_text(folder / GRAPH_FILE, graph_text(folder))
         if not (folder / ".gitignore").exists():
             write_text(folder / ".gitignore", _GITIGNORE)
-        print(_next_steps(folder, load([], folder / DEFAULT)))
+        say(_next_steps(folder, load([], folder / DEFAULT)))
 
 
 def _inputs(folder: Path, videos: Path | None, captions: Path | None) -> list[str]:
@@ -150,7 +151,7 @@ def _update(folder: Path) -> None:
     write_text(path, _as_yaml(own))
     load([], path)
     write_text(folder / GRAPH_FILE, graph_text(folder))
-    print(f"{folder}: the graph is this program's; `git diff` shows what changed")
+    say(f"{folder}: the graph is this program's; `git diff` shows what changed")
 
 
 def _add_missing(own: Any, defaults: Mapping[str, Any]) -> None:

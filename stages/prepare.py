@@ -7,7 +7,7 @@ Makes data/<dataset>/{videos,captions,corpus}.jsonl, manifest.json and encoder-i
 (docs/datasets.md) are read as their owners publish them: python -m pipeline.params presets/msvd.yaml
 """
 
-from pipeline.common.terminal import printable
+from pipeline.common.terminal import say
 from pipeline.datasets import emvidcap, folder, msrvtt, msvd
 from pipeline.datasets.encoder_inputs import write_encoder_inputs
 from pipeline.datasets.manifest import Manifest, check_trainable
@@ -23,7 +23,7 @@ def run(params: Params, paths: Paths) -> Summary:
     manifest.write(paths.data)
     write_encoder_inputs(paths.data, manifest, params.encoders.appearance)
     listed = findings.as_json()
-    print(printable("\n".join(_lines(params, manifest, listed))))
+    say("\n".join(_lines(params, manifest, listed)))
     return {"splits": manifest.counts(), "corpus": len(manifest.corpus), "captions": manifest.caption_counts(),
             "findings": listed}
 
@@ -70,5 +70,10 @@ def _lines(params: Params, manifest: Manifest, findings: Summary) -> list[str]:
     return lines
 
 
+def describe(summary: Summary) -> str:
+    videos, captions = (sum(counts[key] for counts in summary["splits"].values()) for key in ("videos", "captions"))
+    return f"checked {videos:,} videos with {captions:,} captions"
+
+
 if __name__ == "__main__":
-    stage(run, "prepare", __doc__)
+    stage(run, "prepare", __doc__, describe)

@@ -22,11 +22,17 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.report.reading import read_report_data
 
     with VideoDecoder(params.machine.decoding_timeout, params.extraction.decoder) as decoder:
-        page = render(read_report_data(params, paths, decoder))
+        data = read_report_data(params, paths, decoder)
+    page = render(data)
     write_text(paths.reports / "index.html", page)
     # Not on the page: the same files make the same bytes, or DVC would think that somebody changed it.
-    return {"bytes": len(page.encode()), **describe_making(Path.cwd(), datetime.now(UTC))}
+    return {"page": str(paths.reports / "index.html"), "videos": len(data.predictions),
+            "bytes": len(page.encode()), **describe_making(Path.cwd(), datetime.now(UTC))}
+
+
+def describe(summary: Summary) -> str:
+    return f"{summary['page']}: the page of {summary['videos']:,} videos, {summary['bytes'] / 1e6:.1f} MB"
 
 
 if __name__ == "__main__":
-    stage(run, "report", __doc__)
+    stage(run, "report", __doc__, describe)

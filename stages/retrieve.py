@@ -9,6 +9,7 @@ somebody also wrote for another video stays.
 
 import time
 
+from pipeline.common.terminal import say
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from stages.command import Summary, stage
@@ -21,6 +22,7 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.captioner.generation.consensus import Consensus
     from pipeline.common.device import torch_device
     from pipeline.common.files import write_json
+    from pipeline.common.progress import Steps
     from pipeline.datasets.manifest import Manifest
     from pipeline.encoders.text_encoder import text_encoder
     from pipeline.metrics.retrieval_scores import score_retrieval
@@ -44,24 +46,32 @@ def run(params: Params, paths: Paths) -> Summary:
     consensus = Consensus.of(index)
     known = {sentence_key(text) for text in index.texts}
     by_split, in_corpus = {}, {}
-    for split in ("train", "validation", "test"):
-        own = [video for video in manifest.ids(split) if video in store]
-        references = [manifest.captions_of[video] for video in own]
-        by_split[split] = score_candidates([[index.texts[row] for row in rows] for rows in candidates.select(own).rows],
-                                           references, consensus, params.retrieval.used)
-        if split != "train":
-            in_corpus[split] = len({sentence_key(text) for texts in references for text in texts} & known)
+    with Steps("retrieve", 3) as steps:
+        for split in ("train", "validation", "test"):
+            steps.begin(f"scores of the candidates of {split}")
+            own = [video for video in manifest.ids(split) if video in store]
+            references = [manifest.captions_of[video] for video in own]
+            found = [[index.texts[row] for row in rows] for rows in candidates.select(own).rows]
+            by_split[split] = score_candidates(found, references, consensus, params.retrieval.used)
+            if split != "train":
+                in_corpus[split] = len({sentence_key(text) for texts in references for text in texts} & known)
     write_json(paths.retrieval, {"text_to_video": scores, "candidates": by_split,
                                  "references_in_corpus": in_corpus, "corpus": len(index.texts)})
     stored = candidates.rows.shape[1]
     if stored < params.retrieval.stored:
-        print(f"the corpus has {len(index.texts)} distinct captions, so {stored} candidates a video are stored, not "
-              f"{params.retrieval.stored} (retrieval.stored)")
+        say(f"the corpus has {len(index.texts)} distinct captions, so {stored} candidates a video are stored, not "
+            f"{params.retrieval.stored} (retrieval.stored)")
     return {"videos": len(candidates.ids), "candidates": stored,
             "left_out": len(manifest.extracted) - len(candidates.ids), "text_to_video": scores,
             "candidates_by_split": by_split, "references_in_corpus": in_corpus,
             "seconds": {"search": round(searched - started, 3)}}
 
 
+def describe(summary: Summary) -> str:
+    first = summary["text_to_video"]["r1"]
+    return (f"found {summary['candidates']} candidates for each of {summary['videos']:,} videos; "
+            f"{first:.0%} of the test captions find their video first")
+
+
 if __name__ == "__main__":
-    stage(run, "retrieve", __doc__)
+    stage(run, "retrieve", __doc__, describe)

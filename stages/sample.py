@@ -25,5 +25,9 @@ def run(params: Params, paths: Paths) -> Summary:  # noqa: ARG001
     return {"videos": len(manifest.videos), "captions": len(manifest.captions)}
 
 
+def describe(summary: Summary) -> str:
+    return f"rendered {summary['videos']:,} clips with {summary['captions']:,} captions"
+
+
 if __name__ == "__main__":
-    stage(run, "sample", __doc__)
+    stage(run, "sample", __doc__, describe)

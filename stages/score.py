@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.common.errors import SpectrumError, readable_errors
+from pipeline.common.terminal import for_people, say, warn
 from stages.command import run_command
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _score(options: Options) -> None:
         predictions = read_predictions(path, references, options.allow_empty)
         systems[str(path) if alike else path.name] = predictions.captions
         for note in predictions.notes:
-            print(f"note: {note}", file=sys.stderr)
+            warn(f"note: {note}")
     files = ScoredFiles(systems, references.captions, training, options.with_lines)
     try:
         evaluation = score_files(files, taxonomy, options.seed, options.timeout)
@@ -122,12 +123,13 @@ def _score(options: Options) -> None:
         from pipeline.report.score_page import render
 
         write_text(options.html_file, render(metrics, rows, references.captions, references.source))
-    Console(width=None if sys.stdout.isatty() else 120).print(file_table(metrics))
+    if for_people():
+        Console(width=None if sys.stdout.isatty() else 120).print(file_table(metrics))
     for warning in metrics["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
+        warn(f"warning: {warning}")
     written = [str(path) for path in (options.per_video, options.json_file, options.html_file) if path]
-    print(f"scored {metrics['videos']:,} videos by {metrics['captions']:,} references of {references.source}"
-          + (f"; wrote {', '.join(written)}" if written else ""))
+    say(f"scored {metrics['videos']:,} videos by {metrics['captions']:,} references of {references.source}"
+        + (f"; wrote {', '.join(written)}" if written else ""))
 
 
 def _references(options: Options) -> tuple["References", Mapping[str, Sequence[str]]]:

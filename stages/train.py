@@ -3,9 +3,10 @@
     python -m stages.train                        # both
     python -m stages.train --only captioner training.epochs=10 training.num_seeds=3
 
-Makes models/<dataset>/{captioner,baseline}: captioner.safetensors, captioner.json, README.md (the model card) and
-curves.csv. The epoch, and of several seeds the seed, of the best validation score (training.select_by) is kept. A
-training that was killed goes on from models/<dataset>/.state, which is removed at the end.
+Makes models/<dataset>/{captioner,baseline}: captioner.safetensors, captioner.json, README.md (the model card),
+curves.csv and training_domain.h5 (how far from the training clips a clip may lie). The epoch, and of several seeds the
+seed, of the best validation score (training.select_by) is kept. A training that was killed goes on from
+models/<dataset>/.state, which is removed at the end.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     from pipeline.captioner.training.curves import write_curves
     from pipeline.captioner.training.settings import Listeners, TrainingSettings
     from pipeline.captioner.training.trainer import train
+    from pipeline.captioner.training_domain import TrainedOn, TrainingDomain
     from pipeline.common.device import torch_device
     from pipeline.common.errors import readable_write_errors
     from pipeline.common.progress import Bar
@@ -55,8 +57,11 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     write_curves(folder, kept, runs)
     checkpoint.save(folder, kept, training=params.training, dataset=params.dataset, taxonomy=params.emotion.words,
                     recipes=dataset.recipes)
+    captions = sum(map(len, training.captions))
+    TrainingDomain.fit(dataset.appearance, training.inputs.ids, validation.inputs.ids,
+                       TrainedOn(params.dataset, len(training.captions), captions)).write(folder)
     card.write(folder, card.TrainingFacts(
-        len(training.captions), sum(map(len, training.captions)), len(validation.captions),
+        len(training.captions), captions, len(validation.captions),
         {trained.seed: trained.best for trained in runs}, bool(dataset.appearance.recipe["untrained"]), parameters))
     with readable_write_errors(paths.state):
         shutil.rmtree(paths.state / part)
@@ -70,5 +75,11 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
             "left_out": dataset.left_out}
 
 
+def describe(summary: Summary) -> str:
+    best = summary["best"]
+    return (f"trained {summary['parameters']:,} parameters; kept epoch {best['epoch']} of seed {summary['seed']}: "
+            f"validation CIDEr {100 * best['validation_cider']:.1f}, CFS {100 * best['validation_cfs']:.1f}")
+
+
 if __name__ == "__main__":
-    stage_of_parts(run, "train", __doc__, PARTS)
+    stage_of_parts(run, "train", __doc__, describe, PARTS)

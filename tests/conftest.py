@@ -25,3 +25,15 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("SPECTRUM_REAL_DATA is not set: it names the folder of real clips and captions")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny project whose graph ran once, stage by stage. It is not to be changed."""
+    import fault_project  # imports what few tests need
+
+    project = fault_project.make(tmp_path_factory.mktemp("faults") / "undisturbed")
+    for stage in fault_project.STAGES:
+        ended = fault_project.run(project, stage)
+        assert ended.status == 0, f"{stage}: {ended.errors}"
+    return project

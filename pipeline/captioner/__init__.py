@@ -5,8 +5,7 @@
     model/                          feu.py, vtai.py, hcot.py, caption_decoder.py; captioner.py puts them together
     training/                       trainer.py and what it needs
     generation/                     generator.py, beam search, sampling, rerankers
-    checkpoint.py, card.py          a trained captioner as a folder
-    clips.py                        captions of video files that are in no store
+    checkpoint.py, card.py, training_domain.py      a trained captioner as a folder, and which clips it knows
 
     trained = train(train_split, validation_split, settings, seed=0, device="cpu")
     captions = CaptionGenerator(trained.model, trained.vocabulary, trained.attributes, section).generate(inputs)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.common.terminal import printable
+from pipeline.common.terminal import Output, line, printable
 
 
 class SpectrumError(Exception):
@@ -36,11 +36,11 @@ def readable_write_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def readable_errors() -> Iterator[None]:
+def readable_errors(go_on: str = "run the same command again to go on: what is finished is kept") -> Iterator[None]:
     """Around a program's work: a SpectrumError becomes a sentence on stderr and exit status 1.
 
     So does a write that failed elsewhere than in `atomic_write`, such as of what is printed into a file; an
-    interruption (Ctrl-C) says how to go on, status 130.
+    interruption (Ctrl-C) says how to `go_on`, status 130.
     """
     try:
         yield
@@ -53,12 +53,15 @@ def readable_errors() -> Iterator[None]:
         print_error(write_error(error.filename or "the output", error))
         sys.exit(1)
     except KeyboardInterrupt:
-        print_error(SpectrumError("interrupted; run the same command again to go on: what is finished is kept"))
+        print_error(SpectrumError(f"interrupted; {go_on}"))
         sys.exit(130)
 
 
 def print_error(error: SpectrumError) -> None:
     """In red on stderr. Control characters of file names in the message are shown as escapes."""
+    if Output.as_json:
+        print(line("error", printable(str(error))), file=sys.stderr)
+        return
     from rich.console import Console
 
     Console(stderr=True, soft_wrap=True).print(f"error: {printable(str(error))}", markup=False, highlight=False,

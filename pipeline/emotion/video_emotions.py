@@ -1,6 +1,6 @@
 """Emotions of all videos of a data set: of every candidate caption once, and from them each video's prior."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -31,12 +31,14 @@ class Candidates(Protocol):
 
 
 def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vectors: Mapping[str, Vectors],
-                            row_recipes: Mapping[str, str], training: LabelledVideos) -> Emotions:
+                            row_recipes: Mapping[str, str], training: LabelledVideos,
+                            begin: Callable[[str], None]) -> Emotions:
     """Fits a prior on the training videos and gives every video the evidence that it weighs.
 
     vectors: by modality, the mean rows of the candidates' videos; row_recipes: what made them. All stored candidates
-    are read.
+    are read. `begin` is told which step is next.
     """
+    begin("emotions of the captions")
     corpus, taxonomy = estimators.corpus, estimators.taxonomy
     rows, positions = np.unique(candidates.rows, return_inverse=True)
     positions = positions.reshape(candidates.rows.shape)
@@ -45,12 +47,14 @@ def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vect
                   for name, words in estimators.predict_each(texts, embeddings).items()}
     word_rates = estimators.word_counts / max(len(corpus.texts), 1)
     category_rates = derive_categories(match_words(corpus.texts, taxonomy), taxonomy).mean(0, dtype=np.float64)
+    begin("weights of candidates and estimators")
     fitted = fit_candidates(CandidateEvidence(categories, positions, candidates.scores), training, category_rates)
 
     words = estimators.predict(texts, embeddings, fitted.weights)
     caption_categories = derive_categories(words, taxonomy)
     shares, counts = weigh(caption_categories, positions, candidates.scores, fitted.temperature)
     word_shares, _ = weigh(words, positions, candidates.scores, fitted.temperature)
+    begin("the prior of the videos")
     prior, evidence, present = fit_prior(
         fitted, WeighedCandidates(shares, word_shares, counts, (category_rates, word_rates)), vectors, training,
         taxonomy.membership())

@@ -40,7 +40,7 @@ class OpenClipEncoder:
     modality = "appearance"
 
     def __init__(self, section: AppearanceEncoder, loaded: OpenClipModel, device: str) -> None:
-        from open_clip.transformer import QuickGELU
+        from open_clip.transformer import QuickGELU  # imported already: `loaded` is of it
 
         from pipeline.encoders.device_transfer import Transfers
         from pipeline.encoders.image_transform import ImageTransform

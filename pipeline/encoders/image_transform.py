@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encoders import torchvision_compat as compat
+from pipeline.encoders.open_clip_import import import_open_clip
 
-compat.install()
+import_open_clip()
 
 import torch  # noqa: E402
 from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402

@@ -17,8 +17,8 @@ from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, read_json, write_json
 from pipeline.encoders import pretrained_tags as tags
-from pipeline.encoders import torchvision_compat as compat
 from pipeline.encoders.base import imported_encoder_error
+from pipeline.encoders.open_clip_import import complete, import_open_clip
 from pipeline.encoders.weights import one_line, tensors_sha256
 from pipeline.params import AppearanceEncoder
 
@@ -122,9 +122,7 @@ def names() -> list[str]:
 @cache
 def _open_clip() -> Any:
     """The library, with the models that this project defines."""
-    compat.install()
-    import open_clip
-
+    open_clip = import_open_clip()
     open_clip.add_model_config(Path(__file__).with_name("models"))
     return open_clip
 
@@ -170,6 +168,8 @@ def _existing(section: AppearanceEncoder, seed: int) -> Any:
 def _create(name: str, weights: str | None, *, untrained: bool = False, quick_gelu: bool = False) -> Any:
     """open_clip's model with `weights` (tag or file); every way it can fail becomes one sentence."""
     _check_name(name)
+    if _has_foreign_tower(name):
+        complete()
     try:
         return _open_clip().create_model(name, pretrained=weights, require_pretrained=not untrained,
                                          force_quick_gelu=quick_gelu, weights_only=True)
@@ -177,6 +177,13 @@ def _create(name: str, weights: str | None, *, untrained: bool = False, quick_ge
         raise SpectrumError(f"{name} with weights {weights or 'of its own'}: they cannot be loaded "
                             f"({one_line(error)}); give a file of this model's weights in encoders.appearance.weights, "
                             ".safetensors or a .pt of tensors alone") from None
+
+
+def _has_foreign_tower(name: str) -> bool:
+    """Whether a tower of the model is of transformers or timm; of a hub's or a folder's model that is not known yet."""
+    config = _open_clip().get_model_config(name) if not name.startswith(tags.OWN) else None
+    return config is None or any("timm_model_name" in part or "hf_model_name" in part
+                                 for part in config.values() if isinstance(part, dict))
 
 
 def _check_name(name: str) -> None:

@@ -32,7 +32,7 @@ PREPROCESSING: Wanted = ("preprocessor_config.json",)
 TOKENIZER: Wanted = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-_DOWNLOADED = ["*.json", "*.txt", "*.model", "model*.safetensors"]      # never a pickle, never code
+MODEL_FILES = ("*.json", "*.txt", "*.model", "model*.safetensors")      # that are read: no pickle, no code
 _PATIENCE = 2.0         # seconds for the server of the weights to answer at all
 
 
@@ -62,6 +62,35 @@ def folder_of(model: str, key: str, wanted: Sequence[Wanted]) -> Path:
         return cached
     _check_reachable(model, key, wanted)
     return _download(model, key, wanted)
+
+
+def hub_folder(model: str, files: Sequence[str], wanted: Sequence[str]) -> Path:
+    """A hub's repository, `org/name` or `org/name@revision`, as a folder with the `files` (patterns) of it.
+
+    The hub is asked only where the cache lacks one that is `wanted`. Raises SpectrumError where it cannot be had.
+    """
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repository, _, revision = model.partition("@")
+    if not _HUB_ID.fullmatch(model):
+        raise SpectrumError(f"{model!r}: no such folder, and no hub id (org/name or org/name@revision)")
+    for cached in (True, False):
+        try:
+            if not cached and (why := _out_of_reach(constants.ENDPOINT)):
+                raise SpectrumError(f"{model} is no folder, its files are not all in the cache "
+                                    f"({_cache_folder(repository)}) and {why}; run `hf download {repository}` where "
+                                    "there is a network and copy the cache, or give a folder")
+            folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(files),
+                                            local_files_only=cached))
+        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+            if not cached:
+                raise SpectrumError(f"{model} cannot be downloaded ({one_line(error)}); check the name on the hub, or "
+                                    "give a folder") from None
+            continue
+        if all((folder / name).is_file() for name in wanted):
+            break
+    return folder
 
 
 def check_server(source: str, what: str, give: str) -> None:
@@ -146,7 +175,7 @@ def _download(model: str, key: str, wanted: Sequence[Wanted]) -> Path:
 
     repository, _, revision = model.partition("@")
     try:
-        folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=_DOWNLOADED,
+        folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(MODEL_FILES),
                                         ignore_patterns=["*/*"]))
     except Exception as error:      # a network, a server and a file system can fail in any way
         raise SpectrumError(f"{key}: {model} cannot be downloaded ({one_line(error)}); check the name on the hub, or "

@@ -25,7 +25,7 @@ from pipeline.common.device import cpu_cores
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import sha256
 from pipeline.encoders.base import Encoder
-from pipeline.media.decoder import MediaError, VideoDecoder
+from pipeline.media.decoder import DecodeStream, MediaError, VideoDecoder
 from pipeline.store.known_rows import Known, KnownRows
 
 
@@ -174,10 +174,7 @@ class Readers:
             self._buffer.put(Item(stream, prepared), prepared.nbytes)
             started = time.perf_counter()
         decode += time.perf_counter() - started
-        failure = None
-        if items.share < self._min_share:
-            failure = (f"only {items.share:.0%} of it could be decoded ({items.reason}), less than "
-                       f"extraction.min_decoded_share={self._min_share:g}")
+        failure = _too_little(items, self._min_share) or None
         return End(stream, source, items.share, failure, None, decode, prepare)
 
 
@@ -203,18 +200,36 @@ def _was_killed(error: MediaError) -> bool:
 
 
 def read_one(path: Path, encoder: Encoder, extraction: params.Extraction,
-             machine: params.Machine) -> tuple[list[NDArray[Any]], list[float]]:
+             decoder: VideoDecoder) -> tuple[list[NDArray[Any]], list[float]]:
     """A single file's prepared items and their times. Raises SpectrumError."""
-    stream, items = Stream(Job(0, str(path), path, None)), []
-    with Readers(encoder, extraction, machine.model_copy(update={"decoder_processes": 1})) as readers:
-        for event in readers.read([stream.job]):
-            if isinstance(event, Item):
-                items.append(event.prepared)
-            elif event.failure is not None:
-                raise SpectrumError(f"{path}: {event.failure}")
-            else:
-                stream = event.stream
-    return items, stream.times
+    if problem := file_problem(path):
+        raise SpectrumError(f"{path}: {problem}")
+    try:
+        return _read_items(path, encoder, extraction, decoder)
+    except MediaError as error:
+        if not _was_killed(error):
+            raise
+    return _read_items(path, encoder, extraction, decoder)
+
+
+def _read_items(path: Path, encoder: Encoder, extraction: params.Extraction,
+                decoder: VideoDecoder) -> tuple[list[NDArray[Any]], list[float]]:
+    stream = encoder.read(decoder, path)
+    times, items = [], []
+    for moment, item in stream:
+        times.append(moment)
+        items.append(encoder.prepare(item))
+    if problem := _too_little(stream, extraction.min_decoded_share):
+        raise SpectrumError(f"{path}: {problem}")
+    return items, times
+
+
+def _too_little(stream: DecodeStream, min_share: float) -> str:
+    """Why a video that was read to its end counts as failed; "" where enough of it could be decoded."""
+    if stream.share >= min_share:
+        return ""
+    return (f"only {stream.share:.0%} of it could be decoded ({stream.reason}), less than "
+            f"extraction.min_decoded_share={min_share:g}")
 
 
 class _Closed(Exception):

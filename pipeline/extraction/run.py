@@ -5,7 +5,6 @@
                       params.extraction, params.machine, params.cluster)
 """
 
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,13 +18,14 @@ from pipeline import params
 from pipeline.common.errors import SpectrumError, readable_write_errors
 from pipeline.common.files import fingerprint, remove_temporary_files
 from pipeline.common.progress import Bar
-from pipeline.common.terminal import printable
+from pipeline.common.terminal import warn
 from pipeline.encoders.base import Encoder
 from pipeline.extraction.batching import encode_all, no_rows
 from pipeline.extraction.reading import file_problem, read_one
 from pipeline.extraction.recipe import clip_recipe_id, num_shards, recipe
 from pipeline.extraction.shard_maker import STEPS, Build, ShardProgress, ShardReport, Task, make_shards
 from pipeline.extraction.shards import Shards
+from pipeline.media.decoder import VideoDecoder
 from pipeline.store.folder import only_writer, remove_leftovers, rows_folder, stored_ids
 from pipeline.store.known_rows import drop_rows, keep_shards, kept_bytes
 from pipeline.store.shard import Rows, check_id, shard_of
@@ -78,16 +78,16 @@ def extract(videos: Sequence[tuple[str, str | Path]], build: Build, folder: Path
         drop_rows(folder, recipe_id)        # which the shards have now
     kept = _sorted(entry for report in reports for entry in report.kept)
     if kept:
-        print(printable(f"{folder}: {len(kept)} of {len(videos)} videos cannot be read now and keep the rows that the "
-                        f"store has of them: {_some(kept)}"), file=sys.stderr)
+        warn(f"{folder}: {len(kept)} of {len(videos)} videos cannot be read now and keep the rows that the "
+             f"store has of them: {_some(kept)}")
     _check_failures(failures, len(videos), folder, extraction.allowed_failures)
     return {**_summary(reports, seconds, time.perf_counter() - started), "kept_videos": [entry["id"] for entry in kept]}
 
 
 def encode_one(path: Path, encoder: Encoder, extraction: params.Extraction,
-               machine: params.Machine) -> tuple[Rows, NDArray[np.float64]]:
+               decoder: VideoDecoder) -> tuple[Rows, NDArray[np.float64]]:
     """A single file's rows [T, D] and times [T], as a store has them up to rounding. Raises SpectrumError."""
-    items, times = read_one(path, encoder, extraction, machine)
+    items, times = read_one(path, encoder, extraction, decoder)
     return encode_all(encoder, items), np.array(times, np.float64)
 
 
@@ -127,9 +127,9 @@ def _tasks(files: Mapping[str, Path], shard_count: int) -> list[Task]:
 def _keep_rows(folder: Path, recipe_id: str) -> None:
     """Nothing that the store holds is lost while its shards are replaced, and nothing of another recipe afterwards."""
     if keep_shards(folder) - {recipe_id}:
-        print(printable(f"{folder}: its rows are of another recipe, and are kept in {rows_folder(folder)} for when it "
-                        f"is asked for again ({kept_bytes(folder) / 1e6:.1f} MB are there; remove the folder to have "
-                        "the room)"), file=sys.stderr)
+        warn(f"{folder}: its rows are of another recipe, and are kept in {rows_folder(folder)} for when it "
+             f"is asked for again ({kept_bytes(folder) / 1e6:.1f} MB are there; remove the folder to have "
+             "the room)")
 
 
 def _check_files(files: Mapping[str, Path], folder: Path) -> None:
@@ -168,7 +168,7 @@ def _check_failures(failures: list[dict[str, str]], videos: int, folder: Path, a
     if len(failures) > allowed * videos:
         raise SpectrumError(f"{sentence}. That is more than extraction.allowed_failures={allowed:g} allows: mend or "
                             "remove them, or raise it")
-    print(printable(sentence), file=sys.stderr)
+    warn(sentence)
 
 
 def _sorted(entries: Any) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -101,6 +101,8 @@ class VideoDecoder:
         self.timeout, self.backend = timeout, backend
         self._process: subprocess.Popen[bytes] | None = None
         self._left, self._path = timeout, ""
+        self._ready: subprocess.Popen[bytes] | None = None      # the process, once it has said so
+        self._part: tuple[float, float] | None = None
 
     def __enter__(self) -> "VideoDecoder":
         return self
@@ -124,6 +126,24 @@ class VideoDecoder:
                     pipe.close()
             self._process = None
 
+    def start(self) -> None:
+        """Starts the process without waiting for it, so that it gets ready beside what the caller does."""
+        if self._process is None:
+            self._process = _new_process()
+
+    @contextmanager
+    def reading_part(self, start: float, end: float) -> Iterator[None]:
+        """Within, frames and sound come of this part of a video alone; seconds from its beginning."""
+        self._part = start, end
+        try:
+            yield
+        finally:
+            self._part = None
+
+    def cuts(self, path: Path, start: float, end: float) -> list[float]:
+        """When scenes change between `start` and `end`, in seconds from the video's beginning. Raises MediaError."""
+        return [time for time, _ in self._reading({"do": "cuts", "path": str(path), "start": start, "end": end})]
+
     def probe(self, path: Path) -> Probe:
         """As media.probe. Raises MediaError."""
         header, _ = self._message(self._start({"do": "probe", "path": str(path)}))
@@ -132,12 +152,12 @@ class VideoDecoder:
     def frames(self, path: Path, sampling: Sampling) -> DecodeStream:
         """The frames shown at the sampling's times: (time it is shown from, uint8 RGB [H, W, 3])."""
         return self._reading({"do": "frames", "path": str(path), "sampling": sampling.recipe,
-                              "backend": self.backend})
+                              "backend": self.backend, "part": self._part})
 
     def sound(self, path: Path, n: int, window: float, rate: int) -> DecodeStream:
         """Windows of mono sound: (time of its centre, float32 [window * rate]); none where it has no sound."""
         return self._reading({"do": "sound", "path": str(path), "n": n, "window": window, "rate": rate,
-                              "backend": self.backend})
+                              "backend": self.backend, "part": self._part})
 
     def _reading(self, job: dict[str, Any]) -> DecodeStream:
         return DecodeStream(self._items(job))
@@ -163,7 +183,9 @@ class VideoDecoder:
         """Gives the job to the process, a new one where there is none or it died idle."""
         line = json.dumps(job).encode() + b"\n"
         for _ in range(2):
-            process = self._process or self._started()
+            process = self._process or _new_process()
+            if process is not self._ready:
+                self._await(process)
             assert process.stdin is not None
             try:
                 process.stdin.write(line)
@@ -175,20 +197,15 @@ class VideoDecoder:
             return process
         raise DecoderError("the decoder process ends as soon as it has started; is there enough memory?")
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        """A process that is ready for jobs. What it takes to start it, and that it does not, is no video's fault."""
-        try:
-            self._process = process = _spawn()
-        except OSError as error:
-            raise DecoderError(f"no decoder process can be started ({error.strerror}); "
-                               "lower machine.decoder_processes, or raise this user's limits") from None
-        self._left = _START
+    def _await(self, process: subprocess.Popen[bytes]) -> None:
+        """Waits until it is ready for jobs. What that takes, and that it does not start, is no video's fault."""
+        self._process, self._left = process, _START
         try:
             self._message(process)
         except MediaError:
             raise DecoderError("the decoder process does not start; run `python -m pipeline.media </dev/null` to see "
                                "why") from None
-        return process
+        self._ready = process
 
     def _message(self, process: subprocess.Popen[bytes]) -> tuple[dict[str, Any], bytearray]:
         (length,) = HEADER.unpack(self._read(process, HEADER.size))
@@ -226,6 +243,14 @@ def _cause(status: int) -> str:
         return signal.Signals(-status).name
     except ValueError:
         return f"exit status {status}"
+
+
+def _new_process() -> subprocess.Popen[bytes]:
+    try:
+        return _spawn()
+    except OSError as error:
+        raise DecoderError(f"no decoder process can be started ({error.strerror}); "
+                           "lower machine.decoder_processes, or raise this user's limits") from None
 
 
 def _spawn() -> subprocess.Popen[bytes]:

@@ -26,6 +26,9 @@ from pipeline.media.track import SAME, FrameClock, Run, Tally, Track, Unreadable
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
+_PREROLL = 0.5          # seconds before the sound that is asked for: a decoder's first samples are not whole
+
+
 class _Missed(Exception):
     """The sparing pass cannot have what it wants."""
 
@@ -51,13 +54,17 @@ def frames(path: str, track: Track, times: list[float],
         yield from thorough(path, track, times[done:], tally)
 
 
-def sound(path: str, track: Track, rate: int, tally: Tally) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    """The whole track as mono samples, part by part: (when it begins by its time stamp, [S]).
+def sound(path: str, track: Track, rate: int, tally: Tally,
+          start: float = -math.inf) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    """The whole track, or what follows `start`, as mono samples, part by part: (when it begins by its stamp, [S]).
 
     The time is not a number where a part has no stamp: it follows the one before.
     """
     with opened(path) as container:
-        decoded = _Decoded(container, container.streams[track.index], track)
+        stream = container.streams[track.index]
+        if start > track.start and track.seekable and len(track.offsets) == 1:
+            container.seek(int((start - _PREROLL) / track.base), stream=stream)
+        decoded = _Decoded(container, stream, track)
         resampler, form = AudioResampler(format="flt", layout="mono", rate=rate), None
         for frame in decoded:
             if form not in (None, _form(frame)):        # another number of channels, another rate

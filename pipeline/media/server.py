@@ -17,11 +17,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from pipeline import media
 from pipeline.media import sampling
 from pipeline.media.track import Tally, Unreadable
 
 HEADER = struct.Struct("<I")
+_NOTHING = np.zeros(0, np.uint8)       # of an item that is a time alone
 _MAX_MEMORY = 8 << 30           # bytes of address space of a decoder process
 
 
@@ -47,10 +50,13 @@ def answer(out: BinaryIO, job: dict[str, Any]) -> None:
         if job["do"] == "probe":
             _send(out, {"is": "end", "probe": asdict(media.probe(job["path"]))})
             return
+        part = job.get("part")
         if job["do"] == "frames":
-            items = media.frames(job["path"], sampling.of(job["sampling"]), job["backend"], tally)
+            items = media.frames(job["path"], sampling.of(job["sampling"]), job["backend"], tally, part)
+        elif job["do"] == "cuts":
+            items = ((time, _NOTHING) for time in media.cuts(job["path"], job["start"], job["end"]))
         else:
-            items = media.sound(job["path"], job["n"], job["window"], job["rate"], job["backend"], tally)
+            items = media.sound(job["path"], job["n"], job["window"], job["rate"], job["backend"], tally, part)
         for time, array in items:
             _send(out, {"is": "item", "time": time, "shape": array.shape, "dtype": array.dtype.str},
                   array.data.cast("B"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,8 @@ def validate(tree: dict[str, Any], source: str) -> Params:
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(str(part) for part in e['loc']) or 'parameters'}: {_sentence(e)}"
-                             for e in error.errors())
+        problems = "; ".join(f"{key}: {_sentence(e, key)}" for e in error.errors()
+                             for key in ['.'.join(str(part) for part in e['loc']) or 'parameters'])
         raise SpectrumError(f"{source}: {problems}") from None
 
 
@@ -164,6 +165,24 @@ def _at_home(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
                    f"{_expanded(value)}")
 
 
+def _nearest(key: str) -> str:
+    """The parameter that an unknown key may stand for: of its name in another section, or of a like name in its own."""
+    known = [other.rpartition(".") for other in _keys(Params.model_validate({}).model_dump(mode="json"))]
+    section, dot, name = key.rpartition(".")
+    same = [other for other in known if other[2] == name]
+    if len(same) == 1:
+        return "".join(same[0])
+    like = get_close_matches(name, [own for other, _, own in known if other == section], 1, 0.7)
+    return f"{section}{dot}{like[0]}" if like else ""
+
+
+def _keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
 def _expanded(path: str) -> str:
     """A path that begins with `~`, whole; as it is where there is no such user."""
     try:
@@ -172,8 +191,9 @@ def _expanded(path: str) -> str:
         return path
 
 
-def _sentence(error: Any) -> str:
+def _sentence(error: Any, key: str) -> str:
     if error["type"] == "extra_forbidden":
-        return "no such parameter (params.yaml lists those there are)"
+        near = _nearest(key)
+        return "no such parameter" + (f"; did you mean {near}?" if near else " (params.yaml lists those there are)")
     message = str(error["msg"]).removeprefix("Value error, ")
     return message[0].lower() + message[1:]

@@ -1,7 +1,6 @@
 "use strict";
 (() => {
   const BATCH = 24;
-  const FOLDS = { references: 3, candidates: 3, emotions: 5, attributes: 6 };
   const form = document.getElementById("controls");
   const list = document.getElementById("videos");
   if (!form || !list) return;
@@ -10,86 +9,7 @@
   const nothing = document.getElementById("nothing");
   const chosen = document.getElementById("chosen");
 
-  // Everything is put in as text: what captions and names hold is never read as HTML.
-  const make = (tag, attributes, ...children) => {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) if (value !== "") element.setAttribute(name, value);
-    element.append(...children.filter((child) => child !== null));
-    return element;
-  };
-  const number = (value, digits) => value.toFixed(digits).replace("-", "−");
-  const percent = (value) => value === null ? "" : number(100 * value, 0);
-  const plain = (pieces) => pieces.map((piece) => typeof piece === "string" ? piece : piece[0]).join("");
-  const compared = { right: ": in the references", wrong: ": not in the references", "": "" };
-  const marked = (pieces) => make("span", { dir: "auto" }, ...(pieces.length === 0
-    ? [make("span", { class: "quiet" }, "(no words)")]
-    : pieces.map((piece) => typeof piece === "string" ? piece
-      : make("mark", { class: piece[2] || "word", title: piece[1] + compared[piece[2]] }, piece[0]))));
-  const scored = (text) => text === "" ? null : make("span", { class: "score" }, text);
-
-  const texts = (items, digits) => items.map(([pieces, score]) =>
-    make("li", {}, marked(pieces), scored(score === null ? "" : number(score, digits))));
-  const track = (shares) => make("span", { class: "track" }, ...shares.filter(([, share]) => share !== null)
-    .map(([kind, share]) => {
-      const bar = make("span", { class: kind });
-      bar.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
-      return bar;
-    }));
-  const emotionBars = (card) => card.emotions.map(([category, prior, final, meant]) => make("li", {},
-    make("span", meant ? { class: "meant", title: "in the references", dir: "auto" } : { dir: "auto" },
-      category + (meant ? " ✓" : "")),
-    track([["prior", prior], ["final", final]]),
-    make("span", { class: "score", title: prior === null ? "final" : `prior ${percent(prior)} %, final ${percent(final)} %` },
-      prior === null ? percent(final) : `${percent(prior)} → ${percent(final)}`)));
-  const attributeBars = (card) => card.attributes.map(([word, share, emotional]) => make("li", {},
-    make("span", emotional ? { class: "emotional", title: "emotional attribute", dir: "auto" } : { dir: "auto" }, word),
-    track([["final", share]]), scored(percent(share))));
-  const folded = (kind, entries, shown) => {
-    const parts = [make("ul", { class: kind }, ...entries.slice(0, shown))];
-    if (entries.length > shown) {
-      parts.push(make("details", { class: "more" }, make("summary", {}, `${entries.length - shown} more`),
-        make("ul", { class: kind }, ...entries.slice(shown))));
-    }
-    return parts;
-  };
-  const strip = (card) => card.frames.length === 0 ? make("div", { class: "strip none" }, "no frames")
-    : make("div", { class: "strip", tabindex: "0", role: "group", "aria-label": `Frames of video ${card.id}` },
-      ...card.frames.map(([seconds, picture]) => make("figure", {},
-        make("img", { src: `data:image/webp;base64,${picture}`, loading: "lazy", decoding: "async",
-          alt: `Video ${card.id} at ${seconds} seconds` }),
-        make("figcaption", {}, `${number(seconds, 1)} s`))));
-
-  const show = (card) => {
-    const [label, meaning] = outcomes[card.outcome];
-    const body = [
-      make("header", {}, make("h3", { dir: "auto" }, card.id),
-        card.clip ? make("a", { href: card.clip, target: "_blank", rel: "noopener noreferrer" }, "clip") : null,
-        card.split ? make("span", { class: "split" }, card.split) : null,
-        make("span", { class: `badge ${card.outcome}`, title: meaning }, label)),
-      make("p", { class: "caption" }, marked(card.caption)),
-      make("p", { class: "scores-line" },
-        card.cider === null ? null : make("span", { class: "score" }, `CIDEr ${number(100 * card.cider, 0)}`),
-        card.score === null ? null : make("span", { class: "score", title: "the score that chose this caption" },
-          `chosen at ${number(card.score, 2)}`)),
-    ];
-    if (card.baseline !== null) {
-      body.push(make("p", { class: "baseline" }, make("small", {}, "Baseline: "), marked(card.baseline)));
-    }
-    const part = (title, kind, entries, shown) => {
-      if (entries.length) body.push(make("h4", {}, title), ...folded(kind, entries, shown));
-    };
-    if (card.references.length === 0) body.push(make("p", { class: "empty" }, "no references"));
-    part("People wrote", "texts", texts(card.references.map((pieces) => [pieces, null]), 2), FOLDS.references);
-    part("Retrieved candidates, with their similarity", "texts", texts(card.candidates, 2), FOLDS.candidates);
-    part(card.emotions.some(([, prior]) => prior !== null) ? "Emotion, % (grey: prior, orange: final)" : "Emotion, %",
-      "bars", emotionBars(card), FOLDS.emotions);
-    part("Attributes, %", "bars", attributeBars(card), FOLDS.attributes);
-    if (card.beams.length) {
-      body.push(make("details", { class: "more" }, make("summary", {}, `All ${card.beams.length} beams, with the score that chooses`),
-        make("ul", { class: "texts" }, ...texts(card.beams, 2))));
-    }
-    return make("article", { class: "video", "data-video": card.id }, strip(card), make("div", { class: "body" }, ...body));
-  };
+  const { plain } = Cards;
 
   const haystacks = new Map();
   const haystack = (card) => {
@@ -126,7 +46,7 @@
     if (entries.some((entry) => entry.isIntersecting)) append();
   }, { rootMargin: "900px" });
   const append = () => {
-    list.append(...found.slice(made, made + BATCH).map(show));
+    list.append(...found.slice(made, made + BATCH).map((card) => Cards.show(card, outcomes)));
     made = Math.min(found.length, made + BATCH);
     more.hidden = made === found.length;
     observer.unobserve(more);       // observed anew, it reports once more where it is still in view

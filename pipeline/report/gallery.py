@@ -87,7 +87,7 @@ def make_card(row: Mapping[str, Any], references: Sequence[str], frames: Frames,
     return {
         "id": row["video_id"],
         "outcome": judge_caption(caption, references, taxonomy),
-        "frames": [(round(seconds, 2), base64.b64encode(picture).decode("ascii")) for seconds, picture in frames],
+        "frames": picture_entries(frames),
         "caption": words.mark(caption, reference),
         "score": _number(row.get("score")),
         "cider": next((_number(own[name]) for name in CIDER if name in own), None),
@@ -100,6 +100,11 @@ def make_card(row: Mapping[str, Any], references: Sequence[str], frames: Frames,
         "meant": sorted(meant),
         "said": sorted(predict_categories(caption, taxonomy)),
     }
+
+
+def picture_entries(frames: Frames) -> list[tuple[float, str]]:
+    """Frames as a card has them: seconds, and the picture in base64."""
+    return [(round(seconds, 2), base64.b64encode(picture).decode("ascii")) for seconds, picture in frames]
 
 
 def _compare_emotions(row: Mapping[str, Any], meant: frozenset[str]) -> list[tuple[str, float | None, float, bool]]:

@@ -6,24 +6,20 @@ Everything comes by argument; the same data give the same page. Captions, ids an
 the template escapes them all, and the page's own policy lets no script run but the report's.
 """
 
-import base64
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from io import StringIO
 from itertools import groupby
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.report import charts, gallery, plots, tables
+from pipeline.report.assets import as_inert_json, hash_of, read_asset, read_template
 from pipeline.report.facts import StoreFacts
 
 ENOUGH_FOR_A_MATRIX = 10        # videos with an emotion in their references
@@ -63,8 +59,8 @@ def render(data: ReportData) -> str:
     outcomes = Counter(card["outcome"] for card in cards)
     emotions = Counter(name for card in cards for name in {*card["meant"], *card["said"]})
     enough = sum(bool(card["meant"]) for card in cards) >= ENOUGH_FOR_A_MATRIX
-    script = _asset("gallery.js")
-    return _template().render(
+    script = read_asset("cards.js") + read_asset("gallery.js")
+    return read_template("page.html.j2").render(
         dataset=data.dataset,
         sentence=describe_model({**data.params, **data.trained}),
         sizes=count_videos(data),
@@ -95,7 +91,7 @@ def render(data: ReportData) -> str:
         silent=gallery.NO_EMOTION,
         total=len(cards),
         scored=any(card["cider"] is not None for card in cards),
-        cards=Markup(_json({"cards": cards, "outcomes": gallery.OUTCOMES})),     # which _json makes inert
+        cards=Markup(as_inert_json({"cards": cards, "outcomes": gallery.OUTCOMES})),     # which is inert
         failures=[(store.name, video, reason) for store in data.stores for video, reason in store.failures.items()],
         facts=list(data.facts.items()),
         stores=data.stores,
@@ -108,9 +104,9 @@ def render(data: ReportData) -> str:
         params=_yaml({name: value for name, value in data.params.items() if name not in data.trained}),
         encoder=_yaml(data.encoder),
         recipe=_yaml(data.recipe),
-        style=Markup(_asset("style.css")),              # the package's own files
+        style=Markup(read_asset("style.css")),              # the package's own files
         script=Markup(script),
-        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        script_hash=hash_of(script),
     )
 
 
@@ -155,26 +151,9 @@ def _enumerate(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
-def _json(value: object) -> str:
-    """JSON that may stand in a script element: no text in it can end the element or begin another."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
 def _yaml(value: object) -> str:
     plain = json.loads(json.dumps(value, default=str))      # tuples and paths become what YAML knows
     writer, text = YAML(), StringIO()
     writer.width = 100
     writer.dump(plain, text)
     return text.getvalue().strip() if plain else ""
-
-
-def _asset(name: str) -> str:
-    return files("pipeline.report").joinpath(name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(loader=PackageLoader("pipeline.report", "."), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("page.html.j2")

@@ -38,7 +38,7 @@ def read_report_data(params: Params, paths: Paths, decoder: VideoDecoder) -> Rep
         _check_unchanged(path, digest)
     prior_scores = _read(paths.reports / "emotion.json", PriorScoreTable)
     encoder = _read(paths.encoder / "encoder.json", dict[str, Any])
-    predictions = _read_predictions(written, manifest)
+    predictions = read_predictions(written, manifest)
     files = {video.id: Path(video.path) for video in manifest.videos if video.path}
     videos = [row["video_id"] for row in predictions]
     return ReportData(
@@ -88,7 +88,8 @@ def _check_unchanged(path: Path, digest: str | None) -> None:
         raise SpectrumError(f"{path}: it was changed or damaged after it was written; {REMAKE}")
 
 
-def _read_predictions(path: Path, manifest: Manifest) -> list[dict[str, Any]]:
+def read_predictions(path: Path, manifest: Manifest) -> list[dict[str, Any]]:
+    """The rows of predictions.jsonl. Raises SpectrumError where one is of no video of the data set."""
     rows = []
     for number, row in read_jsonl(path):
         check_format(path.with_name(f"{path.name}, line {number}"), row, PredictionRow)

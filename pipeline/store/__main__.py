@@ -12,7 +12,8 @@ from pipeline.store.exchange import ImportOptions, Layout, export_features, impo
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.store_file import STORE_FILE
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  rich_markup_mode=None, help=__doc__)
 Modality = Literal["appearance", "audio", "motion"]
 Dtype = Literal["float16", "float32"]
 Folder = Annotated[Path, typer.Argument(metavar="STORE", help="the store's folder")]
@@ -54,7 +55,7 @@ def ls_command(path: Folder) -> None:
 
 @app.command("import")
 def import_command(
-    source: Annotated[Path, typer.Argument(help="flat HDF5, .npz, or a folder of .npy or .npz files")],
+    source: Annotated[Path, typer.Argument(help="flat HDF5, .npz, .parquet, or a folder of .npy or .npz files")],
     path: Folder,
     names: Names = None,
     encoder: Annotated[str, typer.Option(help="what made the features, e.g. ViT-B-32/openai")] = "",
@@ -78,10 +79,11 @@ def import_command(
 def export_command(
     path: Folder,
     destination: Annotated[Path, typer.Argument(help="the file or folder to make")],
-    layout: Annotated[Layout, typer.Option(help="hdf5 | npz: one file; npy: a folder with one file a video")] = "hdf5",
+    layout: Annotated[Layout, typer.Option(
+        help="hdf5 | npz | parquet: one file; npy: a folder with one file a video")] = "hdf5",
     names: Names = None,
 ) -> None:
-    """Writes a store's rows as others read them: flat HDF5, .npz, or a folder of .npy files."""
+    """Writes a store's rows as others read them: flat HDF5, .npz, Parquet, or a folder of .npy files."""
     with readable_errors():
         done = export_features(FeatureStore.open(path), destination, layout, read_names(names or []))
         print(f"{destination}: {done['videos']} videos, {done['rows']} rows of {done['dim']} {done['dtype']}; "

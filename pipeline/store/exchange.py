@@ -1,4 +1,4 @@
-"""Published feature files in, ours out: flat HDF5, folders of .npy, .npz. The round trip is exact.
+"""Published feature files in, ours out: flat HDF5, folders of .npy, .npz, Parquet. The round trip is exact.
 
     import_features(Path("MSVD_CLIP.hdf5"), Path("features/msvd/clip"),
                     ImportOptions(about={"model": "ViT-B-32/openai"}, id_of=manifest.id_of))
@@ -26,6 +26,7 @@ from pipeline.store.feature_files import FeatureFile, features_sha256, open_feat
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.folder import only_writer, remove_leftovers
 from pipeline.store.known_rows import drop_rows, keep_shards
+from pipeline.store.parquet_features import write_features
 from pipeline.store.shard import (
     DTYPES,
     Rows,
@@ -38,7 +39,7 @@ from pipeline.store.shard import (
 )
 from pipeline.store.store_file import STORE_FILE, write_store_file
 
-Layout = Literal["hdf5", "npy", "npz"]
+Layout = Literal["hdf5", "npy", "npz", "parquet"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 MISSING = "the imported file has no features of it"
 ALL_ZERO = "its rows in the imported file are all zero: a placeholder for features that lack"
@@ -208,7 +209,8 @@ def _write_shards(source: FeatureFile, plan: _Plan, folder: Path, recipe_id: str
 
 def export_features(store: FeatureStore, destination: Path, layout: Layout,
                     names: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Writes every video's rows [T, D], in the store's type, to a flat HDF5 file, an .npz archive or a folder of .npy.
+    """Writes every video's rows [T, D], in the store's type, to a flat HDF5 file, an .npz archive, a Parquet file or a
+    folder of .npy.
 
     names: key → id, as for import; a video goes out under the first key that is not its id. Videos that failed are
     not in the store and so not in the file. Raises SpectrumError where `destination` is there already.
@@ -228,6 +230,9 @@ def export_features(store: FeatureStore, destination: Path, layout: Layout,
                     # A ZipInfo has a fixed date: the same store gives the same bytes.
                     with archive.open(zipfile.ZipInfo(f"{keys[video_id]}.npy"), "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, rows, allow_pickle=False)
+        elif layout == "parquet":
+            write_features(temporary, ([(keys[video_id], rows) for video_id, rows in batch]
+                                       for batch in _batches(store)), store.dim, store.dtype)
         else:
             for video_id, rows in _videos(store):
                 np.save(temporary / f"{keys[video_id]}.npy", rows, allow_pickle=False)
@@ -253,12 +258,16 @@ class _atomic_folder:
 
 
 def _videos(store: FeatureStore) -> Iterable[tuple[str, Rows]]:
+    for batch in _batches(store):
+        yield from batch
+
+
+def _batches(store: FeatureStore) -> Iterable[list[tuple[str, Rows]]]:
     ids = store.ids
     for first in range(0, len(ids), _EXPORT_BATCH):
         part = ids[first:first + _EXPORT_BATCH]
         rows, offsets = store.load(part)
-        for i, video_id in enumerate(part):
-            yield video_id, rows[offsets[i]:offsets[i + 1]]
+        yield [(video_id, rows[offsets[i]:offsets[i + 1]]) for i, video_id in enumerate(part)]
 
 
 def _keys(ids: Sequence[str], names: Mapping[str, str]) -> dict[str, str]:

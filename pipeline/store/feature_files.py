@@ -5,9 +5,9 @@
         source.shape("vid1")            # (shape, dtype), without reading the values
         source.read("vid1")             # [T, D]
 
-A flat HDF5 file with one data set a video, a folder of .npy or .npz files (one a video, named by it), or one .npz
-archive. No pickle is loaded, and an HDF5 file is not followed to other files: links, external storage and virtual
-data sets are refused.
+A flat HDF5 file with one data set a video, a folder of .npy or .npz files (one a video, named by it), one .npz
+archive, or a .parquet file. No pickle is loaded, and an HDF5 file is not followed to other files: links, external
+storage and virtual data sets are refused.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.common import parquet
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import sha256
 from pipeline.store.shard import DAMAGE
@@ -69,6 +70,11 @@ def open_features(path: Path) -> Iterator[FeatureFile]:
         yield _ArrayFolder(path)
     elif not path.is_file():
         raise SpectrumError(f"{path}: no such file or folder of features")
+    elif path.suffix.lower() == parquet.SUFFIX:
+        from pipeline.store.parquet_features import ParquetFeatures  # which knows this module
+
+        with parquet.open_parquet(path) as file:
+            yield ParquetFeatures(path, file)
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             yield _ArrayArchive(path, archive)

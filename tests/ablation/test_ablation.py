@@ -1,6 +1,7 @@
 """The ablation: its rows, what is trained once, killed and continued, and what is told of it."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from pipeline import params
 from pipeline.ablation import run as ablation
 from pipeline.ablation.comparison import compare, kendall, without_rerankers
 from pipeline.ablation.results import Result
-from pipeline.ablation.rows import BASELINE, FULL, PAPER_SCORES, ROWS, SCORES, Row
+from pipeline.ablation.rows import BASELINE, FULL, PAPER_SCORES, PAPER_SET, ROWS, SCORES, Row
 from pipeline.ablation.run import AblationData, RowListeners, TestVideos, train_rows
 from pipeline.ablation.table import markdown
 from pipeline.captioner.generation.captions import Caption
@@ -31,6 +32,7 @@ from pipeline.common.files import read_json, write_json
 from pipeline.metrics.evaluation import EMOTION_METRICS
 from pipeline.metrics.paired_bootstrap import VideoScores
 from pipeline.params import load
+from pipeline.report.ablation_page import render
 from stages import ablate
 
 SECTION = params.Captioner.model_validate(WORLD_SECTION.model_dump() | {
@@ -232,6 +234,28 @@ def test_the_table_is_honest() -> None:
     assert "Order" not in page_of(compare(alone, blocks, *more))     # type: ignore[arg-type]
 
 
+def test_the_page_has_the_intervals_in_place_and_hostile_names_as_text() -> None:
+    scores = {row.name: [cfs(row)] * 2 for row in ROWS}
+    comparison = compare(*results_of(scores | {"AEB only": [0.6, 0.7], "no text": [0.5, 0.58]}))
+    page = render(comparison | {"dataset": "<img src=x>", "videos": 5, "seeds": [0, 1], "epochs": 1,
+                                "untrained": True, "warnings": []}, tuple(SCORES), PAPER_SET)
+    assert "<img" not in page and "&lt;img src=x&gt;" in page and "random weights" in page
+    places = {name: (float(left), float(right), float(dot), kind) for name, left, right, kind, dot in re.findall(
+        r'<span class="name">([\w ]+?) <small>.*?class="span" style="left:([\d.]+)%;right:([\d.]+)%"></i>'
+        r'<i class="dot( model)?".*?left:([\d.]+)%', page, re.DOTALL)}
+    assert len(places) == len(ROWS) - 1
+    assert places["no text"][3] == "" and places["CFB only"][3] == " model"       # a tie, and ahead
+    zero = float(re.search(r'class="tick" style="left:([\d.]+)%', page)[1])      # type: ignore[index]
+    assert places["AEB only"][2] < zero < places["visual only"][2]
+    assert all(left <= dot <= 100 - right + 0.01 for left, right, dot, _ in places.values())
+    assert f"<td>{100 * cfs(ROWS[1]):.1f}<small>±\u00a00.0</small></td>" in page
+    results, blocks, *more = results_of(scores)
+    alone = compare([result for result in results if result.row == "full"], blocks, *more)  # type: ignore[arg-type]
+    page = render(alone | {"dataset": "d", "videos": 5, "seeds": [0], "epochs": 1, "untrained": False,
+                           "warnings": []}, tuple(SCORES), PAPER_SET)
+    assert 'id="ahead"' not in page and "banner\"" not in page
+
+
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_world(monkeypatch, *world_splits())
     params_file(tmp_path, monkeypatch, "training.epochs=1")
@@ -245,6 +269,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(row["scores"]["CFS"]["mean"] is not None for row in comparison["rows"])
     assert "human" in comparison["reference_lines"] and comparison["seeds"] == [0]
     assert (tmp_path / "reports/sample/ablation.md").read_text().startswith("# Ablation: sample")
+    page = (tmp_path / "reports/sample/ablation.html").read_text()
+    assert page.count('<th scope="row">') == len(ROWS) + sum(bool(row.paper) for row in ROWS)
     assert len(list((tmp_path / "reports/sample/ablation").iterdir())) == 8
 
     fewer = run(ablate.rows_of("baseline"))

@@ -121,7 +121,7 @@ def encoder(**facts: object) -> Any:
 
 
 def test_own_clips_refuse_what_the_captioner_was_not_trained_on(full: TrainedCaptioner, tmp_path: Path) -> None:
-    from pipeline.captioner import clips
+    from pipeline.captioning import clips
     from pipeline.extraction.recipe import recipe
 
     encoders = {name: encoder(name=name) for name in ("appearance", "audio", "motion")}
@@ -133,8 +133,8 @@ def test_own_clips_refuse_what_the_captioner_was_not_trained_on(full: TrainedCap
     loaded = checkpoint.load(tmp_path)
 
     def make(**changes: Any) -> clips.ClipCaptioner:
-        return clips.ClipCaptioner(**{"checkpoint": loaded, "encoders": encoders, "index": index,
-                                      "emotions": emotions, "params": settings, **changes})
+        return clips.ClipCaptioner(**{"checkpoint": loaded, "domain": None, "encoders": encoders, "index": index,
+                                      "emotions": emotions, "params": settings, "decoder": None, **changes})
 
     make()
     for changes, named in (

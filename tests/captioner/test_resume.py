@@ -190,7 +190,8 @@ def test_the_stage_goes_on_with_several_seeds_and_tidies_up(tmp_path: Path, monk
     best = max(summary["seeds"].values(), key=lambda record: record["validation_cfs"])
     assert summary["best"] == best == summary["seeds"][str(summary["seed"])]
     assert sorted(path.name for path in paths.captioner.iterdir()) == [
-        "README.md", "captioner.json", "captioner.safetensors", "curves-seed-0.csv", "curves-seed-1.csv", "curves.csv"]
+        "README.md", "captioner.json", "captioner.safetensors", "curves-seed-0.csv", "curves-seed-1.csv", "curves.csv",
+        "training_domain.h5"]
     kept = checkpoint.load(paths.captioner)
     assert kept.seed == summary["seed"] and kept.best == best and kept.recipes == RECIPES
     assert (paths.captioner / "curves.csv").read_text() == (

@@ -148,7 +148,7 @@ def test_a_prior_that_knows_nothing_is_warned_of(world: Path, capsys: pytest.Cap
     write_world(videos, captions)
     run("emotion.modalities=[audio]")
     printed = capsys.readouterr()
-    assert printed.err.startswith("warning: the emotional prior (candidates + audio) is ")
+    assert printed.err.splitlines()[-1].startswith("warning: the emotional prior (candidates + audio) is ")
     assert "no better than a constant on validation" in printed.err and "better" not in printed.out
 
 

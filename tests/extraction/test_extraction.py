@@ -282,14 +282,16 @@ def test_a_single_file_is_encoded_as_in_a_store(tmp_path: Path, clips: list[tupl
                                                 tiny_clip: appearance.OpenClipEncoder) -> None:
     extract(clips, tiny_clip, tmp_path)
     store = FeatureStore.open(tmp_path)
-    rows, times = run.encode_one(clips[2][1], tiny_clip, SECTION, MACHINE)
+    with VideoDecoder(30) as decoder:
+        rows, times = run.encode_one(clips[2][1], tiny_clip, SECTION, decoder)
     assert rows.dtype == np.float16
     assert np.allclose(rows, store["v2"], rtol=2e-3, atol=2e-3)
     assert np.array_equal(times, store.times("v2"))
     encoder = audio.load(AudioEncoder(name="logmel", kind="logmel", num_windows=3, window_seconds=0.2), "cpu")
-    assert run.encode_one(clips[0][1], encoder, SECTION, MACHINE)[0].shape == (0, 128)
-    with pytest.raises(SpectrumError, match=r"gone\.mp4: no such file"):
-        run.encode_one(tmp_path / "gone.mp4", encoder, SECTION, MACHINE)
+    with VideoDecoder(30) as decoder:
+        assert run.encode_one(clips[0][1], encoder, SECTION, decoder)[0].shape == (0, 128)
+        with pytest.raises(SpectrumError, match=r"gone\.mp4: no such file"):
+            run.encode_one(tmp_path / "gone.mp4", encoder, SECTION, decoder)
 
 
 def test_values_that_do_not_fit_are_an_error(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:

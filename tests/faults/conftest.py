@@ -1,4 +1,4 @@
-"""A project whose graph ran once without disturbance, and copies of it to disturb."""
+"""Copies of a project whose graph ran once without disturbance, to disturb."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,15 +6,6 @@ from pathlib import Path
 
 import fault_project
 import pytest
-
-
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = fault_project.make(tmp_path_factory.mktemp("faults") / "undisturbed")
-    for stage in fault_project.STAGES:
-        ended = fault_project.run(project, stage)
-        assert ended.status == 0, f"{stage}: {ended.errors}"
-    return project
 
 
 @pytest.fixture(scope="module")

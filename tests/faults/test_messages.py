@@ -43,12 +43,12 @@ def test_one_thing_is_not_there(project: Path, stage: str) -> None:
 
 
 def test_without_java_the_table_has_the_scores_that_exist_and_says_why(project: Path) -> None:
-    printed = fault_project.run(project, "evaluate").printed
-    table = printed.partition("evc protocol")[2]
+    ended = fault_project.run(project, "evaluate")
+    table = ended.printed.partition("evc protocol")[2]
     model = next(line for line in table.splitlines() if line.startswith("│ model"))
     assert len(re.findall(r"\d+\.\d", model)) >= 5
     for warning in ("coco is absent", "METEOR is absent"):
-        assert f"warning: {warning}: no Java was found" in printed
+        assert f"warning: {warning}: no Java was found" in ended.errors
 
 
 def test_another_file_of_parameters_says_what_it_means(project: Path, tmp_path: Path) -> None:

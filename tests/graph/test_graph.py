@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 from media_factory import clip
 from project import ROOT
+from ruamel.yaml import YAML
 
 from pipeline import params
+from pipeline.common.terminal import Output
 from pipeline.datasets.manifest import Manifest
 from pipeline.retrieval.candidates import Candidates
 from pipeline.retrieval.index import model_id, open_index
@@ -269,7 +272,10 @@ def test_deleting_the_indexes_rebuilds_only_what_hangs_on_them(project: Path) ->
 def test_an_override_of_one_stage_runs_it_alone(project: Path) -> None:
     before = (project / "indexes/sample/candidates.h5").read_bytes()
     ended = run(project, sys.executable, "-m", "stages.emotion", "emotion.estimators=[lexicon]")
-    assert '"lexicon"' in ended.stdout and '"clip"' not in ended.stdout
+    fitted = json.loads((project / "reports/sample/stages/emotion.json").read_text())["fitted"]
+    assert set(fitted["weights"]) == {"lexicon"}
+    assert re.search(r"^emotion: estimated the emotions of \d+ captions and 38 videos \(\d+\.\d s\)$", ended.stdout,
+                     re.MULTILINE)
     assert "differs from params.yaml in emotion.estimators ([" in ended.stderr
     assert "dvc repro emotion" in ended.stderr
     assert (project / "indexes/sample/candidates.h5").read_bytes() == before
@@ -293,7 +299,92 @@ def test_own_clips_are_captioned_with_and_without_sound(project: Path, tmp_path:
     broken.write_bytes(b"no video")
     ended = run(project, sys.executable, "-m", "stages.caption", str(broken), str(loud), ok=False)
     assert ended.returncode == 1 and "broken.mp4" in ended.stderr
-    assert "candidates" in ended.stdout.splitlines()[-1]
+    assert "candidates" in ended.stdout.splitlines()[-2]
+    assert ended.stdout.splitlines()[-1] == "trained on 24 videos with 144 captions of data set 'sample'"
+
+
+def test_every_output_of_own_clips_says_what_the_captioner_was_trained_on(
+        project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    film, out = clip(tmp_path / "clips/film.mp4", 90, hold=30, sound=440.0), tmp_path / "out"
+    (tmp_path / "list.txt").write_text(f"# a film\n{film}\n\nsample/clips/test-0001.mp4\n")
+    assert in_process(project, monkeypatch, "stages.caption", str(film.parent), f"@{tmp_path}/list.txt", "none.mp4",
+                      "sample/captions.jsonl", "generation.num_beams=1", "--srt", "--vtt", "--json", "--out", str(out),
+                      "--html", str(out / "page.html")) == 1
+    printed = capsys.readouterr()
+    errors = [line for line in printed.err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 2 and "none.mp4: no such file" in errors[0] and "captions.jsonl: no video" in errors[1]
+    rows = [json.loads(line) for line in (out / "captions.jsonl").read_text().splitlines()]
+    assert [(row["start"], row["end"]) for row in rows[:3]] == [(0, 3), (3, 6), (6, 9)]
+    assert [Path(row["video_id"]).name for row in rows] == ["film.mp4"] * 3 + ["test-0001.mp4"]
+    assert all(len(row["beams"]) == 1 for row in rows)
+    trained_on, text = rows[0]["trained_on"], "24 videos with 144 captions of data set 'sample'"
+    assert trained_on == {"dataset": "sample", "videos": 24, "captions": 144}
+    far = sum(row["unlike_training"] for row in rows)
+    assert all(row["unlike_training"] == (row["distance"] > row["usual_distance"]) for row in rows)
+    assert f"trained on {text}" in printed.out and (f"{far} of 4 scenes lie far" in printed.err) == bool(far)
+    page = (out / "page.html").read_text()
+    cards = json.loads(re.findall(r'id="cards">(.*?)</script>', page, re.S)[0])["cards"]
+    assert text.replace("'", "&#39;") in page and sum(bool(card["note"]) for card in cards) == far
+    assert [len(card["frames"]) for card in cards] == [8] * 4 and cards[1]["frames"][0][0] >= 3
+    srt, vtt = (out / "film.srt").read_text(), (out / "film.vtt").read_text()
+    assert text in srt and text in vtt and vtt.startswith("WEBVTT\n")
+    assert srt.count("(unlike the training clips)") == sum(row["unlike_training"] for row in rows[:3])
+    assert "00:00:03,000 --> 00:00:06,000" in srt and "00:00:06.000 --> 00:00:09.000" in vtt
+
+
+def test_wrong_videos_are_named_before_a_model_is_loaded(project: Path, monkeypatch: pytest.MonkeyPatch,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    from pipeline.captioning import loading
+
+    monkeypatch.setattr(loading, "open_captioner", lambda *_: pytest.fail("it was loaded"))
+    assert in_process(project, monkeypatch, "stages.caption", "a.mp4", "data/*.mp4", "sample/captions.jsonl") == 1
+    assert capsys.readouterr().err.count("error:") == 3
+
+
+def test_an_interrupted_captioning_says_how_to_go_on(project: Path, monkeypatch: pytest.MonkeyPatch,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    from pipeline.captioning.clips import ClipCaptioner
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClipCaptioner, "caption", interrupt)
+    assert in_process(project, monkeypatch, "stages.caption", "sample/clips/test-0001.mp4") == 130
+    assert "interrupted; run it again for the rest" in capsys.readouterr().err
+
+
+def test_a_stage_can_be_quiet_or_speak_json(project: Path, monkeypatch: pytest.MonkeyPatch,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            assert in_process(project, patch, "stages.index", "--quiet") == 0
+        assert capsys.readouterr() == ("", "")
+        assert in_process(project, monkeypatch, "stages.index", "--log-format", "json") == 0
+        printed = capsys.readouterr()
+        said, progress = (json.loads(text) for text in printed)
+        assert said["level"] == "info" and said["message"].startswith("index: encoded ")
+        assert (progress["level"], progress["unit"]) == ("progress", "captions")
+        with pytest.MonkeyPatch.context() as patch:
+            assert in_process(project, patch, "stages.index", "--log-format", "json", "sede=1") == 1
+        assert json.loads(capsys.readouterr().err)["message"].endswith("did you mean seed?")
+    finally:
+        Output.quiet = Output.as_json = False
+
+
+def test_dvc_shows_ten_numbers_and_the_last_lines_say_where_to_look(
+        project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = YAML(typ="safe").load((project / "dvc.yaml").read_text())
+    listed = [path for stage in graph["stages"].values() for path in stage.get("do", stage).get("metrics", [])]
+    assert listed == ["reports/${dataset}/scores.json"]
+    scores = json.loads((project / "reports/sample/scores.json").read_text())
+    metrics = json.loads((project / "reports/sample/metrics.json").read_text())
+    assert len(scores) == 10 and scores["CIDEr"] == round(metrics["coco"]["CIDEr"], 4)
+    assert scores["baseline_CFS"] == round(metrics["baseline"]["emotion"]["cfs"], 4)
+    loss, validation = (part["y"] for plot in graph["plots"] for part in plot.values())
+    assert set(loss.values()) == {"loss"} and "loss" not in next(iter(validation.values()))
+    assert in_process(project, monkeypatch, "stages.results") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and "reports/sample/index.html" in lines[0] and lines[1].count(", ") == 5
 
 
 def test_a_clip_of_the_data_set_gets_the_caption_that_the_graph_gave_it(project: Path) -> None:
@@ -316,7 +407,8 @@ def in_process(project: Path, monkeypatch: pytest.MonkeyPatch, module: str, *arg
 
 
 @pytest.mark.parametrize("stage", ["sample", "prepare", "encoder", "extract", "index", "retrieve", "emotion", "train",
-                                   "evaluate", "report", "caption", "ablate", "clean", "new", "code"])
+                                   "evaluate", "report", "caption", "ablate", "clean", "new", "code", "results",
+                                   "model", "tables", "studio"])
 def test_every_stage_explains_itself(project: Path, stage: str, monkeypatch: pytest.MonkeyPatch,
                              capsys: pytest.CaptureFixture[str]) -> None:
     assert in_process(project, monkeypatch, f"stages.{stage}", "--help") == 0
@@ -328,7 +420,7 @@ def test_every_stage_explains_itself(project: Path, stage: str, monkeypatch: pyt
     (["stages.train", "--only", "teacher"], 2, "none of captioner, baseline"),
     (["stages.index", "dataset=none"], 1, "no such file"),
     (["stages.encoder", "encoders.appearance.model=ViT-B-16", "encoders.appearance.weights=openai"], 1, "ViT-B-16"),
-    (["stages.caption"], 2, "Missing argument"),
+    (["stages.caption"], 2, "name at least one video"),
     (["pipeline.params", "none.yaml"], 1, "no such file"),
 ])
 def test_stages_fail_in_a_sentence(project: Path, command: list[str], status: int, expected: str,

@@ -63,6 +63,9 @@ def test_help_and_version_import_nothing_that_takes_time(installed: Path, tmp_pa
     for name in ("caption", "extract", "new", "store", "params"):
         assert f"\n  {name} " in overview
     assert spectrum(installed, tmp_path, "--version").stdout == "spectrum 0.1.0\n"
+    completion = spectrum(installed, tmp_path, "--completion", "bash").stdout
+    asked = completion + 'COMP_WORDS=(spectrum cap) COMP_CWORD=1; _spectrum; echo "${COMPREPLY[@]}"'
+    assert subprocess.run(["bash", "-c", asked], capture_output=True, text=True).stdout == "caption\n"
 
 
 def test_programs_are_called_by_their_short_names(installed: Path, tmp_path: Path) -> None:

@@ -101,7 +101,9 @@ def test_the_decoder_attends_to_modalities_that_there_are() -> None:
 
 @pytest.mark.parametrize(("override", "sentence"), [
     ("capshioner.hidden_size=3", "capshioner: no such parameter"),
-    ("captioner.widht=3", "captioner.widht: no such parameter"),
+    ("captioner.widht=3", "captioner.widht: no such parameter .params.yaml lists those there are"),
+    ("captioner.hiden_size=3", "captioner.hiden_size: no such parameter; did you mean captioner.hidden_size"),
+    ("num_seeds=3", "num_seeds: no such parameter; did you mean training.num_seeds"),
     ("seed=many", "seed: input should be a valid integer"),
     ("seed=100000000000000000000000000", "seed: input should be less than 4294967296"),
     ("seed", "expected key=value"),

@@ -2,23 +2,20 @@
 
 import dataclasses
 import json
-import os
 import re
-import shutil
 import subprocess
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import BROWSER, FLAGS, MISSING
 from test_report import ATTACK, full, read_cards
 
 from pipeline.report import gallery
 from pipeline.report.page import ReportData, render
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
-pytestmark = [pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH"),
-              pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.skipif(BROWSER is None, reason=MISSING), pytest.mark.timeout(180)]
 
 # What a test does on the page comes first; then the answer is put where the dump of the page shows it.
 DRIVER = """<script>
@@ -51,9 +48,7 @@ def open_page(html: str, folder: Path, *arguments: str) -> str:
     assert BROWSER is not None
     target = folder / "index.html"
     target.write_text(html, encoding="utf-8")
-    flags = ["--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=1000000",
-             f"--user-data-dir={folder / 'profile'}", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    flags = [*FLAGS, "--virtual-time-budget=1000000", f"--user-data-dir={folder / 'profile'}"]
     return subprocess.run([BROWSER, *flags, *arguments, target.as_uri()], check=True, timeout=120,
                           capture_output=True, text=True).stdout
 

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from project import ROOT
 from torch import Tensor
@@ -20,16 +22,31 @@ RECIPES = {"appearance": "a1", "audio": "b2", "candidates": "c3", "emotion": "d4
 _PARAMS = ROOT / "params.yaml"
 
 
+class WorldStore:
+    """The frames of splits in memory, as a FeatureStore gives them."""
+
+    recipe: ClassVar[dict[str, Any]] = {"untrained": False}
+
+    def __init__(self, splits: Mapping[str, Inputs]) -> None:
+        self._rows = {video: part.rows[i][part.mask[i]].numpy() for inputs in splits.values()
+                      for part in [inputs.modalities["appearance"]] for i, video in enumerate(inputs.ids)}
+        self.dim = next(iter(self._rows.values())).shape[1]
+
+    def load(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        rows = [self._rows[video] for video in ids]
+        return np.concatenate(rows), np.cumsum([0, *map(len, rows)])
+
+
 class WorldDataset:
     """What stages ask of a CachedDataset, of splits in memory."""
 
     recipes = RECIPES
     index = None
-    appearance = SimpleNamespace(recipe={"untrained": False})
     consensus = Consensus([["a man runs"], ["a dog sleeps"]])
 
     def __init__(self, splits: Mapping[str, Inputs]) -> None:
         self.inputs_of = {inputs.ids: inputs for inputs in splits.values()}
+        self.appearance = WorldStore(splits)
         self.left_out: dict[str, int] = {}
 
     def present(self, ids: Sequence[str]) -> Sequence[str]:

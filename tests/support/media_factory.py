@@ -31,12 +31,13 @@ def number_of(image: NDArray[np.uint8]) -> int:
 
 
 def clip(path: Path, frames: int | Sequence[int] = 30, *, fps: int = 10, sound: float | None = None,
-         size: tuple[int, int] = (128, 96), codec: str = "libx264", first: int = 0,
+         size: tuple[int, int] = (128, 96), codec: str = "libx264", first: int = 0, hold: int = 1,
          format: str | None = None, options: dict[str, str] | None = None) -> Path:
     """Writes a clip of `frames` pictures, or with a picture at each of the times given in milliseconds.
 
     sound: the frequency of a tone in Hz as long as the pictures, or None for no sound track. first: the first
-    picture's number. The container follows from the path's suffix unless `format` names it.
+    picture's number. hold: how many frames show a picture before the next does. The container follows from the path's
+    suffix unless `format` names it.
     """
     times = [round(1000 * i / fps) for i in range(frames)] if isinstance(frames, int) else list(frames)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,8 +51,8 @@ def clip(path: Path, frames: int | Sequence[int] = 30, *, fps: int = 10, sound: 
         if codec == "libx264":
             video.options = {"bf": "2", "g": "12", "crf": "18", "preset": "veryfast"}
         audio = container.add_stream("libmp3lame" if path.suffix == ".avi" else "aac", rate=RATE) if sound else None
-        for number, time in enumerate(times, start=first):
-            frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24")
+        for number, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(picture(first + number // hold, *size), format="rgb24")
             frame.pts, frame.time_base = int(Fraction(time, 1000) / clock), clock
             container.mux(video.encode(frame))
         container.mux(video.encode())
