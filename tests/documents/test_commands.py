@@ -36,6 +36,12 @@ TESTED = {
     ("docs/method.md", "How fast"): "tests/benchmarks/test_captioner_benchmark.py::test_it_measures",
     ("docs/own-data.md", "Two commands"): TEAM + "test_two_commands_go_from_clips_and_captions_to_the_page",
     ("docs/own-data.md", "More"): "tests/ablation/test_ablation.py::test_the_command",
+    ("docs/models.md", "A model as one folder"):
+        "tests/sharing/test_model_folder.py::test_it_captions_as_the_project_does_wherever_it_lies",
+    ("docs/own-clips.md", "Captions of your own clips"):
+        GRAPH + "test_every_output_of_own_clips_says_what_the_captioner_was_trained_on",
+    ("docs/own-clips.md", "In Python"):
+        "tests/sharing/test_model_folder.py::test_it_captions_as_the_project_does_wherever_it_lies",
     ("docs/scoring.md", "Metrics, and scores for the captions of any system"):
         "tests/metrics/test_score_files.py::test_the_terminal_has_one_table_and_what_was_written",
     ("docs/sharing.md", "Once"): TEAM + "first",
@@ -45,6 +51,10 @@ TESTED = {
     ("docs/sharing.md", "Experiments"): TEAM + "test_queued_experiments_run_without_the_videos",
     ("docs/sharing.md", "Making room"): TEAM + "test_collecting_garbage_keeps_every_data_set",
     ("docs/sharing.md", "When a store is damaged"): TEAM + "test_a_damaged_store_comes_back_from_the_cache",
+    ("docs/sharing.md", "Tables for other tools"): "tests/sharing/test_tables.py::test_the_library_of_data_sets_reads_them",
+    ("docs/sharing.md", "FiftyOne"):
+        "tests/sharing/test_tables.py::test_the_script_for_fiftyone_gives_every_prediction_with_its_clip",
+    ("docs/studio.md", "The studio"): "tests/studio/test_studio.py::test_the_command_shows_its_address_and_ends_with_ctrl_c",
     ("docs/store-format.md", "Read a store without our code"): HERE + "test_examples_read_a_store",
     ("docs/store-format.md", "Read a store with our code"): HERE + "test_examples_read_a_store",
     ("docs/store-format.md", "What is in it, and is it whole?"): HERE + "test_the_commands_of_feature_stores",

@@ -52,8 +52,9 @@ def blocks(document: str, heading: str | None = None) -> list[Block]:
         if token.type == "heading_open":
             above = every[position + 1].content
         if token.type in ("code_block", "fence") and heading in (None, above):
-            before = next((other.content for other in reversed(every[:position]) if other.type == "inline"), "")
-            behind = next((other.content for other in every[position + 1:] if other.type == "inline"), "")
+            before = every[position - 2].content if every[position - 1].type == "paragraph_close" else ""
+            rest = every[position + 1:position + 3]
+            behind = rest[1].content if rest and rest[0].type == "paragraph_open" else ""
             found.append(Block(document, above, token.info, token.content, (before, behind)))
     return found
 
