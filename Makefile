@@ -44,6 +44,7 @@ bench: install   ## what benchmarks/ measures, on the sample's clips or CLIPS=a 
 	python -m benchmarks.decoding $(CLIPS)
 	python -m benchmarks.extraction $(CLIPS)
 	python -m benchmarks.captioner
+	python -m benchmarks.scaling
 
 clean:   ## what the stages made for the data set of params.yaml; other data sets and DVC's cache stay
 	python -m stages.clean --yes

@@ -61,7 +61,7 @@ def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) 
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
     from pipeline.report.ablation_page import render
 
-    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
+    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths, params.machine.resident_megabytes)
     device, used = torch_device(params.machine.device), params.retrieval.used
     tested = dataset.present(manifest.ids("test"))
     candidate_texts = dataset.candidate_texts(tested)

@@ -43,7 +43,7 @@ def _evaluate(params: Params, paths: Paths, begin: Callable[[str], None]) -> tup
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
     from pipeline.metrics.headline_scores import headline_scores
 
-    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
+    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths, params.machine.resident_megabytes)
     tested, unscored = (dataset.present(manifest.ids(split)) for split in ("test", "predict"))
     videos = [*tested, *unscored]
     device, used = torch_device(params.machine.device), params.retrieval.used
@@ -88,7 +88,7 @@ def _evaluate(params: Params, paths: Paths, begin: Callable[[str], None]) -> tup
         | {name: others[name][caption.video_id] for name in ("baseline",) if caption.video_id in others[name]}
         for caption, texts, own, prior in zip(captions, candidate_texts, similarities, priors, strict=True)))
     metrics["attributes"] = attribute_precision(
-        model, inputs_of[model.folder].select(range(len(tested))), list(references.values()),
+        model, inputs_of[model.folder].first(len(tested)), list(references.values()),
         params.generation.batch_size)
     metrics["retrieval"] = read_json(paths.retrieval)
     metrics["predictions_sha256"] = sha256(predictions)      # the two belong together

@@ -2,7 +2,7 @@
 
     python -m stages.index
 
-Makes indexes/<dataset>/<encoder>/{captions.faiss,captions.h5,index.json}.
+Makes indexes/<dataset>/<encoder>/{captions.npy,captions.h5,index.json}.
 """
 
 import time
@@ -15,6 +15,8 @@ BATCH = 2048     # captions between two steps of the bar
 
 
 def run(params: Params, paths: Paths) -> Summary:
+    from collections.abc import Iterator
+
     import numpy as np
 
     from pipeline.common.device import torch_device
@@ -27,15 +29,18 @@ def run(params: Params, paths: Paths) -> Summary:
     manifest = Manifest.load(paths.data)
     sentences = distinct_sentences(manifest.corpus)
     encoder = text_encoder(params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device)))
-    started = time.monotonic()
-    embeddings = np.empty((len(sentences), encoder.dim), np.float32)
-    with Bar("encode", len(sentences), "captions") as bar:
+    started = encoded = time.monotonic()
+
+    def encode() -> Iterator[np.ndarray]:
+        nonlocal encoded
         for first in range(0, len(sentences), BATCH):
             batch = sentences[first : first + BATCH]
-            embeddings[first : first + BATCH] = encoder.encode_texts([sentence.text for sentence in batch])
+            yield encoder.encode_texts([sentence.text for sentence in batch])
             bar.advance(len(batch))
-    encoded = time.monotonic()
-    build_index(sentences, embeddings, model_id(encoder.recipe), paths.index)
+        encoded = time.monotonic()
+
+    with Bar("encode", len(sentences), "captions") as bar:
+        build_index(sentences, encode(), model_id(encoder.recipe), paths.index)
     return {
         "captions": len(manifest.corpus), "distinct": len(sentences),
         "seconds": {"encode": round(encoded - started, 2), "write": round(time.monotonic() - encoded, 2)},

@@ -36,7 +36,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     from pipeline.emotion.taxonomy import Taxonomy
     from pipeline.encoders.text_encoder import text_encoder
 
-    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths)
+    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths, params.machine.resident_megabytes)
     device = torch_device(params.machine.device)
     section = params.captioner if part == "captioner" else BASELINE.of(params.captioner)
     settings = TrainingSettings(
@@ -72,7 +72,7 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
             "seeds": {str(trained.seed): trained.best for trained in runs},
             "over_seeds": {key: seeds.spread([trained.best[key] for trained in runs])
                            for key in ("validation_cider", "validation_cfs")},
-            "left_out": dataset.left_out}
+            "left_out": dataset.left_out, "feature_megabytes": dataset.budget.summary()}
 
 
 def describe(summary: Summary) -> str:

@@ -19,7 +19,7 @@ from pipeline.ablation.results import Result
 from pipeline.ablation.rows import ROWS, Row
 from pipeline.captioner.generation.captions import Caption
 from pipeline.captioner.generation.generator import CaptionGenerator
-from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.inputs import InputSource
 from pipeline.captioner.splits import Split
 from pipeline.captioner.trained import Epoch, TrainedCaptioner
 from pipeline.captioner.training.settings import Listeners, TrainingSettings, ignore_event
@@ -32,7 +32,7 @@ from pipeline.common.files import read_json, write_json
 class TestVideos:
     """The videos that every row captions, and their candidates."""
 
-    inputs: Inputs
+    inputs: InputSource
     candidates: Sequence[Sequence[str]] = ()
 
     __test__ = False        # not a test of pytest's
@@ -57,9 +57,8 @@ class AblationData:
         if priors is None:
             return self
 
-        def inputs(of: Inputs) -> Inputs:
-            categories, words = priors(of.ids, section.modalities)
-            return replace(of, prior_categories=categories, prior_words=words)
+        def inputs(of: InputSource) -> InputSource:
+            return of.with_priors(*priors(of.ids, section.modalities))
 
         return replace(self, train=replace(self.train, inputs=inputs(self.train.inputs)),
                        validation=replace(self.validation, inputs=inputs(self.validation.inputs)),
@@ -119,8 +118,7 @@ class _Ablation:
 
     def _section(self, row: Row) -> params.Captioner:
         """The row's settings without modalities that the data set lacks, so that equal models are seen as such."""
-        section, modalities = self.settings.captioner, self.data.train.inputs.modalities
-        existing = {name for name, modality in modalities.items() if modality.mask.any()}
+        section, existing = self.settings.captioner, self.data.train.inputs.dims
         absent = tuple(name for name in section.modalities if name not in existing)
         return Row("", (), (*row.left_out, *absent), row.off).of(section)
 

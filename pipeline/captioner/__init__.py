@@ -1,6 +1,7 @@
 """The captioner: cached tensors of a video in, a sentence with its attributes and emotions out.
 
-    inputs.py, cached_dataset.py    what a video is here, and where its tensors come from
+    inputs.py                       what a video is here
+    cached_dataset.py, stored_inputs.py     where its tensors come from, and when
     vocabulary.py, attributes.py    the words it can generate, and the attributes it predicts
     model/                          feu.py, vtai.py, hcot.py, caption_decoder.py; captioner.py puts them together
     training/                       trainer.py and what it needs

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 
 from pipeline.captioner.checkpoint import Checkpoint
-from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.inputs import InputSource
 from pipeline.metrics.average_precision import compute_mean_average_precision
 
 
 @torch.inference_mode()
-def attribute_precision(checkpoint: Checkpoint, inputs: Inputs, references: Sequence[Sequence[str]],
+def attribute_precision(checkpoint: Checkpoint, inputs: InputSource, references: Sequence[Sequence[str]],
                         batch_size: int) -> dict[str, float | None]:
     """Mean average precision of the universal and of the emotional attributes; {} without VTAI."""
     model, attributes = checkpoint.model, checkpoint.attributes

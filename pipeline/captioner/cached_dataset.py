@@ -7,14 +7,17 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipeline.captioner.generation.consensus import Consensus
-from pipeline.captioner.inputs import Inputs, Modality, pack, word_keys
+from pipeline.captioner.inputs import Modality, word_keys
 from pipeline.captioner.splits import Split
+from pipeline.captioner.stored_inputs import CandidateRows, StoredInputs, StoredModality, StoredRows
 from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.datasets.manifest import Manifest
 from pipeline.emotion.emotion_file import Emotions
+from pipeline.params import Machine
 from pipeline.params.paths import Paths
 from pipeline.retrieval.candidates import Candidates
 from pipeline.retrieval.index import CaptionIndex, model_id, open_index
@@ -40,9 +43,10 @@ class CachedDataset:
     candidates: Candidates
     emotions: Emotions
     missing: dict[str, set[str]] = field(default_factory=lambda: {what: set() for what in ("frames", *_LACKS.values())})
+    budget: "Budget" = field(default_factory=lambda: Budget(Machine().resident_megabytes))
 
     @classmethod
-    def open(cls, paths: Paths) -> "CachedDataset":
+    def open(cls, paths: Paths, resident_megabytes: int = Machine().resident_megabytes) -> "CachedDataset":
         appearance = FeatureStore.open(paths.appearance)
         motion = FeatureStore.open(paths.motion) if (paths.motion / STORE_FILE).is_file() else None
         index = open_index(paths.index, model_id(appearance.recipe))
@@ -59,7 +63,7 @@ class CachedDataset:
             if store is None or store.recipe_id != recipe_id:
                 raise SpectrumError(f"{paths.emotion}: estimated from other {name} features than those that are there; "
                                     f"{rerun('emotion')}")
-        return cls(appearance, audio, motion, index, candidates, emotions)
+        return cls(appearance, audio, motion, index, candidates, emotions, budget=Budget(resident_megabytes))
 
     @property
     def recipes(self) -> dict[str, str]:
@@ -98,38 +102,68 @@ class CachedDataset:
               used: int) -> Split:
         """The videos of a split whose frames are there, with their captions and candidates, for a training."""
         ids = self.present(manifest.ids(name))
-        return Split.of(name, self.inputs(ids, modalities, used), manifest.captions_of, self.candidate_texts(ids))
+        candidates = self.candidate_texts(ids) if name == "validation" else ()
+        return Split.of(name, self.inputs(ids, modalities, used), manifest.captions_of, candidates)
 
-    def inputs(self, ids: Sequence[str], modalities: Sequence[str], used: int) -> Inputs:
-        """Inputs of `ids` with the `used` best candidates; an id that a source lacks is an error."""
-        loaded = {name: self._modality(name, ids, used) for name in modalities}
-        return Inputs(tuple(ids), {name: part for name, part in loaded.items() if part is not None},
-                      *self.priors(ids, modalities))
+    def inputs(self, ids: Sequence[str], modalities: Sequence[str], used: int) -> StoredInputs:
+        """Inputs of `ids` with the `used` best candidates; an id that a source lacks is an error.
+
+        Modalities become resident as long as the budget lasts, in the order of `modalities`.
+        """
+        opened = {name: self._modality(name, ids, used) for name in modalities}
+        return StoredInputs(tuple(ids), {name: part for name, part in opened.items() if part is not None},
+                            *self.priors(ids, modalities))
 
     def priors(self, ids: Sequence[str], modalities: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Emotional priors of `ids` as a captioner that reads `modalities` may know them: categories, words."""
         categories, words = self.emotions.select(ids, modalities)
         return torch.from_numpy(categories), torch.from_numpy(words)
 
-    def _modality(self, name: str, ids: Sequence[str], used: int) -> Modality | None:
+    def _modality(self, name: str, ids: Sequence[str], used: int) -> StoredModality | None:
         if name == "text":
-            candidates = self.candidates.select(ids)
-            return candidate_rows(self.index, candidates.rows[:, :used], candidates.scores[:, :used])
+            chosen = self.candidates.select(ids)
+            rows = chosen.rows[:, :used]
+            return CandidateRows.of(self.index, rows, chosen.scores[:, :used],
+                                    self.budget.take(len(np.unique(rows)) * self.index.embeddings.shape[1] * 4))
         if name != "appearance":
             return self._optional(name, self.audio if name == "audio" else self.motion, ids)
-        rows, offsets = self.appearance.load(ids)
-        return pack(rows.astype(np.float32), offsets)
+        return self._rows(self.appearance, ids, self.appearance.count_rows(ids))
 
-    def _optional(self, name: str, store: FeatureStore | None, ids: Sequence[str]) -> Modality | None:
+    def _optional(self, name: str, store: FeatureStore | None, ids: Sequence[str]) -> StoredModality | None:
         """None where the data set has none of it at all; a video whose rows failed is masked like one without."""
         if store is None or store.recipe["kind"] == "none":
             return None
         known = [video for video in ids if video not in store.failures]
-        rows, offsets = store.load(known)
-        counts = dict(zip(known, np.diff(offsets), strict=True))
-        lengths = np.array([counts.get(video, 0) for video in ids])
+        counts = dict(zip(known, store.count_rows(known).tolist(), strict=True))
+        lengths = np.array([counts.get(video, 0) for video in ids], np.int64)
         self.missing[_LACKS[name]].update(video for video, length in zip(ids, lengths, strict=True) if not length)
-        return pack(rows.astype(np.float32), np.concatenate([[0], np.cumsum(lengths)]))
+        return self._rows(store, ids, lengths)
+
+    def _rows(self, store: FeatureStore, ids: Sequence[str], lengths: NDArray[np.int64]) -> StoredRows:
+        resident = self.budget.take(int(lengths.sum()) * store.dim * store.dtype.itemsize)
+        return StoredRows.of(store, ids, lengths, resident)
+
+
+class Budget:
+    """Megabytes of rows that may be resident, and what is taken of them."""
+
+    def __init__(self, megabytes: int) -> None:
+        self.left = megabytes << 20
+        self.resident = self.streamed = 0       # bytes
+
+    def take(self, size: int) -> bool:
+        """Whether so many bytes fit beside what was taken before."""
+        fits = size <= self.left
+        if fits:
+            self.left -= size
+            self.resident += size
+        else:
+            self.streamed += size
+        return fits
+
+    def summary(self) -> dict[str, int]:
+        """Megabytes, for a stage's summary."""
+        return {"resident": self.resident >> 20, "streamed": self.streamed >> 20}
 
 
 def candidate_rows(index: CaptionIndex, rows: np.ndarray, scores: np.ndarray) -> Modality:

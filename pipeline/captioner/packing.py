@@ -27,8 +27,9 @@ class Batch:
     packing: Packing
 
 
-def pack_captions(videos: Ids, per_video: Ids, words_in: Sequence[Ids], words_out: Sequence[Ids],
-                  weights: NDArray[np.float32], device: torch.device | str) -> Batch:
+def pack_captions(videos: Ids, per_video: Ids, words_in: Sequence[NDArray[np.signedinteger]],
+                  words_out: Sequence[NDArray[np.signedinteger]], weights: NDArray[np.float32],
+                  device: torch.device | str) -> Batch:
     """A batch of `per_video` [v] captions of every video, in order: `words_in` with <bos>, `words_out` with <eos>."""
     lengths = np.array([len(ids) for ids in words_in])
     row_of_word = np.repeat(np.arange(len(words_in)), lengths)                           # [N]
@@ -37,7 +38,7 @@ def pack_captions(videos: Ids, per_video: Ids, words_in: Sequence[Ids], words_ou
     queries = np.bincount(video_of_word, minlength=len(videos))                      # words a video
     rank = np.arange(len(row_of_word)) - (queries.cumsum() - queries)[video_of_word]
 
-    def put(array: Ids) -> Tensor:
+    def put(array: NDArray[np.signedinteger]) -> Tensor:
         return torch.from_numpy(array.astype(np.int64)).to(device, non_blocking=True)
 
     length, most = int(lengths.max()), int(queries.max())

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.inputs import InputSource
 from pipeline.common.errors import SpectrumError
 from pipeline.common.text import words
 
@@ -15,12 +15,12 @@ class Split:
     Candidates are needed where captions are generated: the rerankers read them.
     """
 
-    inputs: Inputs
+    inputs: InputSource
     captions: tuple[tuple[str, ...], ...]
     candidates: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
-    def of(cls, name: str, inputs: Inputs, captions: Mapping[str, Sequence[str]],
+    def of(cls, name: str, inputs: InputSource, captions: Mapping[str, Sequence[str]],
            candidates: Sequence[Sequence[str]] = ()) -> "Split":
         """The split `name` with the captions by video id. Captions without a word are left out.
 

@@ -148,18 +148,28 @@ def _read_text(path: Path, encoding: str) -> str:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    write_text(path, "".join(json_text(row) + "\n" for row in rows))
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json_text(row) + "\n" for row in rows)
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     """(line number from 1, value) of every line that is not blank. A line ends at \\n alone."""
-    for number, line in enumerate(_read_text(path, "utf-8-sig").split("\n"), start=1):
+    for number, line in enumerate(_lines(_read_text(path, "utf-8-sig")), start=1):
         if line.strip():
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
                 reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
                 raise SpectrumError(f"{path}, line {number}: not readable as JSON: {reason}") from None
+
+
+def _lines(text: str) -> Iterator[str]:
+    """One after the other: a list of all would take more memory than the text."""
+    first = 0
+    while (end := text.find("\n", first)) >= 0:
+        yield text[first:end]
+        first = end + 1
+    yield text[first:]
 
 
 def sha256(path: Path) -> str:

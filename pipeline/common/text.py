@@ -18,11 +18,16 @@ _JOINERS = re.compile("[\u200c\u200d]")         # between letters of one word; i
 _NOT_A_WORD = regex.compile(r"[^\p{L}\p{N}\p{M}\s]\p{M}*|(?<![\p{L}\p{N}\p{M}])\p{M}+")
 _WITHOUT_SPACES = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u30fc\p{M}]+")
+_CLEAN_ASCII = re.compile(r"[!-~]+(?: [!-~]+)*")
+# Of ASCII, whose words need no look at Unicode's tables: letters and digits stay, an apostrophe joins, all else parts.
+_WORDS_OF_ASCII = {code: None if chr(code) == "'" else " " for code in range(128) if not chr(code).isalnum()}
 _LONGEST_WORD = 8       # letters, marks not counted, that a word of those scripts may have
 
 
 def clean(text: str) -> str:
     """`text` on one line: NFC, no control, invisible or line-ending characters, single spaces, none at the ends."""
+    if _CLEAN_ASCII.fullmatch(text):
+        return text
     text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     return _SPACES.sub(" ", _BREAKS.sub(" ", text)).strip()
 
@@ -38,6 +43,8 @@ def words(text: str) -> list[str]:
     Letters keep their marks, in every script. Languages that put no spaces between words need them put in before:
     see `run_without_spaces`.
     """
+    if text.isascii():
+        return text.lower().translate(_WORDS_OF_ASCII).split()
     text = _JOINERS.sub("", _APOSTROPHES.sub("", clean(text).lower()))
     separated: str = _NOT_A_WORD.sub(" ", text)
     return separated.split()

@@ -5,6 +5,7 @@ A folder holds `videos.jsonl` {id, path, split} and maybe {names}, `captions.jso
 `manifest.json`, published last, has the SHA-256 of each: a file that was changed, damaged or half replaced is noticed.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Video:
     names: tuple[str, ...] = ()     # what else its owners' files and published features call it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Caption:
     video_id: str
     text: str           # one clean line
@@ -93,8 +94,8 @@ class Manifest:
     def write(self, folder: Path) -> None:
         write_jsonl(folder / "videos.jsonl", ({key: value for key, value in vars(video).items() if value != ()}
                                               for video in self.videos))
-        write_jsonl(folder / "captions.jsonl", (vars(caption) for caption in self.captions))
-        write_jsonl(folder / "corpus.jsonl", (vars(caption) for caption in self.corpus))
+        write_jsonl(folder / "captions.jsonl", map(_row, self.captions))
+        write_jsonl(folder / "corpus.jsonl", map(_row, self.corpus))
         write_json(folder / _CHECKSUMS, {"sha256": {name: sha256(folder / f"{name}.jsonl") for name in _FILES}})
 
     @classmethod
@@ -104,8 +105,8 @@ class Manifest:
         _check_whole(folder)
         return check(
             [(f"{videos}, line {n}", _video(f"{videos}, line {n}", row)) for n, row in read_jsonl(videos)],
-            [(f"{captions}, line {n}", _caption(f"{captions}, line {n}", row)) for n, row in read_jsonl(captions)],
-            [(f"{corpus}, line {n}", _caption(f"{corpus}, line {n}", row)) for n, row in read_jsonl(corpus)],
+            ((f"{captions}, line {n}", _caption(f"{captions}, line {n}", row)) for n, row in read_jsonl(captions)),
+            ((f"{corpus}, line {n}", _caption(f"{corpus}, line {n}", row)) for n, row in read_jsonl(corpus)),
         )
 
 
@@ -189,7 +190,7 @@ def _cleaned(position: str, caption: Caption) -> Caption:
     if has_lone_surrogates(text):
         raise SpectrumError(f"{position}: caption of video {caption.video_id!r} has half a character "
                             "(a lone surrogate)")
-    return Caption(caption.video_id, text)
+    return caption if text == caption.text else Caption(caption.video_id, text)
 
 
 def _check_names(seen: Mapping[str, tuple[str, Video]]) -> None:
@@ -213,7 +214,12 @@ def _video(position: str, row: Any) -> Video:
 
 
 def _caption(position: str, row: Any) -> Caption:
-    return Caption(**_strings(position, row, "text", "video_id"))
+    fields = _strings(position, row, "text", "video_id")
+    return Caption(sys.intern(fields["video_id"]), fields["text"])
+
+
+def _row(caption: Caption) -> dict[str, str]:
+    return {"video_id": caption.video_id, "text": caption.text}
 
 
 def _strings(position: str, row: Any, *keys: str) -> dict[str, str]:

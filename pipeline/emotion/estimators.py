@@ -87,7 +87,12 @@ class Estimators:
     def _compare(self, embeddings: Floats) -> Floats:
         """Similarities [n, W] of captions to the emotion words, each counted from that to the corpus' mean: or else
         the word that is nearest to captions in general would win for all of them."""
-        return np.asarray((embeddings - self.corpus.embeddings.mean(0)) @ self._word_vectors.T, np.float32)
+        return np.asarray((embeddings - self._centre) @ self._word_vectors.T, np.float32)
+
+    @cached_property
+    def _centre(self) -> Floats:
+        """[D]: the mean of the corpus' embeddings."""
+        return np.asarray(self.corpus.embeddings.mean(0), np.float32)
 
     @cached_property
     def _word_vectors(self) -> Floats:

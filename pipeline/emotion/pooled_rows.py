@@ -8,17 +8,21 @@ from numpy.typing import NDArray
 from pipeline.emotion.prior import Vectors
 from pipeline.store.feature_store import FeatureStore
 
+_VIDEOS = 1024      # whose rows are read at once
+
 
 def pool_store(store: FeatureStore, ids: Sequence[str]) -> Vectors:
     """The mean rows [V, D] of `ids`, and which of them have rows; a video without any gets zeros."""
     known = [position for position, video in enumerate(ids) if video in store]
-    rows, offsets = store.load([ids[position] for position in known])
-    counts = np.diff(offsets)
-    has = np.array(known, np.int64)[counts > 0]
     vectors, present = np.zeros((len(ids), store.dim), np.float32), np.zeros(len(ids), bool)
-    if len(has):
-        sums = np.add.reduceat(rows.astype(np.float32), offsets[:-1][counts > 0], axis=0)
-        vectors[has], present[has] = sums / counts[counts > 0][:, None], True
+    for first in range(0, len(known), _VIDEOS):
+        block = known[first:first + _VIDEOS]
+        rows, offsets = store.load([ids[position] for position in block])
+        counts = np.diff(offsets)
+        has = np.array(block, np.int64)[counts > 0]
+        if len(has):
+            sums = np.add.reduceat(rows.astype(np.float32), offsets[:-1][counts > 0], axis=0)
+            vectors[has], present[has] = sums / counts[counts > 0][:, None], True
     return vectors, present
 
 

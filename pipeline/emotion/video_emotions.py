@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.emotion.emotion_file import Emotions
-from pipeline.emotion.estimators import Estimators
+from pipeline.emotion.estimators import Corpus, Estimators
 from pipeline.emotion.fitting import CandidateEvidence, LabelledVideos, WeighedCandidates, fit_candidates, fit_prior
 from pipeline.emotion.prior import Vectors, weigh
 from pipeline.emotion.prior_file import digest_of
-from pipeline.emotion.probabilities import derive_categories, match_words, measure_evidence
+from pipeline.emotion.probabilities import Floats, derive_categories, match_words, measure_evidence
+from pipeline.emotion.taxonomy import Taxonomy
 
 
 class Candidates(Protocol):
@@ -30,6 +31,9 @@ class Candidates(Protocol):
     def scores(self) -> NDArray[np.float32]: ...        # [V, N], cosines
 
 
+_CAPTIONS = 1 << 16     # whose emotions are estimated at once
+
+
 def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vectors: Mapping[str, Vectors],
                             row_recipes: Mapping[str, str], training: LabelledVideos,
                             begin: Callable[[str], None]) -> Emotions:
@@ -42,16 +46,19 @@ def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vect
     corpus, taxonomy = estimators.corpus, estimators.taxonomy
     rows, positions = np.unique(candidates.rows, return_inverse=True)
     positions = positions.reshape(candidates.rows.shape)
-    texts, embeddings = [corpus.texts[row] for row in rows], corpus.embeddings[rows]
-    categories = {name: measure_evidence(derive_categories(words, taxonomy))
-                  for name, words in estimators.predict_each(texts, embeddings).items()}
+    blocks = [slice(first, first + _CAPTIONS) for first in range(0, max(1, len(rows)), _CAPTIONS)]
+    each = [{name: measure_evidence(derive_categories(words, taxonomy))
+             for name, words in estimators.predict_each(*_captions(corpus, rows[block])).items()} for block in blocks]
+    categories = {name: np.concatenate([of_block[name] for of_block in each]) for name in each[0]}
     word_rates = estimators.word_counts / max(len(corpus.texts), 1)
-    category_rates = derive_categories(match_words(corpus.texts, taxonomy), taxonomy).mean(0, dtype=np.float64)
+    category_rates = _category_rates(corpus, taxonomy)
     begin("weights of candidates and estimators")
     fitted = fit_candidates(CandidateEvidence(categories, positions, candidates.scores), training, category_rates)
 
-    words = estimators.predict(texts, embeddings, fitted.weights)
-    caption_categories = derive_categories(words, taxonomy)
+    words = np.empty((len(rows), len(taxonomy.words)), np.float32)
+    for block in blocks:
+        words[block] = estimators.predict(*_captions(corpus, rows[block]), fitted.weights)
+    caption_categories = np.concatenate([derive_categories(words[block], taxonomy) for block in blocks])
     shares, counts = weigh(caption_categories, positions, candidates.scores, fitted.temperature)
     word_shares, _ = weigh(words, positions, candidates.scores, fitted.temperature)
     begin("the prior of the videos")
@@ -62,3 +69,18 @@ def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vect
         taxonomy=taxonomy.name, recipe_id=estimators.recipe_id(digest_of(prior)), candidates_digest=candidates.digest,
         row_recipes=row_recipes, prior=prior, rows=rows, caption_categories=caption_categories, ids=candidates.ids,
         word_shares=word_shares, counts=counts, evidence=evidence.astype(np.float32), present=present)
+
+
+def _captions(corpus: Corpus, rows: NDArray[np.int64]) -> tuple[list[str], Floats]:
+    """Texts [n] and embeddings [n, D] of the captions at `rows`."""
+    return [corpus.texts[row] for row in rows], corpus.embeddings[rows]
+
+
+def _category_rates(corpus: Corpus, taxonomy: Taxonomy) -> NDArray[np.float64]:
+    """[C]: the share of the corpus' captions that carry each category by their words."""
+    total = np.zeros(len(taxonomy.categories))
+    for first in range(0, len(corpus.texts), _CAPTIONS):
+        matches = match_words(corpus.texts[first:first + _CAPTIONS], taxonomy)
+        total += derive_categories(matches, taxonomy).sum(0, dtype=np.float64)
+    rates: NDArray[np.float64] = total / len(corpus.texts)
+    return rates

@@ -14,7 +14,7 @@ class Paths:
     audio: Path         # feature store
     motion: Path        # feature store
     emotion: Path       # emotion.h5
-    index: Path         # captions.faiss, captions.h5, index.json
+    index: Path         # captions.npy, captions.h5, index.json
     candidates: Path    # candidates.h5
     retrieval: Path     # retrieval.json: text-to-video scores
     captioner: Path     # the checkpoint

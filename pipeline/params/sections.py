@@ -23,6 +23,7 @@ class Machine(Section):
     buffer_megabytes: Count = 256
     save_interval: NonNegativeFloat = 10.0
     search_batch_size: Count = 1024
+    resident_megabytes: Count = 2048
 
 
 class Cluster(Section):

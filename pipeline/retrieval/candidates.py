@@ -23,6 +23,8 @@ from pipeline.retrieval.leak_guard import barred_rows
 from pipeline.retrieval.sentences import corpus_digest, distinct_sentences
 from pipeline.store.feature_store import FeatureStore
 
+_VIDEOS = 1024      # whose frames are read at once
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -92,9 +94,12 @@ def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionI
 
 def video_queries(store: FeatureStore, ids: Sequence[str]) -> NDArray[np.float32]:
     """[V, D]: each video's frame vectors' mean, of length 1."""
-    rows, offsets = store.load(ids)
-    counts = np.diff(offsets)
-    empty = [video for video, count in zip(ids, counts, strict=True) if not count]
+    empty = [video for video, count in zip(ids, store.count_rows(ids), strict=True) if not count]
     if empty:
         raise SpectrumError(f"video {empty[0]!r} has no frames in {store.folder} ({len(empty)} such)")
-    return unit_vectors(np.add.reduceat(rows.astype(np.float32), offsets[:-1], axis=0) / counts[:, None], "videos")
+    means = np.empty((len(ids), store.dim), np.float32)
+    for first in range(0, len(ids), _VIDEOS):
+        rows, offsets = store.load(ids[first:first + _VIDEOS])
+        sums = np.add.reduceat(rows.astype(np.float32), offsets[:-1], axis=0)
+        means[first:first + _VIDEOS] = sums / np.diff(offsets)[:, None]
+    return unit_vectors(means, "videos")

@@ -1,6 +1,6 @@
 """The caption index: every distinct caption of the retrieval corpus once, as a unit vector, for exact FAISS search."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,14 +16,17 @@ from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
 from pipeline.retrieval.faiss_loading import import_faiss
 from pipeline.retrieval.sentences import Sentence, corpus_digest
 
-SCHEMA = 3
-VECTORS_FILE, TEXTS_FILE, DESCRIPTION = "captions.faiss", "captions.h5", "index.json"
+SCHEMA = 4
+VECTORS_FILE, TEXTS_FILE, DESCRIPTION = "captions.npy", "captions.h5", "index.json"
 _REBUILD = rerun("index")
 
 
 @dataclass(frozen=True)
 class CaptionIndex:
-    """Distinct captions, row by row: `texts` [M], their `owners` [M] (videos), unit `embeddings` [M, D]."""
+    """Distinct captions, row by row: `texts` [M], their `owners` [M] (videos), unit `embeddings` [M, D].
+
+    The embeddings lie in the file, which is mapped into memory: what is not read of them takes none.
+    """
 
     texts: tuple[str, ...]
     owners: tuple[tuple[str, ...], ...]
@@ -31,7 +34,6 @@ class CaptionIndex:
     recipe_id: str          # of the text encoder
     digest: str             # stands for this index: numbers of rows mean nothing without it
     corpus: str             # `corpus_digest` of the captions that it was made from
-    faiss_index: Any
 
     def search(self, queries: NDArray[np.float32], barred: Sequence[Sequence[int]], top: int,
                batch: int = 1024) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -45,8 +47,10 @@ class CaptionIndex:
         depth = min(deepest, len(self.texts))
         rows = np.empty((len(queries), top), np.int64)
         scores = np.empty((len(queries), top), np.float32)
+        faiss = import_faiss()
         for start in range(0, len(queries), batch):
-            cosines, hits = self.faiss_index.search(queries[start : start + batch], depth)
+            cosines, hits = faiss.knn(queries[start : start + batch], self.embeddings, depth,
+                                      metric=faiss.METRIC_INNER_PRODUCT)
             for i, (own_hits, own_cosines) in enumerate(zip(hits, cosines, strict=True), start=start):
                 kept = np.flatnonzero((own_hits >= 0) & np.isin(own_hits, barred[i], invert=True))[:top]
                 if len(kept) < top:
@@ -67,31 +71,42 @@ def unit_vectors(vectors: NDArray[np.floating[Any]], what: str) -> NDArray[np.fl
     return np.asarray(vectors / lengths, np.float32)
 
 
-def build_index(sentences: Sequence[Sentence], embeddings: NDArray[np.float32], recipe_id: str, folder: Path) -> None:
-    """Writes the index of `distinct_sentences` and their embeddings [M, D]; recipe_id: the text encoder's."""
-    if len(sentences) != len(embeddings) or not len(sentences):
-        raise SpectrumError(f"{folder}: {len(sentences)} captions but {len(embeddings)} embeddings to index")
-    vectors = unit_vectors(embeddings, "captions")
-    faiss = import_faiss()
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(vectors)
-    with atomic_write(folder / VECTORS_FILE) as temporary:
-        # Laid out in memory: writing to a full disk faiss ends the process.
-        temporary.write_bytes(faiss.serialize_index(index).tobytes())
+def build_index(sentences: Sequence[Sentence], embeddings: Iterable[NDArray[np.float32]], recipe_id: str,
+                folder: Path) -> None:
+    """Writes the index of `distinct_sentences` and their embeddings, which come in parts [n, D]; recipe_id: the text
+    encoder's."""
+    dim = _write_vectors(folder / VECTORS_FILE, embeddings, len(sentences))
     counts = [len(sentence.owners) for sentence in sentences]
     write_arrays(folder / TEXTS_FILE, {
-        "embedding": vectors, "text": [sentence.text for sentence in sentences],
+        "text": [sentence.text for sentence in sentences],
         "owner": [owner for sentence in sentences for owner in sentence.owners],
         "owner_offsets": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)}, {})
     write_json(folder / DESCRIPTION, {
         "schema": SCHEMA,
-        "kind": "IndexFlatIP: exact cosine over unit vectors",
+        "kind": "exact cosine over unit vectors",
         "captions": len(sentences),
-        "dim": int(vectors.shape[1]),
+        "dim": dim,
         "recipe_id": recipe_id,
         "corpus": corpus_digest(sentences),
         "sha256": {name: sha256(folder / name) for name in (VECTORS_FILE, TEXTS_FILE)},
     })
+
+
+def _write_vectors(path: Path, embeddings: Iterable[NDArray[np.float32]], count: int) -> int:
+    """Publishes them as unit vectors [count, D], part by part, and returns D."""
+    written = dim = 0
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        for part in embeddings:
+            vectors = unit_vectors(part, "captions")
+            if not written:
+                dim = int(vectors.shape[1])
+                header = {"descr": vectors.dtype.str, "fortran_order": False, "shape": (count, dim)}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(vectors.data)
+            written += len(vectors)
+        if written != count or not count:
+            raise SpectrumError(f"{path.parent}: {count} captions but {written} embeddings to index")
+    return dim
 
 
 def open_index(folder: Path, recipe_id: str) -> CaptionIndex:
@@ -104,16 +119,26 @@ def open_index(folder: Path, recipe_id: str) -> CaptionIndex:
         if not (folder / name).is_file() or sha256(folder / name) != digest:
             raise SpectrumError(f"{folder / name}: missing or damaged (SHA-256 differs); {_REBUILD}")
     arrays, _ = read_arrays(folder / TEXTS_FILE, {
-        "embedding": Layout("float32", rank=2), "text": TEXTS, "owner": TEXTS, "owner_offsets": Layout("int64", rank=1),
+        "text": TEXTS, "owner": TEXTS, "owner_offsets": Layout("int64", rank=1),
     }, [])
     offsets = arrays["owner_offsets"]
-    if (not len(arrays["embedding"]) == len(arrays["text"]) == len(offsets) - 1
+    embeddings = _map_vectors(folder / VECTORS_FILE)
+    if (not len(embeddings) == len(arrays["text"]) == len(offsets) - 1
             or offsets[0] != 0 or offsets[-1] != len(arrays["owner"]) or (np.diff(offsets) < 1).any()):
         raise SpectrumError(f"{folder / TEXTS_FILE}: its data sets do not fit together; {_REBUILD}")
     owners = tuple(arrays["owner"][first:last] for first, last in pairwise(offsets.tolist()))
-    index = import_faiss().deserialize_index(np.fromfile(folder / VECTORS_FILE, np.uint8))
-    return CaptionIndex(arrays["text"], owners, arrays["embedding"], recipe_id,
-                        fingerprint(description), description["corpus"], index)
+    return CaptionIndex(arrays["text"], owners, embeddings, recipe_id, fingerprint(description), description["corpus"])
+
+
+def _map_vectors(path: Path) -> NDArray[np.float32]:
+    """The vectors [M, D] in the file, read when they are looked at."""
+    try:
+        vectors: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise SpectrumError(f"{path}: not readable as vectors ({error}); {_REBUILD}") from None
+    if vectors.ndim != 2 or vectors.dtype != np.float32:
+        raise SpectrumError(f"{path}: {vectors.dtype} {list(vectors.shape)}, expected float32 vectors; {_REBUILD}")
+    return vectors.view(np.ndarray)
 
 
 def _read_description(path: Path) -> dict[str, Any]:

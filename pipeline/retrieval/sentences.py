@@ -1,14 +1,15 @@
 """The distinct sentences of a corpus, each with everybody it belongs to."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
-from pipeline.common.files import fingerprint
 from pipeline.common.text import words
 from pipeline.datasets.manifest import Caption
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sentence:
     """A sentence as it was first written, and its owners: the videos that it was written for, each once."""
 
@@ -24,15 +25,20 @@ def sentence_key(text: str) -> str:
 def distinct_sentences(corpus: Sequence[Caption]) -> list[Sentence]:
     """Every distinct sentence of the corpus, in its order. Captions without a word are none."""
     texts: dict[str, str] = {}
-    owners: dict[str, dict[str, None]] = {}
+    owners: dict[str, tuple[str, ...]] = {}
     for caption in corpus:
         key = sentence_key(caption.text)
         if key:
             texts.setdefault(key, caption.text)
-            owners.setdefault(key, {})[caption.video_id] = None
-    return [Sentence(text, tuple(owners[key])) for key, text in texts.items()]
+            known = owners.get(key, ())
+            if caption.video_id not in known:
+                owners[key] = (*known, caption.video_id)
+    return [Sentence(text, owners[key]) for key, text in texts.items()]
 
 
 def corpus_digest(sentences: Sequence[Sentence]) -> str:
     """Stands for the corpus that an index was made from: its sentences and their owners."""
-    return fingerprint([[sentence.text, *sentence.owners] for sentence in sentences])
+    digest = sha256()       # of their JSON, a sentence at a time
+    for sentence in sentences:
+        digest.update(json.dumps([sentence.text, *sentence.owners]).encode())
+    return digest.hexdigest()[:16]

@@ -40,7 +40,7 @@ def matched_words(kind: str, encoder: Encoder) -> list[set[str]]:
     attributes = AttributeList.build(["dog runs happily", "cat runs", "dog"], TAXONOMY, 3)
     assert set(attributes.words) == {"dog", "runs", "cat", "happily"}
     section = params.Captioner.model_validate({"matching": kind, "matching_threshold": 0.3})
-    index = CaptionIndex(TEXTS, OWNERS, Encoder()(TEXTS), "recipe", "digest", "corpus", None)
+    index = CaptionIndex(TEXTS, OWNERS, Encoder()(TEXTS), "recipe", "digest", "corpus")
     targets = attribute_matching(section, index, lambda: encoder)(attributes, CAPTIONS)
     assert targets.shape == (2, 4)
     return [{word for word, present in zip(attributes.words, row, strict=True) if present} for row in targets.tolist()]
@@ -81,7 +81,7 @@ def test_an_encoder_without_single_words_is_refused() -> None:
         return Encoder()(texts)
 
     attributes = AttributeList.build(["dog runs happily"], TAXONOMY, 3)
-    index = CaptionIndex(TEXTS, OWNERS, Encoder()(TEXTS), "recipe", "digest", "corpus", None)
+    index = CaptionIndex(TEXTS, OWNERS, Encoder()(TEXTS), "recipe", "digest", "corpus")
     match = attribute_matching(params.Captioner(matching="both"), index, lambda: captions_alone)
     with pytest.raises(SpectrumError, match="use captioner.matching=lexical"):
         match(attributes, CAPTIONS)

@@ -54,7 +54,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     store(paths.appearance, "appearance", {"a": 2, "b": 3, "c": 1}, 4, failed=("d",))
     store(paths.audio, "audio", {"a": 1, "b": 0}, 2, failed=("c", "d"))
     model = index.model_id(RECIPE)
-    index.build_index(distinct_sentences(CAPTIONS), np.eye(3, 4, dtype=np.float32), model, paths.index)
+    index.build_index(distinct_sentences(CAPTIONS), [np.eye(3, 4, dtype=np.float32)], model, paths.index)
     candidates = Candidates(IDS, np.array([[1, 2], [0, 2], [0, 1], [0, 1]]), np.zeros((4, 2), np.float32), model,
                             index.open_index(paths.index, model).digest)
     candidates.write(paths.candidates)
@@ -84,7 +84,7 @@ def test_a_data_set_without_motion(paths: Paths) -> None:
     assert set(dataset.recipes) == {"appearance", "audio", "index", "candidates", "emotion"}
     videos = dataset.present(IDS)
     assert videos == ["a", "b", "c"]
-    inputs = dataset.inputs(videos, MODALITIES, 2)
+    inputs = dataset.inputs(videos, MODALITIES, 2).select(range(3))
     assert set(inputs.modalities) == {"appearance", "audio", "text"}
     assert inputs.modalities["appearance"].mask.sum(1).tolist() == [2, 3, 1]
     assert inputs.modalities["appearance"].rows[2, 0].tolist() == [3.0] * 4
@@ -95,7 +95,7 @@ def test_a_data_set_without_motion(paths: Paths) -> None:
 def test_motion_is_read_where_it_was_extracted(paths: Paths) -> None:
     store(paths.motion, "motion", {"a": 2, "b": 1, "c": 0}, 5, failed=("d",))
     dataset = CachedDataset.open(paths)
-    inputs = dataset.inputs(["c", "b"], MODALITIES, 2)
+    inputs = dataset.inputs(["c", "b"], MODALITIES, 2).select(range(2))
     assert inputs.modalities["motion"].dim == 5
     assert inputs.modalities["motion"].mask.tolist() == [[False], [True]]
     assert dataset.recipes["motion"] == fingerprint(RECIPE) and dataset.left_out["without_motion"] == 1
@@ -108,7 +108,7 @@ def test_a_store_of_nothing_is_no_modality(paths: Paths) -> None:
 
 def test_candidates_come_with_their_words(paths: Paths) -> None:
     dataset = CachedDataset.open(paths)
-    text = dataset.inputs(["a"], ["appearance", "text"], 2).modalities["text"]
+    text = dataset.inputs(["a"], ["appearance", "text"], 2).select([0]).modalities["text"]
     assert torch.equal(text.rows, torch.eye(3, 4)[None, 1:]) and text.mask.all() and text.words is not None
     assert set(text.words[0, 0].tolist()) == {word_key("the"), word_key("dog"), word_key("sits")}
     assert text.words[0, 1].tolist() == [word_key("rain"), 0, 0]
@@ -139,7 +139,7 @@ def test_what_was_derived_from_something_else_is_refused(paths: Paths) -> None:
     store(paths.audio, "audio", {"a": 1, "b": 0}, 2, failed=("c", "d"), recipe={**RECIPE, "weights": "others"})
     with pytest.raises(SpectrumError, match="estimated from other audio features"):
         CachedDataset.open(paths)
-    index.build_index(distinct_sentences(CAPTIONS[::-1]), np.eye(3, 4, dtype=np.float32), candidates.recipe_id,
+    index.build_index(distinct_sentences(CAPTIONS[::-1]), [np.eye(3, 4, dtype=np.float32)], candidates.recipe_id,
                       paths.index)
     with pytest.raises(SpectrumError, match="rows of caption index"):
         CachedDataset.open(paths)
@@ -162,5 +162,5 @@ def test_a_split_has_the_captions_of_the_videos_whose_frames_are_there(paths: Pa
     dataset = CachedDataset.open(paths)
     split = dataset.split(Manifest(videos, written, written), "train", ("appearance", "text"), 1)
     assert split.inputs.ids == ("a", "c") and split.captions == (("a dog runs",), ("rain",))
-    assert set(split.inputs.modalities) == {"appearance", "text"} and split.inputs.modalities["text"].slots == 1
+    assert set(split.inputs.dims) == {"appearance", "text"} and split.inputs.slots["text"] == 1
     assert dataset.left_out["without_frames"] == 1

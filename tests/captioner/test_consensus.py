@@ -8,6 +8,7 @@ from pycocoevalcap.cider.cider_scorer import CiderScorer
 
 from pipeline.captioner.generation.captions import Caption, Hypothesis
 from pipeline.captioner.generation.consensus import Consensus
+from pipeline.captioner.generation.document_frequency import DocumentFrequency
 from pipeline.retrieval.index import CaptionIndex
 
 CORPUS = [["a dog runs", "the dog is running"], ["a cat sleeps"], ["a man cooks rice", "a man is cooking"], ["a car"]]
@@ -74,6 +75,25 @@ def test_an_index_counts_videos() -> None:
     texts = [text for own in CORPUS for text in own]
     videos = [str(number) for number, own in enumerate(CORPUS) for _ in own]
     vectors = np.zeros((len(texts), 2), np.float32)
-    index = CaptionIndex(tuple(texts), tuple((video,) for video in videos), vectors, "recipe", "digest", "corpus", None)
+    index = CaptionIndex(tuple(texts), tuple((video,) for video in videos), vectors, "recipe", "digest", "corpus")
     sentences, candidates = ["a man runs"], ["a man cooks", "the dog runs"]
     assert Consensus.of(index).agreement(sentences, candidates) == Consensus(CORPUS).agreement(sentences, candidates)
+
+
+def test_what_is_counted_in_parts_is_what_is_counted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    corpus = [[" ".join(f"w{word}" for word in rng.integers(0, 9, rng.integers(0, 7))) for _ in range(3)]
+              for _ in range(40)]
+    candidates = [*corpus[3], "w1 w2 unheard", ""]
+    whole = Consensus(corpus).agreement(corpus[0], candidates)
+    monkeypatch.setattr("pipeline.captioner.generation.document_frequency._BLOCK", 20)
+    assert Consensus(corpus).agreement(corpus[0], candidates) == whole
+    grams = {(n, gram): sum(any(_has(text, gram) for text in own) for own in corpus)
+             for n in (1, 2) for gram in [tuple(f"w{word}" for word in (4, 7)[:n])]}
+    found = DocumentFrequency([[text.split() for text in own] for own in corpus], 2).look_up([["w4", "w7", "unheard"]])
+    assert (found[0][0][0], found[0][1]) == (grams[1, ("w4",)], [grams[2, ("w4", "w7")], 0])
+
+
+def _has(text: str, gram: tuple[str, ...]) -> bool:
+    tokens = text.split()
+    return any(tuple(tokens[i:i + len(gram)]) == gram for i in range(len(tokens)))

@@ -62,7 +62,7 @@ def caption_test_videos(root: Path, script: str) -> CaptionSet:
     expected = {unicodedata.normalize("NFC", word) for group in SCRIPTS[script] for word in group}
     sentences = distinct_sentences(manifest.corpus)
     assert len(sentences) == 6                              # the same sentence with and without ! counts once
-    build_index(sentences, np.eye(6, dtype=np.float32), "recipe", root / "index")
+    build_index(sentences, [np.eye(6, dtype=np.float32)], "recipe", root / "index")
     assert {word for text in open_index(root / "index", "recipe").texts for word in words(text)} == expected
     trained = train_on(split(manifest, "train"), split(manifest, "validation"), section=SECTION, epochs=60,
                        learning_rate=0.02, videos_per_batch=6, label_smoothing=0.0)

@@ -216,3 +216,11 @@ def test_a_vocabulary_of_ten_scripts_gives_captions_back() -> None:
     vocabulary = Vocabulary.build(captions, 1)
     for caption in captions:
         assert vocabulary.decode(vocabulary.encode(text.words(caption))) == caption
+
+
+def test_ascii_takes_no_other_way_to_other_words() -> None:
+    """ASCII has a way of its own; with a letter of another alphabet behind it the same text takes the general one."""
+    characters = [chr(code) for code in range(128)]
+    for own in [f"A{one}b {other}c'{one}" for one in characters for other in "a'_ \n\x1f-"]:
+        assert text.words(own) == text.words(f"{own} \u00e9")[:-1]
+        assert text.clean(f"{own} e") == text.clean(f"{own} \u00e9")[:-1] + "e"

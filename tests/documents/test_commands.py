@@ -33,7 +33,6 @@ TESTED = {
     ("docs/first-hour.md", "5. Nothing is computed twice"): GRAPH + "test_an_override_of_one_stage_runs_it_alone",
     ("docs/method.md", "The ablation"): "tests/ablation/test_ablation.py::test_the_command",
     ("docs/method.md", "What the paper says, and what we do"): HERE + "test_parameters_in_commands_exist",
-    ("docs/method.md", "How fast"): "tests/benchmarks/test_captioner_benchmark.py::test_it_measures",
     ("docs/own-data.md", "Two commands"): TEAM + "test_two_commands_go_from_clips_and_captions_to_the_page",
     ("docs/own-data.md", "More"): "tests/ablation/test_ablation.py::test_the_command",
     ("docs/models.md", "A model as one folder"):

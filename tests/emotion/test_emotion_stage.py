@@ -72,7 +72,7 @@ def write_world(videos: list[Video], captions: list[Caption]) -> None:
     paths = Paths.of(parameters())
     Manifest(tuple(videos), tuple(captions), tuple(captions[:TRAIN])).write(paths.data)
     texts = captions[:TRAIN]
-    index.build_index(distinct_sentences(texts), Encoder().encode_texts([caption.text for caption in texts]), "model",
+    index.build_index(distinct_sentences(texts), [Encoder().encode_texts([caption.text for caption in texts])], "model",
                       paths.index)
     of_emotion = [[row for row in range(TRAIN) if row % 4 == number] for number in range(4)]
     rows = np.array([[*of_emotion[n % 4][:3], of_emotion[(n + 1) % 4][0]] for n in range(len(videos))])
@@ -119,6 +119,17 @@ def test_sound_is_a_source_and_a_set_of_its_own(world: Path) -> None:
     assert made.recipe_id != without.recipe_id
     assert made.row_recipes == {"audio": FeatureStore.open(Paths.of(parameters()).audio).recipe_id}
     assert made.present[:, 0].tolist() == [n % SILENT > 0 for n in range(TRAIN + VALIDATION)]
+
+
+def test_captions_and_videos_are_looked_at_in_parts(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = ("emotion.modalities=[audio]", "emotion.estimators=[lexicon, expressions, clip]")
+    _, whole, _ = run(*overrides)
+    monkeypatch.setattr("pipeline.emotion.video_emotions._CAPTIONS", 5)
+    monkeypatch.setattr("pipeline.emotion.pooled_rows._VIDEOS", 7)
+    _, made, _ = run(*overrides)
+    for name in ("caption_categories", "word_shares", "counts", "evidence"):
+        assert getattr(made, name) == pytest.approx(getattr(whole, name), abs=1e-5)
+    assert made.prior.category_rates == pytest.approx(whole.prior.category_rates)
 
 
 def test_a_clip_outside_the_data_set_has_the_prior_of_a_video_like_it(world: Path) -> None:

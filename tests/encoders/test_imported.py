@@ -255,7 +255,7 @@ def test_sound_and_motion_come_in_by_the_same_way_and_what_lacks_is_a_mask(
     for stage in (index_stage, retrieve, emotion):
         stage.run(params, paths)
     sources = CachedDataset.open(paths)
-    inputs = sources.inputs([f"vid{n}" for n in range(12)], params.captioner.modalities, 2)
+    inputs = sources.inputs([f"vid{n}" for n in range(12)], params.captioner.modalities, 2).select(range(12))
     mask = inputs.modalities["audio"].mask
     assert [f"vid{n}" for n in range(12) if not mask[n].any()] == sorted([*SILENT, ZEROS], key=lambda v: int(v[3:]))
     assert mask.sum() == sum(len(rows) for video, rows in sound.items() if video not in (*SILENT, ZEROS))

@@ -31,7 +31,7 @@ def corpus(n: int) -> list[Caption]:
 
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
-    index.build_index(distinct_sentences(corpus(40)), RNG.standard_normal((40, 16)).astype(np.float32), "abc",
+    index.build_index(distinct_sentences(corpus(40)), [RNG.standard_normal((40, 16)).astype(np.float32)], "abc",
                       tmp_path / "i")
     return tmp_path / "i"
 
@@ -50,7 +50,7 @@ def test_search_is_exact(built: Path) -> None:
 
 def test_a_video_never_gets_what_only_its_own_people_wrote(tmp_path: Path) -> None:
     captions = [*corpus(6), Caption("v2", "Sentence, NUMBER 1!")]        # written for v0, and again for v2
-    index.build_index(distinct_sentences(captions), RNG.standard_normal((6, 16)).astype(np.float32), "abc", tmp_path)
+    index.build_index(distinct_sentences(captions), [RNG.standard_normal((6, 16)).astype(np.float32)], "abc", tmp_path)
     opened = index.open_index(tmp_path, "abc")
     assert opened.owners[1] == ("v0", "v2")
     own = barred_rows(["v0", "v1", "v2", "elsewhere"], opened)
@@ -84,7 +84,7 @@ def test_another_text_encoder_is_refused(built: Path) -> None:
         index.open_index(built, "xyz")
 
 
-@pytest.mark.parametrize("name", ["captions.faiss", "captions.h5"])
+@pytest.mark.parametrize("name", ["captions.npy", "captions.h5"])
 def test_damage_is_found_when_opening(built: Path, name: str) -> None:
     data = bytearray((built / name).read_bytes())
     data[len(data) // 2] ^= 1
@@ -95,15 +95,22 @@ def test_damage_is_found_when_opening(built: Path, name: str) -> None:
 
 def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     vectors = RNG.standard_normal((6, 8)).astype(np.float32)
-    for folder in ("a", "b"):
-        index.build_index(distinct_sentences(corpus(6)), vectors, "abc", tmp_path / folder)
-    for name in ("captions.faiss", "captions.h5", "index.json"):
+    for folder, parts in (("a", [vectors]), ("b", [vectors[:4], vectors[4:]])):
+        index.build_index(distinct_sentences(corpus(6)), parts, "abc", tmp_path / folder)
+    for name in ("captions.npy", "captions.h5", "index.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_vectors_stay_in_the_file_until_they_are_read(built: Path) -> None:
+    embeddings = index.open_index(built, "abc").embeddings
+    assert isinstance(embeddings.base, np.memmap) and not embeddings.flags.writeable
+    with h5py.File(built / "captions.h5") as file:      # they are there once
+        assert set(file) == {"text", "owner", "owner_offsets"}
 
 
 def test_counts_that_differ_and_unknown_schemas_are_refused(built: Path) -> None:
     with pytest.raises(SpectrumError, match="3 captions but 2 embeddings"):
-        index.build_index(distinct_sentences(corpus(3)), np.ones((2, 4), np.float32), "abc", built)
+        index.build_index(distinct_sentences(corpus(3)), [np.ones((2, 4), np.float32)], "abc", built)
     (built / "index.json").write_text('{"schema": 99}')
     with pytest.raises(SpectrumError, match="schema 99"):
         index.open_index(built, "abc")
@@ -132,7 +139,7 @@ def test_candidates_of_another_index_are_refused(built: Path, tmp_path: Path) ->
     opened = index.open_index(built, "abc")
     rows = np.array([[1, 2]])
     Candidates(("a",), rows, np.ones((1, 2), np.float32), "abc", opened.digest).check_index(opened)
-    index.build_index(distinct_sentences(corpus(41)[1:]), RNG.standard_normal((40, 16)).astype(np.float32), "abc",
+    index.build_index(distinct_sentences(corpus(41)[1:]), [RNG.standard_normal((40, 16)).astype(np.float32)], "abc",
                       tmp_path / "other")
     other = index.open_index(tmp_path / "other", "abc")
     assert other.digest != opened.digest
@@ -149,7 +156,7 @@ def test_a_description_that_is_something_else_is_a_sentence(built: Path, content
         index.open_index(built, "abc")
 
 
-def test_a_small_corpus_gives_what_it_has(built: Path, tmp_path: Path) -> None:
+def test_a_small_corpus_gives_what_it_has(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     videos = tuple(Video(f"v{number}", "", "train" if number < 20 else "test") for number in range(21))
     captions = (*corpus(40), Caption("v20", "a new one"))
     manifest = Manifest(videos, captions, tuple(corpus(40)))
@@ -162,6 +169,8 @@ def test_a_small_corpus_gives_what_it_has(built: Path, tmp_path: Path) -> None:
     opened = index.open_index(built, "abc")
     candidates = retrieve_candidates(manifest, FeatureStore.open(folder), opened, top=100)
     assert candidates.rows.shape == (21, 38)        # 40, but for a training video's own two
+    monkeypatch.setattr("pipeline.retrieval.candidates._VIDEOS", 4)     # frames are read in parts
+    assert retrieve_candidates(manifest, FeatureStore.open(folder), opened, top=100).digest == candidates.digest
     assert candidates.ids == tuple(video.id for video in videos)
     other = Manifest(videos, captions, tuple(corpus(39)))
     with pytest.raises(SpectrumError, match="made from another corpus"):
@@ -181,7 +190,7 @@ def test_candidates_of_training_videos_are_as_good_as_those_of_test_videos(tmp_p
     write_shard(folder / shard_name(0), Shard(tuple(ids), np.arange(31), shown, np.zeros(30), ("0" * 64,) * 30,
                                               np.ones(30, np.float32)), fingerprint(FRAMES))
     write_store_file(folder, "appearance", FRAMES, 10, {0: (30, 30)}, 1, [])
-    index.build_index(distinct_sentences(manifest.corpus), things, "abc", tmp_path / "i")
+    index.build_index(distinct_sentences(manifest.corpus), [things], "abc", tmp_path / "i")
     opened = index.open_index(tmp_path / "i", "abc")
     candidates = retrieve_candidates(manifest, FeatureStore.open(folder), opened, top=3)
     scores = {}

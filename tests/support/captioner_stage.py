@@ -11,7 +11,7 @@ import pytest
 from project import ROOT
 from torch import Tensor
 
-from pipeline.captioner.cached_dataset import CachedDataset
+from pipeline.captioner.cached_dataset import Budget, CachedDataset
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.inputs import Inputs
 from pipeline.captioner.splits import Split
@@ -43,6 +43,7 @@ class WorldDataset:
     recipes = RECIPES
     index = None
     consensus = Consensus([["a man runs"], ["a dog sleeps"]])
+    budget = Budget(1)
 
     def __init__(self, splits: Mapping[str, Inputs]) -> None:
         self.inputs_of = {inputs.ids: inputs for inputs in splits.values()}
@@ -75,7 +76,7 @@ def use_world(monkeypatch: pytest.MonkeyPatch, splits: Mapping[str, Inputs],
     """Stages read `splits` and `captions`."""
     manifest = SimpleNamespace(captions_of=captions, ids=lambda split: splits[split].ids)
     monkeypatch.setattr(Manifest, "load", lambda folder: manifest)
-    monkeypatch.setattr(CachedDataset, "open", lambda paths: WorldDataset(splits))
+    monkeypatch.setattr(CachedDataset, "open", lambda paths, resident_megabytes: WorldDataset(splits))
 
 
 def params_file(folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: str) -> None:

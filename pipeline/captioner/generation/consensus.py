@@ -9,8 +9,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
 
 from pipeline.captioner.generation.captions import Caption
+from pipeline.captioner.generation.document_frequency import DocumentFrequency
 from pipeline.common.text import words
 from pipeline.retrieval.index import CaptionIndex
 
@@ -27,30 +31,29 @@ class Consensus:
 
     def __init__(self, corpus: Iterable[Sequence[str]]) -> None:
         """`corpus`: the captions of every video."""
-        self._videos = 0
-        self._videos_with: Counter[Gram] = Counter()      # n-gram → videos that have it
-        for captions in corpus:
-            self._videos += 1
-            self._videos_with.update({gram for caption in captions for grams in _grams(caption) for gram in grams})
+        self._frequency = DocumentFrequency((list(map(_tokens, captions)) for captions in corpus), _ORDERS)
 
     @classmethod
     def of(cls, index: CaptionIndex) -> "Consensus":
-        captions: dict[str, list[str]] = defaultdict(list)
-        for owners, text in zip(index.owners, index.texts, strict=True):
-            for video in owners:
-                captions[video].append(text)
-        return cls(captions.values())
+        number_of: dict[str, int] = {}
+        videos = np.array([number_of.setdefault(video, len(number_of)) for owners in index.owners for video in owners])
+        rows = np.repeat(np.arange(len(index.owners)), [len(owners) for owners in index.owners])
+        rows = rows[np.argsort(videos, kind="stable")]
+        ends = np.bincount(videos).cumsum()
+        return cls([index.texts[row] for row in rows[begin:end]]
+                   for begin, end in pairwise([0, *ends.tolist()]))
 
     def agreement(self, sentences: Sequence[str], candidates: Sequence[str]) -> list[float]:
         """Of every sentence with the candidates of its video, on CIDEr's scale of 0 to 10."""
+        vectors_of = self._vectors(list(dict.fromkeys([*sentences, *candidates])))
         centre: list[defaultdict[Gram, float]] = [defaultdict(float) for _ in range(_ORDERS)]
         for candidate in candidates:
-            for total, vector in zip(centre, self._vectors(candidate), strict=True):
+            for total, vector in zip(centre, vectors_of[candidate], strict=True):
                 for gram, weight in vector.items():
                     total[gram] += weight
         share = _SCALE / (_ORDERS * max(1, len(candidates)))
         return [share * sum(weight * total.get(gram, 0.0)
-                            for total, vector in zip(centre, self._vectors(sentence), strict=True)
+                            for total, vector in zip(centre, vectors_of[sentence], strict=True)
                             for gram, weight in vector.items()) for sentence in sentences]
 
     def choose(self, candidates: Sequence[str]) -> str:
@@ -69,17 +72,25 @@ class Consensus:
         beams.sort(key=lambda beam: -beam.score)
         return replace(caption, text=beams[0].text, score=beams[0].score, beams=tuple(beams))
 
-    def _vectors(self, sentence: str) -> list[Vector]:
-        """Of every order a vector of length 1 (or nothing)."""
-        vectors = []
-        for grams in _grams(sentence):
-            vector = {gram: count * (math.log(self._videos) - math.log(max(1, self._videos_with[gram])))
-                      for gram, count in grams.items()}
-            length = math.sqrt(sum(weight ** 2 for weight in vector.values()))
-            vectors.append({gram: weight / length for gram, weight in vector.items()} if length else {})
-        return vectors
+    def _vectors(self, sentences: Sequence[str]) -> dict[str, list[Vector]]:
+        """Of every sentence and every order a vector of length 1 (or nothing)."""
+        tokens = list(map(_tokens, sentences))
+        found = self._frequency.look_up(tokens)
+        return {sentence: [self._vector(_grams(own, n), videos) for n, videos in enumerate(counts, start=1)]
+                for sentence, own, counts in zip(sentences, tokens, found, strict=True)}
+
+    def _vector(self, grams: Sequence[Gram], videos: Sequence[int]) -> Vector:
+        """videos: how many have each of the n-grams."""
+        videos_with = dict(zip(grams, videos, strict=True))
+        vector = {gram: count * (math.log(self._frequency.videos) - math.log(max(1, videos_with[gram])))
+                  for gram, count in Counter(grams).items()}
+        length = math.sqrt(sum(weight ** 2 for weight in vector.values()))
+        return {gram: weight / length for gram, weight in vector.items()} if length else {}
 
 
-def _grams(sentence: str) -> list[Counter[Gram]]:
-    tokens = [*words(sentence), _END]
-    return [Counter(tuple(tokens[i:i + n]) for i in range(len(tokens) - n + 1)) for n in range(1, _ORDERS + 1)]
+def _tokens(sentence: str) -> list[str]:
+    return [*words(sentence), _END]
+
+
+def _grams(tokens: Sequence[str], n: int) -> list[Gram]:
+    return [tuple(tokens[i:i + n]) for i in range(len(tokens) - n + 1)]

@@ -19,7 +19,7 @@ from pipeline.captioner.generation.candidate_hypotheses import CandidateHypothes
 from pipeline.captioner.generation.captions import Attribute, Caption, Hypothesis
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.generation.random_sampling import SamplingSettings, sample
-from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.inputs import Inputs, InputSource
 from pipeline.captioner.model.captioner import Captioner, Encoded
 from pipeline.captioner.vocabulary import PAD, Vocabulary
 
@@ -39,7 +39,7 @@ class CaptionGenerator:
         self._consensus = consensus if section.consensus and "text" in model.shape.dims else None
 
     @torch.inference_mode()
-    def generate(self, inputs: Inputs, candidates: Sequence[Sequence[str]] = ()) -> list[Caption]:
+    def generate(self, inputs: InputSource, candidates: Sequence[Sequence[str]] = ()) -> list[Caption]:
         """Captions of all `inputs`, in their order, `section.batch_size` videos at a time, without dropout.
 
         candidates: of every video the retrieved captions, nearest first: the consensus reads all, and the first
@@ -49,9 +49,13 @@ class CaptionGenerator:
         self.model.eval()
         try:
             size = self.section.batch_size
-            captions = [caption for first in range(0, len(inputs), size)
-                        for caption in self._batch(inputs.select(range(first, min(first + size, len(inputs)))),
-                                                   candidates[first:first + size])]
+            batches = [range(first, min(first + size, len(inputs))) for first in range(0, len(inputs), size)]
+            captions: list[Caption] = []
+            for batch, following in zip(batches, [*batches[1:], None], strict=True):
+                selected = inputs.select(batch)
+                if following is not None:
+                    inputs.prepare(following)
+                captions += self._batch(selected, candidates[batch.start:batch.stop])
         finally:
             self.model.train(was_training)
         if self._consensus is not None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList, base_logits
-from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.inputs import Inputs, InputSource
 from pipeline.captioner.model.caption_decoder import Cache, CaptionDecoder, Memory, Packing
 from pipeline.captioner.model.copying import CONTEXT, Copying, Places
 from pipeline.captioner.model.feu import FeatureEncoder, Features
@@ -27,13 +27,12 @@ class Shape:
     vocabulary: int
 
     @classmethod
-    def of(cls, section: params.Captioner, inputs: Inputs, vocabulary: int) -> "Shape":
+    def of(cls, section: params.Captioner, inputs: InputSource, vocabulary: int) -> "Shape":
         """A modality that the data set does not have at all, or no part of the model reads, is no part of it."""
         wanted = section.modalities if section.vtai else section.attended_modalities
-        used = {name: inputs.modalities[name] for name in wanted
-                if name in inputs.modalities and inputs.modalities[name].mask.any()}
-        return cls({name: modality.dim for name, modality in used.items()},
-                   {name: modality.slots for name, modality in used.items()}, vocabulary)
+        dims, slots = inputs.dims, inputs.slots
+        used = [name for name in wanted if name in dims]
+        return cls({name: dims[name] for name in used}, {name: slots[name] for name in used}, vocabulary)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,7 +87,7 @@ class Captioner(nn.Module):
         self.register_buffer("membership", attributes.membership, persistent=False)
         self.apply(_initialise)
 
-    def fit(self, inputs: Inputs, targets: Tensor) -> None:
+    def fit(self, inputs: InputSource, targets: Tensor) -> None:
         """Take from the training videos and their attributes [V, N] what does not have to be learned."""
         self.features.fit(inputs)
         if self.detector is not None:

@@ -1,11 +1,12 @@
 """FEU, the Feature Encoder Unit: every modality projected to the model's width."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.inputs import Inputs, InputSource, select_blocks
 from pipeline.captioner.model.dropout import Dropout
 from pipeline.common.errors import SpectrumError
 
@@ -32,6 +33,39 @@ class Pooled:
                       {name: mask[index] for name, mask in self.present.items()},
                       None if self.scores is None else self.scores[index])
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Pooled]") -> "Pooled":
+        scores = [part.scores for part in parts if part.scores is not None]
+        return cls({name: torch.cat([part.means[name] for part in parts]) for name in parts[0].means},
+                   {name: torch.cat([part.present[name] for part in parts]) for name in parts[0].present},
+                   torch.cat(scores) if scores else None)
+
+
+class _Moments:
+    """Mean and deviation of rows that come in parts (Chan et al., 1979), in double precision."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self._squares = torch.zeros(())         # [D]; squares: Σ (x - mean)²
+
+    def add(self, rows: Tensor) -> None:
+        """rows [n, D]"""
+        if not len(rows):
+            return
+        own = rows.double()
+        mean = own.mean(0)
+        squares = (own - mean).square_().sum(0)
+        if self.count:
+            apart, total = mean - self.mean, self.count + len(own)
+            mean = self.mean + apart * (len(own) / total)
+            squares = self._squares + squares + apart.square() * (self.count * len(own) / total)
+        self.count, self.mean, self._squares = self.count + len(own), mean, squares
+
+    @property
+    def deviation(self) -> Tensor:
+        """[D] of a sample."""
+        return (self._squares / (self.count - 1)).sqrt()
+
 
 class FeatureEncoder(nn.Module):
     """Standardise (or not), Linear, LayerNorm, dropout for each modality of `dims` (name → dimension of a row).
@@ -52,26 +86,36 @@ class FeatureEncoder(nn.Module):
             self.register_buffer(f"scale_{name}", torch.ones(dim))
         self.register_buffer("score_statistics", torch.tensor([0.0, 1.0]))      # mean and deviation
 
-    def fit(self, inputs: Inputs) -> None:
-        """Take mean and deviation of every modality from the rows that exist in `inputs`."""
-        for name in self.dims if self.standardise else ():
-            modality = inputs.modalities[name]
-            rows = modality.rows[modality.mask].double()    # [n, D]
-            if len(rows) < 2:
+    def fit(self, inputs: InputSource) -> None:
+        """Take mean and deviation of every modality from the rows that exist in `inputs`, in one pass over them."""
+        of_rows = {name: _Moments() for name in self.dims}
+        of_scores = _Moments()
+        for _, block in select_blocks(inputs):
+            for name, moments in of_rows.items():
+                modality = block.modalities[name]
+                if self.standardise:
+                    moments.add(modality.rows[modality.mask])
+                if name == "text" and modality.scores is not None:
+                    of_scores.add(modality.scores[modality.mask][:, None])
+        for name, moments in of_rows.items():
+            if moments.count < 2:
                 continue
-            deviation = rows.std(0)
+            deviation = moments.deviation
             # A column that is constant here must not blow up on a new video.
             floor = 1e-3 * deviation.mean().clamp(min=1e-6)
-            self.get_buffer(f"mean_{name}").copy_(rows.mean(0))
+            self.get_buffer(f"mean_{name}").copy_(moments.mean)
             self.get_buffer(f"scale_{name}").copy_(1 / deviation.clamp(min=float(floor)))
-        if "text" in self.dims and (scores := inputs.modalities["text"].scores) is not None:
-            known = scores[inputs.modalities["text"].mask].double()
-            self.get_buffer("score_statistics").copy_(torch.stack([known.mean(), known.std().clamp(min=1e-6)]))
+        if of_scores.count:
+            self.get_buffer("score_statistics").copy_(torch.cat([of_scores.mean, of_scores.deviation.clamp(min=1e-6)]))
 
     def forward(self, inputs: Inputs) -> Features:
         """Rows [V, T, D] of every modality → [V, T, d]; SpectrumError where one lacks or has another dimension."""
         rows = {name: self.projections[name](self._standardised(name, inputs)) for name in self.dims}
         return Features(rows, {name: inputs.modalities[name].mask for name in self.dims}, self._scores(inputs))
+
+    def pool_all(self, inputs: InputSource) -> Pooled:
+        """`pool` of all videos, part by part."""
+        return Pooled.joined([self.pool(block) for _, block in select_blocks(inputs)])
 
     def pool(self, inputs: Inputs) -> Pooled:
         """The mean over the standardised rows of every modality; errors as `forward`."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline import params
-from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.inputs import InputSource
 from pipeline.captioner.model.captioner import Captioner
 from pipeline.captioner.packing import Ids
 from pipeline.captioner.training.batches import CaptionSet
@@ -22,7 +22,7 @@ class CrossEntropy:
 
     model: Captioner
     training: params.Training
-    inputs: Inputs
+    inputs: InputSource
     captions: CaptionSet
     targets: Tensor             # [V, N] attributes
     attribute_logits: Tensor | None     # [V, N] of a VTAI that is ready (cross_fitting.py)
@@ -38,6 +38,9 @@ class CrossEntropy:
     def order(self, rng: np.random.Generator) -> list[Ids]:
         order = rng.permutation(self.items)
         return [order[first:first + self.size] for first in range(0, self.items, self.size)]
+
+    def prepare(self, batch: Ids) -> None:
+        self.inputs.prepare(self.captions.videos_of(batch) if self.training.captions_per_batch else batch)
 
     def losses(self, batch: Ids) -> tuple[Tensor, Tensor]:
         self.model.train()

@@ -29,6 +29,10 @@ class Objective(Protocol):
         """The batches of an epoch."""
         ...
 
+    def prepare(self, batch: Ids) -> None:
+        """This batch comes next: what has to be read for it may be read now."""
+        ...
+
     def losses(self, batch: Ids) -> tuple[Tensor, Tensor]:
         """Caption and attribute loss, with their gradients; puts the model in the mode that it needs."""
         ...
@@ -51,26 +55,28 @@ class Phase:
     def epoch(self, pause: Callable[[], None], tick: Callable[[float], None]) -> dict[str, float]:
         """The rest of an epoch: means of the losses over all its steps. `pause` is called before every step, `tick`
         with its share of the epoch after it."""
-        number = self.epochs + 1
+        epoch = self.epochs + 1
         batches = self.objective.order(self._rng)
-        for batch in batches[len(self.losses):]:
+        for number, batch in enumerate(batches[len(self.losses):], start=len(self.losses) + 1):
             pause()
-            self.learn(batch)
+            self.learn(batch, batches[number] if number < len(batches) else None)
             tick(1 / len(batches))
         caption, attribute = torch.stack(self.losses).mean(0).tolist()
         self.losses = []
         if not math.isfinite(caption + attribute):
-            raise SpectrumError(f"epoch {number}: the loss is {caption + attribute}; lower "
+            raise SpectrumError(f"epoch {epoch}: the loss is {caption + attribute}; lower "
                                 "training.learning_rate, and look for values in the feature stores that are "
                                 "no numbers")
         return {"loss": caption + self.training.attribute_weight * attribute, "caption_loss": caption,
-                "attribute_loss": attribute, "learning_rate": self._rate((number - 1) * self.objective.batches)}
+                "attribute_loss": attribute, "learning_rate": self._rate((epoch - 1) * self.objective.batches)}
 
-    def learn(self, batch: Ids) -> None:
-        """One step; no wait for the device."""
+    def learn(self, batch: Ids, following: Ids | None = None) -> None:
+        """One step; no wait for the device. The `following` batch is read beside it."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
         caption, attribute = self.objective.losses(batch)
+        if following is not None:
+            self.objective.prepare(following)
         self.optimizer.zero_grad()
         (caption + self.training.attribute_weight * attribute).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.parameters, self.training.max_grad_norm)

@@ -47,6 +47,9 @@ class SelfCritical:
         order, size = rng.permutation(len(self.inputs)), self.training.videos_per_batch
         return [order[first:first + size] for first in range(0, len(order), size)]
 
+    def prepare(self, batch: Ids) -> None:
+        self.inputs.prepare(batch)
+
     def losses(self, batch: Ids) -> tuple[Tensor, Tensor]:
         """Minus the mean reward (its gradient is the policy's), and the attribute loss."""
         self.model.eval()

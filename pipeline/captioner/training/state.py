@@ -5,7 +5,6 @@ numbers, with all that is no tensor as JSON in its header. It is published whole
 one before. It counts only for a training of the same fingerprint.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from pipeline.captioner.inputs import Inputs
+from pipeline.captioner.inputs import InputSource
 from pipeline.common.code import code_digest
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, fingerprint
@@ -53,21 +52,10 @@ class StateFile:
                                             tensors.items()}, {_HEADER: header}))
 
 
-def fingerprint_of(settings: Mapping[str, Any], inputs: Iterable[Inputs]) -> str:
+def fingerprint_of(settings: Mapping[str, Any], inputs: Iterable[InputSource]) -> str:
     """Stands for everything that decides a training: settings, features, PyTorch, and the code with its imports."""
-    return fingerprint({**settings, "inputs": [_digest(part) for part in inputs], "torch": torch.__version__,
+    return fingerprint({**settings, "inputs": [part.digest() for part in inputs], "torch": torch.__version__,
                         "code": code_digest("pipeline.captioner.training.trainer")})
-
-
-def _digest(inputs: Inputs) -> str:
-    tensors = {"prior_categories": inputs.prior_categories, "prior_words": inputs.prior_words}
-    for name, modality in sorted(inputs.modalities.items()):
-        tensors |= {f"{name} {part}": tensor for part, tensor in vars(modality).items() if tensor is not None}
-    digest = hashlib.sha256(json.dumps(inputs.ids).encode())
-    for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def random_state(device: torch.device) -> Tensors:

@@ -1,0 +1,108 @@
+"""In how many videos of a corpus each n-gram stands, as sorted arrays: twelve bytes an n-gram.
+
+An n-gram is known by its key, a 64-bit hash of its words and their order.
+"""
+
+from array import array
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.uint64]
+Numbers = NDArray[np.int64]
+
+_STEP = np.uint64(0x9E3779B97F4A7C15)       # odd, so that an n-gram's words and their order make its key
+_BLOCK = 1 << 20                            # words that are counted together
+
+
+class DocumentFrequency:
+    def __init__(self, videos: Iterable[Sequence[Sequence[str]]], orders: int) -> None:
+        """videos: of each the words of its sentences; n-grams of 1 to `orders` words are counted."""
+        self.videos = 0
+        self._orders = orders
+        self._number: dict[str, int] = {}
+        self._tables = [_Table() for _ in range(orders)]
+        words, lengths, sentences = array("q"), array("q"), array("q")
+        for own in videos:
+            self.videos += 1
+            sentences.append(len(own))
+            for sentence in own:
+                words.extend([self._number.setdefault(word, len(self._number) + 1) for word in sentence])
+                lengths.append(len(sentence))
+            if len(words) >= _BLOCK:
+                self._count(words, lengths, sentences)
+                words, lengths, sentences = array("q"), array("q"), array("q")
+        self._count(words, lengths, sentences)
+        for table in self._tables:
+            table.merge()
+
+    def _count(self, words: "array[int]", lengths: "array[int]", sentences: "array[int]") -> None:
+        lengths_, numbers = np.array(lengths, np.int64), np.array(words, np.int64)
+        of_sentence = np.repeat(np.arange(len(sentences)), np.array(sentences, np.int64))
+        video = np.repeat(of_sentence, lengths_)
+        for n, table in enumerate(self._tables, start=1):
+            begins, keys = _keys(numbers, lengths_, n)
+            order = np.lexsort((video[begins], keys))
+            owner, keys = video[begins][order], keys[order]
+            new = np.ones(len(keys), bool)                  # once a video, however many of its sentences have it
+            new[1:] = (owner[1:] != owner[:-1]) | (keys[1:] != keys[:-1])
+            table.add(keys[new])
+
+    def look_up(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
+        """Of every sentence and every n the numbers of videos that have its n-grams, in their order; 0 of others."""
+        lengths = np.array([len(sentence) for sentence in sentences], np.int64)
+        numbers = np.array([self._number.get(word, 0) for sentence in sentences for word in sentence], np.int64)
+        found = []
+        for n, table in enumerate(self._tables, start=1):
+            begins, keys = _keys(numbers, lengths, n)
+            known = np.ones(len(keys), bool)
+            for offset in range(n):
+                known &= numbers[begins + offset] > 0
+            counts = np.where(known, table.look_up(keys), 0)
+            ends = np.maximum(lengths - n + 1, 0).cumsum()
+            found.append([part.tolist() for part in np.split(counts, ends[:-1])])
+        return [list(of_sentence) for of_sentence in zip(*found, strict=True)] if len(lengths) else []
+
+
+class _Table:
+    """Keys in their order, and how often each was added. What is added waits until there is as much of it."""
+
+    def __init__(self) -> None:
+        self.keys, self.counts = np.empty(0, np.uint64), np.empty(0, np.uint32)
+        self._waiting: list[Keys] = []
+        self._size = 0
+
+    def add(self, keys: Keys) -> None:
+        self._waiting.append(keys)
+        self._size += len(keys)
+        if self._size > max(len(self.keys), 4 * _BLOCK):
+            self.merge()
+
+    def merge(self) -> None:
+        fresh, added = np.unique(np.concatenate([np.empty(0, np.uint64), *self._waiting]), return_counts=True)
+        self._waiting, self._size = [], 0
+        at = np.searchsorted(self.keys, fresh)
+        known = at < len(self.keys)
+        known[known] = self.keys[at[known]] == fresh[known]
+        self.counts[at[known]] += added[known].astype(np.uint32)
+        self.keys = np.insert(self.keys, at[~known], fresh[~known])
+        self.counts = np.insert(self.counts, at[~known], added[~known].astype(np.uint32))
+
+    def look_up(self, keys: Keys) -> Numbers:
+        at = np.searchsorted(self.keys, keys)
+        known = at < len(self.keys)
+        known[known] = self.keys[at[known]] == keys[known]
+        counts = np.zeros(len(keys), np.int64)
+        counts[known] = self.counts[at[known]]
+        return counts
+
+
+def _keys(words: Numbers, lengths: Numbers, n: int) -> tuple[Numbers, Keys]:
+    """Where the n-grams of sentences of these lengths begin among their words, and their keys."""
+    left = np.repeat(lengths.cumsum(), lengths) - np.arange(len(words))         # words from here to the sentence's end
+    begins = np.flatnonzero(left >= n)
+    keys = np.zeros(len(begins), np.uint64)
+    for offset in range(n):
+        keys = keys * _STEP + words[begins + offset].astype(np.uint64)           # modulo 2^64
+    return begins, keys
