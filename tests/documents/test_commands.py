@@ -41,6 +41,8 @@ TESTED = {
         GRAPH + "test_every_output_of_own_clips_says_what_the_captioner_was_trained_on",
     ("docs/own-clips.md", "In Python"):
         "tests/sharing/test_model_folder.py::test_it_captions_as_the_project_does_wherever_it_lies",
+    ("docs/performance.md", "Training and beam search"):
+        "tests/benchmarks/test_captioner_benchmark.py::test_it_measures",
     ("docs/scoring.md", "Metrics, and scores for the captions of any system"):
         "tests/metrics/test_score_files.py::test_the_terminal_has_one_table_and_what_was_written",
     ("docs/sharing.md", "Once"): TEAM + "first",
