@@ -110,7 +110,8 @@ def source_texts() -> str:
     for path in (path for room in ("pipeline", "stages") for path in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
-                found.append("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values))
+                found.append("".join(str(part.value) if isinstance(part, ast.Constant) else "…"
+                                     for part in node.values))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
     return "\n".join([*found, (ROOT / "Makefile").read_text(encoding="utf-8")])

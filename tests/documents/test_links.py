@@ -36,8 +36,9 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 def test_files_that_the_code_names_exist() -> None:
     """Comments of parameters and messages send to documents, too."""
+    rooms = ("pipeline", "stages", "tests", "benchmarks")
     sources = [ROOT / "params.yaml", ROOT / "Makefile", *(ROOT / "presets").glob("*.yaml"),
-               *(path for room in ("pipeline", "stages", "tests", "benchmarks") for path in (ROOT / room).rglob("*.py"))]
+               *(path for room in rooms for path in (ROOT / room).rglob("*.py"))]
     for source in sources:
         for name in re.findall(r"\bdocs/[\w-]+\.\w+", source.read_text(encoding="utf-8")):
             assert (ROOT / name).exists(), f"{source} names {name}"
