@@ -134,7 +134,7 @@ def build_rows(metrics: Mapping[str, Any], columns: tuple[Column, ...]) -> list[
     notes = {
         "Model": "this run",
         "Without rerankers": "the likeliest caption by the model's words alone",
-        "With candidates": "where a retrieved caption may be chosen, too",
+        "Without candidates": "the best of the captions that the model made by itself",
         "Baseline": "the same without attributes and theme",
         "Constant word": f"“{(scores_of.get('Constant word') or {}).get('word', '?')}” said of every video",
         "Nearest caption": "the first candidate, as it is",

@@ -49,11 +49,13 @@ def _cosines(scorer: CiderScorer, one: str, other: str) -> np.ndarray:
     return np.array(cosines)
 
 
-def test_agreement_is_the_mean_over_the_candidates() -> None:
+def test_agreement_is_a_mean_over_the_candidates_in_which_nearer_ones_count_more() -> None:
     consensus = Consensus(CORPUS)
     candidates = ["a dog runs", "a cat", "zebra"]
     each = [consensus.agreement(["the dog runs fast"], [one])[0] for one in candidates]
-    assert consensus.agreement(["the dog runs fast"], candidates)[0] == pytest.approx(sum(each) / 3)
+    counts = [math.exp(-1.5 * rank / 3) for rank in range(3)]
+    assert consensus.agreement(["the dog runs fast"], candidates)[0] == pytest.approx(
+        sum(count * agreement for count, agreement in zip(counts, each, strict=True)) / sum(counts))
     assert consensus.agreement(["a dog runs"], ["A dog, runs!"])[0] == pytest.approx(10)
     assert consensus.agreement(["a dog runs", "", "unheard"], []) == [0, 0, 0]
 

@@ -3,6 +3,7 @@
 The likeliest sentence is often one that fits many videos. A beam's score becomes its Σ log p / length ** power +
 weight · agreement, where agreement is the mean similarity of the beam and the video's candidates by their weighted
 n-grams: CIDEr (Vedantam et al., CVPR 2015) without its clipping, so that the candidates of a video are one vector.
+Nearer candidates count more: of N the one of rank r counts e^(-1.5 r / N) (docs/experiments.md).
 """
 
 import math
@@ -20,6 +21,7 @@ from pipeline.retrieval.index import CaptionIndex
 
 _ORDERS = 4         # n-grams of 1 to 4 words
 _SCALE = 10.0       # CIDEr's
+_FALL = 1.5         # the nearest candidate counts about e^1.5 times the farthest
 _END = "</s>"       # where a sentence ends is part of it
 
 Gram = tuple[str, ...]
@@ -44,14 +46,15 @@ class Consensus:
                    for begin, end in pairwise([0, *ends.tolist()]))
 
     def agreement(self, sentences: Sequence[str], candidates: Sequence[str]) -> list[float]:
-        """Of every sentence with the candidates of its video, on CIDEr's scale of 0 to 10."""
+        """Of every sentence with the candidates of its video, nearest first, on CIDEr's scale of 0 to 10."""
         vectors_of = self._vectors(list(dict.fromkeys([*sentences, *candidates])))
         centre: list[defaultdict[Gram, float]] = [defaultdict(float) for _ in range(_ORDERS)]
-        for candidate in candidates:
+        counts = [math.exp(-_FALL * rank / len(candidates)) for rank in range(len(candidates))]
+        for candidate, count in zip(candidates, counts, strict=True):
             for total, vector in zip(centre, vectors_of[candidate], strict=True):
                 for gram, weight in vector.items():
-                    total[gram] += weight
-        share = _SCALE / (_ORDERS * max(1, len(candidates)))
+                    total[gram] += count * weight
+        share = _SCALE / (_ORDERS * max(1.0, sum(counts)))
         return [share * sum(weight * total.get(gram, 0.0)
                             for total, vector in zip(centre, vectors_of[sentence], strict=True)
                             for gram, weight in vector.items()) for sentence in sentences]
