@@ -20,26 +20,30 @@ from pipeline.common.files import fingerprint, write_jsonl
 from pipeline.params.shipped import find_preset
 from pipeline.store.__main__ import app as store_program
 from pipeline.store.feature_store import FeatureStore
-from pipeline.store.shard import Shard, Video, shard_name, write_shard
+from pipeline.store.shard import Shard, Video, shard_name, shard_of, write_shard
 from pipeline.store.store_file import write_store_file
 
 STORES = "docs/store-format.md"
+SHARDS = 4
 
 
 def store(folder: Path, ids: list[str]) -> FeatureStore:
-    """A store of one shard: three rows a video."""
+    """A store of up to four shards: three rows a video."""
     recipe = {"kind": "test"}
     generator = np.random.default_rng(0)
-    videos = {name: Video(generator.normal(size=(3, 4)).astype(np.float16), np.arange(3) / 10, "0" * 64, 1.0)
-              for name in ids}
-    write_shard(folder / shard_name(0), Shard.of(videos, np.empty((0, 4), np.float16)), fingerprint(recipe))
-    write_store_file(folder, "appearance", recipe, 4, {0: (len(ids), 3 * len(ids))}, 1, [])
+    counts = {}
+    for number in sorted({shard_of(name, SHARDS) for name in ids}):
+        videos = {name: Video(generator.normal(size=(3, 4)).astype(np.float16), np.arange(3) / 10, "0" * 64, 1.0)
+                  for name in ids if shard_of(name, SHARDS) == number}
+        write_shard(folder / shard_name(number), Shard.of(videos, np.empty((0, 4), np.float16)), fingerprint(recipe))
+        counts[number] = (len(videos), 3 * len(videos))
+    write_store_file(folder, "appearance", recipe, 4, counts, SHARDS, [])
     return FeatureStore.open(folder)
 
 
 @pytest.mark.parametrize("heading", ["Read a store without our code", "Read a store with our code"])
 def test_examples_read_a_store(heading: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = store(tmp_path / "features/mine/vit-b-32", ["a", "party", "zoo"])
+    made = store(tmp_path / "features/mine/vit-b-32", ["party", *map(str, range(9))])
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     [block] = blocks(STORES, heading)
