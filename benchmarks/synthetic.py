@@ -2,7 +2,7 @@
 
 Frames are random rows of 28 x 512 float16 a video, there is no sound or motion, and every video has ten captions of
 9 ± 3 words whose frequencies are those of a language (Zipf) over 10,000 words, emotion words among them. The text tower
-is as small as open_clip allows, for what it costs is known (docs/extraction.md) and no question here.
+is as small as open_clip allows, for what it costs is known (docs/clusters.md) and no question here.
 """
 
 import json

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from documents import blocks
 from media_factory import clip
-from project import ROOT
 from test_graph import copy_of_the_project, ran
 
 from pipeline import params
@@ -49,11 +49,9 @@ def run(repository: Path, command: str, ok: bool = True) -> subprocess.Completed
 
 def documented(title: str) -> list[list[str]]:
     """The blocks of commands under a heading of docs/sharing.md."""
-    text = (ROOT / "docs/sharing.md").read_text(encoding="utf-8")
-    section = text.partition(f"\n### {title}\n")[2].partition("\n##")[0]
-    blocks = re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)
-    assert blocks, f"no commands under {title!r}"
-    return [[line.strip() for line in block.splitlines()] for block in blocks]
+    found = blocks("docs/sharing.md", title)
+    assert found, f"no commands under {title!r}"
+    return [[line.strip() for line in block.text.splitlines()] for block in found]
 
 
 def follow(repository: Path, commands: list[str], **changes: str) -> set[str]:
@@ -184,6 +182,18 @@ def test_collecting_garbage_keeps_every_data_set(first: Path) -> None:
     run(first, "rm -r models/sample/encoder mine/features msvd/features; dvc checkout encoder; "
                f"dvc checkout -R mine; dvc checkout {PART}")
     assert [files_below(room) for room in rooms] == before
+
+
+def test_a_damaged_store_comes_back_from_the_cache(first: Path) -> None:
+    look, restore, again = documented("When a store is damaged")[0]
+    store = first / "mine/features/mine/vit-b-32"
+    before, damaged = files_below(store), min(store.glob("shard-*.h5"))
+    whole = damaged.read_bytes()
+    damaged.unlink()        # the cache may be linked
+    damaged.write_bytes(whole[:-1])
+    assert damaged.name in run(first, look, ok=False).stdout
+    run(first, restore)
+    assert "whole" in run(first, again).stdout and files_below(store) == before
 
 
 def test_changed_code_makes_the_stages_stale_that_it_changes(mate: Path) -> None:

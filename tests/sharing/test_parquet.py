@@ -1,7 +1,6 @@
 """Captions, predictions and features as Parquet: what goes out comes back, and `datasets` reads it."""
 
 import json
-import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from project import ROOT
+from documents import blocks
 
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import read_jsonl
@@ -119,9 +118,8 @@ def test_the_script_for_fiftyone_gives_every_prediction_with_its_clip(undisturbe
         launch_app=lambda dataset: shown.append(dataset.name) or SimpleNamespace(wait=lambda: None))
     monkeypatch.setitem(sys.modules, "fiftyone", stand_in)
     monkeypatch.chdir(undisturbed)
-    script = re.search(r"```python\n(.*?)```", (ROOT / "docs/sharing.md").read_text(), re.DOTALL)
-    assert script is not None
-    exec(script[1].replace('"sample"', '"tiny"').replace("/sample", "/tiny"), {})
+    [script] = blocks("docs/sharing.md", "FiftyOne")
+    exec(script.text.replace('"sample"', '"tiny"').replace("/sample", "/tiny"), {})
     assert shown == ["tiny"] and len(samples) == 2
     assert all(Path(str(sample["filepath"])).is_file() and sample["caption"] and len(sample["references"]) == 2
                for sample in samples)
