@@ -53,9 +53,9 @@ TESTED = {
     ("docs/sharing.md", "Making room"): TEAM + "test_collecting_garbage_keeps_every_data_set",
     ("docs/sharing.md", "When a store is damaged"): TEAM + "test_a_damaged_store_comes_back_from_the_cache",
     ("docs/sharing.md", "Tables for other tools"):
-        "tests/sharing/test_tables.py::test_the_library_of_data_sets_reads_them",
+        "tests/sharing/test_parquet.py::test_the_library_of_data_sets_reads_them",
     ("docs/sharing.md", "FiftyOne"):
-        "tests/sharing/test_tables.py::test_the_script_for_fiftyone_gives_every_prediction_with_its_clip",
+        "tests/sharing/test_parquet.py::test_the_script_for_fiftyone_gives_every_prediction_with_its_clip",
     ("docs/studio.md", "The studio"):
         "tests/studio/test_studio.py::test_the_command_shows_its_address_and_ends_with_ctrl_c",
     ("docs/store-format.md", "Read a store without our code"): HERE + "test_examples_read_a_store",

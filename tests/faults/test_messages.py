@@ -101,8 +101,9 @@ def help_of(*command: str) -> str:
 def check(command: str) -> None:
     """Fails where a command cannot be typed as it stands."""
     match command.split():
-        case ["pip", "install", package]:
-            assert re.search(rf"^{package}==", (ROOT / "constraints.txt").read_text(), re.MULTILINE | re.IGNORECASE)
+        case ["pip", "install", *packages]:
+            pins = (ROOT / "constraints.txt").read_text()
+            assert all(re.search(rf"^{package}==", pins, re.MULTILINE | re.IGNORECASE) for package in packages)
         case ["dvc", "repro", *nodes]:
             known = fault_project.nodes() | {"X", "code"}       # `code` is a node of the folders of stages.new
             assert all(node in known or node in help_of("dvc", "repro") for node in nodes)
