@@ -1,5 +1,7 @@
 """The numbers beside their reference lines."""
 
+from pathlib import Path
+
 from pipeline.report import tables
 
 
@@ -45,3 +47,15 @@ def test_candidates_by_split() -> None:
     retrieval = {"candidates": {"train": {"videos": 2000, "equal_to_reference": 0.5, "nearest_cider": None}},
                  "references_in_corpus": {"train": 12345}}
     assert tables.build_candidate_rows(retrieval) == [("train", ["2,000", "50.0", "–", "–", "12,345"])]
+
+
+def test_every_line_has_a_note_and_a_mark_of_its_own() -> None:
+    block = {"coco": {"CIDEr": 0.5}}
+    names = ("without_rerankers", "without_candidates", "baseline")
+    lines = ("constant_word", "nearest_caption", "consensus_caption", "human")
+    metrics = block | dict.fromkeys(names, block) | {"reference_lines": dict.fromkeys(lines, block)}
+    rows = tables.build_rows(metrics, (tables.DRAWN[0],))
+    assert len(rows) == 8 and all(row.note for row in rows)
+    style = Path(tables.__file__).with_name("style.css").read_text()
+    marks = [row.name.lower().replace(" ", "-") for row in rows]
+    assert [mark for mark in marks if f".dot.{mark} " not in style] == ["baseline"]      # it has the plain dot
