@@ -223,3 +223,12 @@ def test_an_ffmpeg_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(clip, "_TIMEOUT", 0.2)
     with pytest.raises(SpectrumError, match="did not end within"):
         clip._run([], b"", tmp_path / "clip.mp4", 0)
+
+
+def test_workers_that_end_while_others_start_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def submit(*_: object) -> None:
+        raise OSError("handle is closed")
+
+    monkeypatch.setattr(sample.ProcessPoolExecutor, "submit", submit)
+    with pytest.raises(SpectrumError, match="a process that renders clips was ended from outside"):
+        sample.build(TINY, 3, tmp_path)

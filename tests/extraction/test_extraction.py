@@ -315,18 +315,21 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path: Path, clips: 
 def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
     extract(clips, Colours(), tmp_path / "undisturbed")
     store = tmp_path / "store"
-    script = ("import sys\nfrom pathlib import Path\nfrom pipeline.extraction.run import extract\n"
+    script = ("import os, signal, sys\nfrom pathlib import Path\nfrom pipeline.extraction.run import extract\n"
               "from colours import ALONE, MACHINE, SECTION, Colours\n"
               "videos = [(path.stem, path) for path in sorted(Path(sys.argv[1]).glob('v*.mp4'))]\n"
-              "extract(videos, lambda: Colours(delay=0.3), Path(sys.argv[2]), SECTION, MACHINE, ALONE)\n")
+              "store, shards = Path(sys.argv[2]), int(sys.argv[3])\n"
+              "class Dying(Colours):\n"
+              "    def submit(self, batch):\n"
+              "        if len(list(store.glob('shard-*'))) >= shards:\n"
+              "            os.kill(os.getpid(), signal.SIGKILL)\n"
+              "        return super().submit(batch)\n"
+              "extract(videos, Dying, store, SECTION, MACHINE, ALONE)\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])}
     for shards in (1, 2):
-        run = subprocess.Popen([sys.executable, "-c", script, clips[0][1].parent, store], env=environment)
-        limit = time.monotonic() + 60
-        while len(list(store.glob("shard-*"))) < shards and run.poll() is None and time.monotonic() < limit:
-            time.sleep(0.01)
-        os.kill(run.pid, signal.SIGKILL)
-        assert run.wait() == -signal.SIGKILL
+        run = subprocess.run([sys.executable, "-c", script, clips[0][1].parent, store, str(shards)], env=environment,
+                             check=False)
+        assert run.returncode == -signal.SIGKILL
         assert shards <= len(list(store.glob("shard-*"))) < SHARDS
         with pytest.raises(SpectrumError, match="no whole feature store"):
             FeatureStore.open(store)

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
@@ -58,7 +58,7 @@ def _render_all(clips: list[Clip]) -> None:
         # Ctrl-C reaches the whole group, and is this process' to answer: the workers inherit the mask.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            submitted = [pool.submit(render, clip) for clip in clips]
+            submitted = _submit(pool, clips)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             for done in as_completed(submitted):
                 done.result()
@@ -71,6 +71,13 @@ def _render_all(clips: list[Clip]) -> None:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _submit(pool: ProcessPoolExecutor, clips: list[Clip]) -> list[Future[None]]:
+    try:
+        return [pool.submit(render, clip) for clip in clips]
+    except OSError:     # the first workers ended, and the pool with them, while another was being started
+        raise BrokenProcessPool from None
 
 
 def _end_with_parent() -> None:
