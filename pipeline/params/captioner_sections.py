@@ -77,7 +77,7 @@ class Captioner(Section):
 class Training(Section):
     """How the captioner learns. The `self_critical_*` belong to an optional last phase, which learns from rewards."""
 
-    epochs: Count = 6
+    epochs: Count = 12
     videos_per_batch: Count = 8
     captions_per_batch: CountOrZero = 0
     optimizer: Literal["adamw", "adam"] = "adamw"

@@ -21,7 +21,7 @@ def _checked_kind(section: TransformersSection) -> TransformersSection:
 class EncoderTraining(Section):
     """How the encoder stage trains a CLIP of its own where `encoders.appearance.weights` is `train`."""
 
-    epochs: Count = 32
+    epochs: Count = 40
     batch_size: Annotated[int, Field(ge=2)] = 50
     learning_rate: PositiveFloat = 0.001
 
