@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.common.errors import SpectrumError, print_error, readable_errors
-from pipeline.common.files import json_text, write_text
+from pipeline.common.files import json_text, write_jsonl, write_text
 from pipeline.common.progress import Bar
 from pipeline.common.terminal import say, warn
 from pipeline.params import DEFAULT, Params, load
@@ -162,7 +162,7 @@ def _write_outputs(captioner: "ClipCaptioner", clips: Sequence["CaptionedClip"],
     written = []
     if options.as_json and options.out:
         written.append(options.out / "captions.jsonl")
-        write_text(written[-1], "".join(json_text(clip.as_json()) + "\n" for clip in clips))
+        write_jsonl(written[-1], (clip.as_json() for clip in clips))
     for asked, suffix, text_of in ((options.srt, ".srt", to_srt), (options.vtt, ".vtt", to_vtt)):
         if asked:
             for path, own in _subtitle_files(clips, options.out or Path(), suffix).items():

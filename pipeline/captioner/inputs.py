@@ -130,12 +130,8 @@ class Inputs:
         for name, length in lengths.items():
             if length != videos:
                 raise SpectrumError(f"{name}: expected one entry for each of {videos} videos, found {length}")
-        if "appearance" not in self.modalities:
-            raise SpectrumError("appearance: the captioner needs picture features of every video; found none")
-        blind = torch.nonzero(~self.modalities["appearance"].mask.any(1)).flatten().tolist()
-        if blind:
-            raise SpectrumError(f"video {self.ids[blind[0]]!r}: no appearance rows ({len(blind)} such "
-                                "videos); extract its features again or leave it out")
+        frames = self.modalities.get("appearance")
+        refuse_blind(self.ids, None if frames is None else frames.mask.any(1).cpu().numpy())
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -183,6 +179,16 @@ class Inputs:
         for name, modality in sorted(self.modalities.items()):
             tensors |= {f"{name} {part}": tensor for part, tensor in vars(modality).items() if tensor is not None}
         return digest_of(self.ids, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()})
+
+
+def refuse_blind(ids: Sequence[str], seen: NDArray[np.bool_] | None) -> None:
+    """Raises SpectrumError for a video without frames. seen: which videos have some, [V]; None: none has."""
+    if seen is None:
+        raise SpectrumError("appearance: the captioner needs picture features of every video; found none")
+    blind = np.flatnonzero(~seen)
+    if len(blind):
+        raise SpectrumError(f"video {ids[blind[0]]!r}: no appearance rows ({len(blind)} such "
+                            "videos); extract its features again or leave it out")
 
 
 def select_blocks(source: InputSource) -> Iterator[tuple[NDArray[np.int64], Inputs]]:

@@ -17,8 +17,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.captioner.inputs import Index, Inputs, Modality, cut_blocks, digest_of, pack, word_keys
-from pipeline.common.errors import SpectrumError
+from pipeline.captioner.inputs import (
+    Index,
+    Inputs,
+    Modality,
+    cut_blocks,
+    digest_of,
+    pack,
+    refuse_blind,
+    word_keys,
+)
 from pipeline.retrieval.index import CaptionIndex
 from pipeline.store.feature_store import FeatureStore
 
@@ -179,12 +187,8 @@ class StoredInputs:
     device: torch.device = _CPU
 
     def __post_init__(self) -> None:
-        if "appearance" not in self.modalities:
-            raise SpectrumError("appearance: the captioner needs picture features of every video; found none")
-        blind = np.flatnonzero(self.modalities["appearance"].lengths == 0)
-        if len(blind):
-            raise SpectrumError(f"video {self.ids[blind[0]]!r}: no appearance rows ({len(blind)} such "
-                                "videos); extract its features again or leave it out")
+        frames = self.modalities.get("appearance")
+        refuse_blind(self.ids, None if frames is None else frames.lengths > 0)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,18 +1,12 @@
-"""In how many videos of a corpus each n-gram stands, as sorted arrays: twelve bytes an n-gram.
-
-An n-gram is known by its key, a 64-bit hash of its words and their order.
-"""
+"""In how many videos of a corpus each n-gram stands, as sorted arrays of keys and counts: twelve bytes an n-gram."""
 
 from array import array
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Keys = NDArray[np.uint64]
-Numbers = NDArray[np.int64]
+from pipeline.captioner.ngram_keys import Keys, Numbers, find_sorted, ngram_keys
 
-_STEP = np.uint64(0x9E3779B97F4A7C15)       # odd, so that an n-gram's words and their order make its key
 _BLOCK = 1 << 20                            # words that are counted together
 
 
@@ -42,7 +36,7 @@ class DocumentFrequency:
         of_sentence = np.repeat(np.arange(len(sentences)), np.array(sentences, np.int64))
         video = np.repeat(of_sentence, lengths_)
         for n, table in enumerate(self._tables, start=1):
-            begins, keys = _keys(numbers, lengths_, n)
+            begins, keys = ngram_keys(numbers, lengths_, n)
             order = np.lexsort((video[begins], keys))
             owner, keys = video[begins][order], keys[order]
             new = np.ones(len(keys), bool)                  # once a video, however many of its sentences have it
@@ -55,7 +49,7 @@ class DocumentFrequency:
         numbers = np.array([self._number.get(word, 0) for sentence in sentences for word in sentence], np.int64)
         found = []
         for n, table in enumerate(self._tables, start=1):
-            begins, keys = _keys(numbers, lengths, n)
+            begins, keys = ngram_keys(numbers, lengths, n)
             known = np.ones(len(keys), bool)
             for offset in range(n):
                 known &= numbers[begins + offset] > 0
@@ -82,27 +76,13 @@ class _Table:
     def merge(self) -> None:
         fresh, added = np.unique(np.concatenate([np.empty(0, np.uint64), *self._waiting]), return_counts=True)
         self._waiting, self._size = [], 0
-        at = np.searchsorted(self.keys, fresh)
-        known = at < len(self.keys)
-        known[known] = self.keys[at[known]] == fresh[known]
+        at, known = find_sorted(self.keys, fresh)
         self.counts[at[known]] += added[known].astype(np.uint32)
         self.keys = np.insert(self.keys, at[~known], fresh[~known])
         self.counts = np.insert(self.counts, at[~known], added[~known].astype(np.uint32))
 
     def look_up(self, keys: Keys) -> Numbers:
-        at = np.searchsorted(self.keys, keys)
-        known = at < len(self.keys)
-        known[known] = self.keys[at[known]] == keys[known]
+        at, known = find_sorted(self.keys, keys)
         counts = np.zeros(len(keys), np.int64)
         counts[known] = self.counts[at[known]]
         return counts
-
-
-def _keys(words: Numbers, lengths: Numbers, n: int) -> tuple[Numbers, Keys]:
-    """Where the n-grams of sentences of these lengths begin among their words, and their keys."""
-    left = np.repeat(lengths.cumsum(), lengths) - np.arange(len(words))         # words from here to the sentence's end
-    begins = np.flatnonzero(left >= n)
-    keys = np.zeros(len(begins), np.uint64)
-    for offset in range(n):
-        keys = keys * _STEP + words[begins + offset].astype(np.uint64)           # modulo 2^64
-    return begins, keys

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.captioner.ngram_keys import Keys, Numbers, find_sorted, ngram_keys
 from pipeline.emotion.taxonomy import Taxonomy
 
 Sentence = Sequence[str]
-Numbers = NDArray[np.int64]
 Reals = NDArray[np.float64]
 
 _ORDERS = 4         # n-grams of 1 to 4 words
 _SIGMA = 6.0        # of the penalty for another length
 _SCALE = 10.0
-_STEP = np.uint64(0x9E3779B97F4A7C15)   # odd, so that an n-gram's words and their order make its key
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class _Grams:
     """Distinct n-grams of sentences, sorted by sentence and key."""
 
     sentence: Numbers       # [G]
-    key: NDArray[np.uint64]     # [G]
+    key: Keys               # [G]
     count: Numbers          # [G]
 
 
@@ -89,18 +88,14 @@ class _Order:
     def compare(self, grams: _Grams, video: Numbers, shift: Numbers, pairs: int, reference: Numbers,
                 sentence: Numbers) -> Reals:
         """[pairs]: clipped cosine of the sentences' n-grams and those of each of their references."""
-        number = np.searchsorted(self._keys, grams.key)
-        known = number < len(self._keys)
-        known[known] = self._keys[number[known]] == grams.key[known]
+        number, known = find_sorted(self._keys, grams.key)
         rarity = np.full(len(grams.key), self._unseen)
         rarity[known] = self._rarity[number[known]]
         weight = grams.count * rarity
         norm = np.sqrt(np.bincount(grams.sentence, weight ** 2, len(video)))
 
         position = video[grams.sentence[known]] * len(self._keys) + number[known]
-        slot = np.searchsorted(self._positions, position)
-        exists = slot < len(self._positions)
-        exists[exists] = self._positions[slot[exists]] == position[exists]
+        slot, exists = find_sorted(self._positions, position)
         slot, generated, own_weight = slot[exists], grams.sentence[known][exists], weight[known][exists]
         many = self._bounds[slot + 1] - self._bounds[slot]                      # references that have it
         entry = np.repeat(self._bounds[slot] - (many.cumsum() - many), many) + np.arange(many.sum())
@@ -115,13 +110,8 @@ class _Order:
 def _grams(sentences: Sequence[Numbers], n: int) -> _Grams:
     """Every run of `n` words of every sentence, counted."""
     lengths = np.array([len(ids) for ids in sentences], np.int64)
-    words = np.concatenate([*sentences, np.zeros(0, np.int64)]).astype(np.uint64)
+    begins, keys = ngram_keys(np.concatenate([*sentences, np.zeros(0, np.int64)]), lengths, n)
     owner = np.repeat(np.arange(len(sentences)), lengths)
-    left = np.repeat(lengths.cumsum(), lengths) - np.arange(len(words))         # words from here to the end
-    begins = np.flatnonzero(left >= n)
-    keys = np.zeros(len(begins), np.uint64)
-    for offset in range(n):
-        keys = keys * _STEP + words[begins + offset]                             # modulo 2^64
     order = np.lexsort((keys, owner[begins]))
     owner, keys = owner[begins][order], keys[order]
     new = np.ones(len(keys), bool)
