@@ -61,8 +61,8 @@ TESTED = {
     ("docs/store-format.md", "Read a store without our code"): HERE + "test_examples_read_a_store",
     ("docs/store-format.md", "Read a store with our code"): HERE + "test_examples_read_a_store",
     ("docs/store-format.md", "What is in it, and is it whole?"): HERE + "test_the_commands_of_feature_stores",
-    ("docs/store-format.md", "Features of others come in"): HERE + "test_the_commands_of_feature_stores",
-    ("docs/store-format.md", "Ours go out"): HERE + "test_the_commands_of_feature_stores",
+    ("docs/store-format.md", "Import features of others"): HERE + "test_the_commands_of_feature_stores",
+    ("docs/store-format.md", "Export features"): HERE + "test_the_commands_of_feature_stores",
 }
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)
           if block.commands or block.language == "python"]
