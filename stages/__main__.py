@@ -2,7 +2,7 @@
 
     spectrum caption holiday.mp4        is        python -m stages.caption holiday.mp4
     spectrum store verify STORE         is        python -m pipeline.store verify STORE
-    eval "$(spectrum --completion bash)"          completes the names; zsh and fish, too
+    eval "$(spectrum --completion bash)"          lets the shell complete the names; also zsh and fish
 """
 
 import ast

@@ -1,12 +1,12 @@
-"""The ablation: the paper's seven rows of the captioner and one more, several seeds each, scored on test.
+"""Train and score the ablation: the paper's seven variants of the captioner (rows) and one more, several seeds each.
 
     python -m stages.ablate --seeds 3
     python -m stages.ablate --seeds 3 training.epochs=10
-    python -m stages.ablate --rows baseline,"no text"        # these beside the full model
+    python -m stages.ablate --rows baseline,"no text"        # only these, and the full model
 
-Makes reports/<dataset>/ablation.json, and the table beside the paper's own as ablation.html and ablation.md. A row
-and seed that is done is kept in reports/<dataset>/ablation/; killed and started again, the rest goes on. It is no node
-of the graph: it needs what stages.train needs.
+Makes reports/<dataset>/ablation.json, and ablation.html and ablation.md: a table of the scores on test, beside those
+of the paper. Finished rows are kept in reports/<dataset>/ablation/. If it is killed, run it again: it goes on from
+there. `dvc repro` does not run it. It reads the same files as stages.train.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,9 @@ from stages.command import Overrides, ParamsFile, run_command
 
 def main(
     overrides: Overrides = None,
-    count: Annotated[int, typer.Option("--seeds", min=1, help="trainings a row, from `seed` on")] = 3,
-    chosen: Annotated[str, typer.Option("--rows", help="the full model and these rows alone, by commas")] = "",
+    count: Annotated[int, typer.Option("--seeds", min=1, help="trainings of each row, from `seed` on")] = 3,
+    chosen: Annotated[str, typer.Option(
+        "--rows", help="only these rows, separated by commas, and the full model")] = "",
     params_file: ParamsFile = DEFAULT,
 ) -> None:
     with readable_errors():

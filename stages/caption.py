@@ -1,18 +1,18 @@
 """Caption your own clips with the captioner that the graph trained.
 
     python -m stages.caption holiday.mp4
-    python -m stages.caption clips "more/*.mkv" @list.txt          # folders, patterns, a file with a path a line
-    python -m stages.caption clips --html captions.html            # cards with film strips, emotions and candidates
-    python -m stages.caption clips --json > captions.jsonl         # all beams, emotions, attributes, candidates
-    python -m stages.caption film.mp4 --srt                        # film.srt, a subtitle for every scene; also --vtt
-    python -m stages.caption holiday.mp4 generation.num_beams=10   # parameters as for the stages
+    python -m stages.caption clips "more/*.mkv" @list.txt          # folders, patterns, a file with one path a line
+    python -m stages.caption clips --html captions.html            # a page: frames, emotions, retrieved captions
+    python -m stages.caption clips --json > captions.jsonl         # everything, as a line of JSON for each clip
+    python -m stages.caption film.mp4 --srt                        # film.srt: a subtitle for each scene; also --vtt
+    python -m stages.caption holiday.mp4 generation.num_beams=10   # with another parameter
     python -m stages.caption holiday.mp4 --checkpoint models/sample/baseline
     python -m stages.caption holiday.mp4 --checkpoint my-model     # a folder of stages.model, or a hub's org/name
 
-Every output says what the captioner was trained on, and of which clips it says more than it can know: those that lie
-far from its training clips.
+Every output says what the captioner was trained on, and warns of clips that are unlike its training clips: do not
+trust their captions.
 
-Exit status: 0 every file has its caption, 1 some file could not be read (the others are captioned all the same),
+Exit status: 0 every file has its caption, 1 some files could not be read (the others have their captions),
 2 a wrong command line.
 """
 
@@ -51,13 +51,13 @@ class Options:
     inputs: Annotated[list[str] | None, typer.Argument(
         metavar="VIDEO... [KEY=VALUE]...", help="videos, folders, patterns, @lists; parameters to change")] = None
     lists: Annotated[list[Path] | None, typer.Option(
-        "--list", metavar="FILE", help="file with a path a line")] = None
-    as_json: Annotated[bool, typer.Option("--json", help="print a line of JSON a caption, no table")] = False
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="write a page with a card a caption")] = None
-    srt: Annotated[bool, typer.Option("--srt", help="caption scene by scene, and write subtitles, VIDEO.srt")] = False
+        "--list", metavar="FILE", help="a file with one path a line")] = None
+    as_json: Annotated[bool, typer.Option("--json", help="print a line of JSON for each caption, no table")] = False
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="write a page with a card for each caption")] = None
+    srt: Annotated[bool, typer.Option("--srt", help="caption scene by scene, and write subtitles: VIDEO.srt")] = False
     vtt: Annotated[bool, typer.Option("--vtt", help="the same as VIDEO.vtt")] = False
     out: Annotated[Path | None, typer.Option(
-        metavar="FOLDER", help="put subtitles there, and the lines of JSON as captions.jsonl")] = None
+        metavar="FOLDER", help="put subtitles there; with --json also captions.jsonl")] = None
     checkpoint: Checkpoint = None
     params_file: ParamsFile = DEFAULT
 

@@ -1,9 +1,9 @@
 """Remove what the stages made for the data set of params.yaml, and nothing else.
 
-    python -m stages.clean            # asks
+    python -m stages.clean            # asks first
     python -m stages.clean --yes
 
-Other data sets, the environment and DVC's cache stay. Files of yours that lie among the outs are refused, not removed.
+Other data sets, the environment and DVC's cache stay. If files of yours lie among the results, nothing is removed.
 """
 
 import shutil

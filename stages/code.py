@@ -1,9 +1,9 @@
-"""Note which code a project folder's results come of, so that DVC sees what a changed program makes stale.
+"""Note which code makes a project folder's results, so that DVC runs a stage again after its code has changed.
 
     python -m stages.code
 
-Makes code.json, a digest for every program of the graph. It is the first stage of a folder that stages.new laid out,
-and says so where the folder's dvc.yaml is not the graph of the program that runs.
+Makes code.json: a digest of the code of every stage. It is the first stage in a folder that stages.new made. It stops
+if the program was updated and now has another graph than the folder's dvc.yaml.
 """
 
 from pathlib import Path

@@ -29,13 +29,13 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="parameters to change for this run, e.g. seed=1")
 ]
 ParamsFile = Annotated[Path, typer.Option(
-    "--params", help="the file of parameters; its paths are read from the folder where you are")]
+    "--params", help="the file of parameters; paths in it start at the folder where you are")]
 Checkpoint = Annotated[str | None, typer.Option(
     "--checkpoint", metavar="FOLDER",
-    help="a checkpoint of this project, a folder of stages.model, or a hub's org/name; without it, the graph's own")]
+    help="a checkpoint, a folder of stages.model, or a hub's org/name; without it, models/<dataset>/captioner")]
 Describe = Callable[[Summary], str]      # a summary in words: `indexed 2,394 captions`
-Quiet = Annotated[bool, typer.Option("--quiet", help="print warnings and errors alone")]
-Only = Annotated[str, typer.Option("--only", help="one part of the stage; without it, every part")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="print only warnings and errors")]
+Only = Annotated[str, typer.Option("--only", help="only one part of the stage; without it, all parts")]
 
 class LogFormat(StrEnum):
     text = "text"
@@ -43,7 +43,7 @@ class LogFormat(StrEnum):
 
 
 Format = Annotated[LogFormat, typer.Option(
-    "--log-format", help="of what is printed: text for people, or a JSON object a line")]
+    "--log-format", help="print text for people, or a JSON object on each line")]
 
 _VERSIONS = ("torch", "open_clip_torch", "h5py", "av", "numpy")
 

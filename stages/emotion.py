@@ -1,11 +1,12 @@
-"""Estimate emotions: of every candidate caption, and the emotional prior of every video.
+"""Estimate emotions: those of every retrieved caption, and from these the emotional prior of every video.
 
-    python -m stages.emotion "emotion.modalities=[]"      # of the candidates alone
+    python -m stages.emotion
+    python -m stages.emotion "emotion.modalities=[]"      # from the retrieved captions alone
 
-The prior is fitted on the training videos. Makes features/<dataset>/emotion.h5, and emotion.json in the reports: how
-well the prior finds the reference emotions of the validation videos, from the candidates alone, with each set of
-modalities beside them, and a constant (how often each emotion is in the references of the training videos) does.
-A warning says where the prior is no better than the constant.
+The prior is what the captioner begins from: a probability for each emotion. It is fitted on the training videos. Makes
+features/<dataset>/emotion.h5, and reports/<dataset>/emotion.json: how good the prior is on validation videos, with each
+set of modalities, and how good a constant is (how often each emotion is in the captions of training videos). It warns
+if the prior is no better than the constant.
 """
 
 from pipeline.common.terminal import say, warn

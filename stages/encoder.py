@@ -1,11 +1,11 @@
-"""Make the picture-and-text encoder ready: train it, or check that its weights load.
+"""Make the encoder of frames and captions ready: train it, or check that its weights load.
 
-    python -m stages.encoder                                         # weights: train
+    python -m stages.encoder                                         # as params.yaml says
     python -m stages.encoder encoders.appearance.model=ViT-B-32 encoders.appearance.weights=openai
 
-It is trained on the videos of split pretrain, or of train where the data set has none of pretrain. Makes
-models/<dataset>/encoder: encoder.json (which weights, with their hash), and model.safetensors where they were trained
-here.
+With encoders.appearance.weights=train it is trained on the videos of the split pretrain, or of train if there is no
+pretrain. Makes models/<dataset>/encoder: encoder.json (which weights, with their hash), and model.safetensors if they
+were trained here.
 """
 
 import time

@@ -1,7 +1,8 @@
-"""Evaluate: caption the test videos (and those of split predict) and score them beside the reference lines.
+"""Caption the test videos (and those of the split predict), and score the captions beside reference lines.
 
     python -m stages.evaluate generation.num_beams=3
 
+Reference lines are the scores of captions that need no captioner: retrieved ones, a constant word, those of people.
 Makes reports/<dataset>/metrics.json, scores.json (ten of its numbers, for `dvc metrics show`) and predictions.jsonl.
 """
 

@@ -1,14 +1,13 @@
-"""Extract features: decode every video, encode its frames, its sound and its motion, write the feature stores.
+"""Extract features: decode every video, encode its frames, sound and motion, and write the feature stores.
 
     python -m stages.extract                            # all stores
     python -m stages.extract --only audio               # one of them
-    python -m stages.extract cluster.scheduler=local    # by one worker a GPU, or one a core
+    python -m stages.extract cluster.scheduler=local    # one worker for each GPU, or for each core
 
-Makes features/<dataset>/<encoder>/shard-*.h5 and store.json. What is whole and of the same recipe is kept; a changed
-or new video is encoded, a file with another name is not; a video that fails is listed in store.json and in failed.txt
-beside it, and more failures than extraction.allowed_failures end the stage with status 1. A video that cannot be read
-now keeps its rows. A run that was killed goes on where it was. With encoders.<modality>.features the rows come from a
-file in place of videos.
+Makes features/<dataset>/<encoder>/shard-*.h5 and store.json. Only new and changed videos are encoded; a renamed file is
+not encoded again, and a video that cannot be read now keeps its features. Videos that fail are listed in store.json and
+failed.txt; if more fail than extraction.allowed_failures, the stage ends with status 1. If a run is killed, run it
+again: it goes on where it was. With encoders.<modality>.features, features are imported from that file instead.
 """
 
 from collections.abc import Callable

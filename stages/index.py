@@ -1,4 +1,4 @@
-"""Index the retrieval corpus: every distinct caption, encoded by the text tower, for exact FAISS search.
+"""Index the captions to retrieve from: each distinct one is encoded as a vector, for exact search with FAISS.
 
     python -m stages.index
 

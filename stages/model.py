@@ -1,6 +1,6 @@
-"""A trained captioner as one folder that needs no other: make it, or push it to a model hub.
+"""Put a trained captioner and all that it needs into one folder, or push this folder to a model hub.
 
-    python -m stages.model export my-model                       # the graph's captioner, with all that it needs
+    python -m stages.model export my-model                       # the captioner of this project
     python -m stages.model export my-model --checkpoint models/sample/baseline
     python -m stages.model push my-model org/name                # private, unless --public
 """
@@ -25,10 +25,10 @@ def export_command(
     folder: Annotated[Path, typer.Argument(help="the folder to make")],
     overrides: Overrides = None,
     source: Annotated[Path | None, typer.Option(
-        "--checkpoint", metavar="FOLDER", help="the captioner; without it, the graph's own")] = None,
+        "--checkpoint", metavar="FOLDER", help="the captioner; without it, models/<dataset>/captioner")] = None,
     params_file: ParamsFile = DEFAULT,
 ) -> None:
-    """Makes a folder of encoder, caption index, prior, captioner, parameters and card, and loads it once."""
+    """Make a folder with encoder, caption index, prior, captioner, parameters and model card, and load it once."""
     with readable_errors():
         params = load(overrides or [], params_file)
         from pipeline.sharing.model_folder import export
@@ -41,10 +41,10 @@ def export_command(
 @app.command("push")
 def push_command(
     folder: Annotated[Path, typer.Argument(help="a folder that export made")],
-    repository: Annotated[str, typer.Argument(metavar="ORG/NAME", help="the hub's repository, made if needed")],
-    public: Annotated[bool, typer.Option("--public", help="a new repository is for everybody to see")] = False,
+    repository: Annotated[str, typer.Argument(metavar="ORG/NAME", help="the hub's repository; made if it is missing")],
+    public: Annotated[bool, typer.Option("--public", help="let everybody see a new repository")] = False,
 ) -> None:
-    """Puts the folder on the model hub that huggingface_hub is logged in to."""
+    """Put the folder on the model hub. Log in first: `hf auth login`."""
     with readable_errors():
         from pipeline.sharing.model_folder import push
 

@@ -1,12 +1,12 @@
-"""Lay out a project folder for your own data set, or a published one: its graph, parameters and .gitignore.
+"""Make a project folder for your own data set, or a published one: its graph, parameters and .gitignore.
 
     python -m stages.new mine --videos clips --captions captions.csv
-    python -m stages.new mine                            # then put mine/clips and mine/captions.csv there
+    python -m stages.new mine                            # then add mine/clips and mine/captions.csv
     python -m stages.new msvd --preset msvd              # a published data set (docs/datasets.md)
     python -m stages.new mine --update                   # after the program was updated; your parameters stay
 
-Then `dvc repro mine/dvc.yaml`, or `dvc repro` in the folder. Every folder has a dvc.lock of its own, so that several
-data sets share one repository. Outside any repository the folder becomes one.
+Then run `dvc repro mine/dvc.yaml`. Each folder has its own dvc.lock, so several data sets can live in one repository.
+Outside any repository, the folder becomes a git and DVC repository.
 """
 
 import os
@@ -51,11 +51,12 @@ def main(
     folder: Annotated[Path, typer.Argument(help="the project's folder; its name is the data set's")],
     overrides: Annotated[list[str] | None, typer.Argument(
         metavar="[KEY=VALUE]...", help="parameters, such as encoders.appearance.weights=random")] = None,
-    videos: Annotated[Path | None, typer.Option(help="folder of the videos; clips in the project's folder")] = None,
+    videos: Annotated[Path | None, typer.Option(help="folder of the videos; without it, FOLDER/clips")] = None,
     captions: Annotated[Path | None, typer.Option(
-        help="file of the captions; captions.csv in the project's folder")] = None,
+        help="file of the captions; without it, FOLDER/captions.csv")] = None,
     preset: Annotated[str, typer.Option(metavar="NAME", help="folder (your own videos), msvd, msrvtt, …")] = "folder",
-    update: Annotated[bool, typer.Option("--update", help="write the graph of an existing project anew")] = False,
+    update: Annotated[bool, typer.Option(
+        "--update", help="replace the graph of an existing folder by this program's")] = False,
 ) -> None:
     with readable_errors():
         folder = _absolute(folder)

@@ -1,10 +1,10 @@
-"""Prepare the data set: its videos, captions and splits, checked, as a manifest.
+"""Prepare the data set: check its videos, captions and splits, and write the lists that all stages read.
 
     python -m stages.prepare
     python -m stages.prepare dataset=mine data.kind=folder data.videos=clips data.captions=captions.csv
 
-Makes data/<dataset>/{videos,captions,corpus}.jsonl, manifest.json and encoder-inputs.json. Published data sets
-(docs/datasets.md) are read as their owners publish them: python -m pipeline.params presets/msvd.yaml
+Makes data/<dataset>/{videos,captions,corpus}.jsonl, manifest.json and encoder-inputs.json. The files of published data
+sets are read as their owners publish them (docs/datasets.md).
 """
 
 from pipeline.common.terminal import say

@@ -1,9 +1,9 @@
-"""Report: one page to look at, made of all that the other stages left.
+"""Write the page of results from what the other stages made.
 
     python -m stages.report
 
-Makes reports/<dataset>/index.html: scores beside the reference lines, curves, and all captioned videos with
-their frames, emotions, attributes and candidates. It is one file that needs no network; the clips are linked.
+Makes reports/<dataset>/index.html: scores beside reference lines, curves, and all captioned videos with their frames,
+emotions, attributes and retrieved captions. It is one file that needs no network; only the clips are links.
 """
 
 from pipeline.params import Params

@@ -1,4 +1,4 @@
-"""What the last run of the graph gave: its page, its scores, and what to try next.
+"""Show where the page of the last run is, its scores, and what to try next.
 
     python -m stages.results
 """

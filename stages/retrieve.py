@@ -1,10 +1,10 @@
-"""Retrieve candidates: for every video the captions of the index that are nearest to its frames.
+"""Retrieve candidates: for every video the captions that are most similar to its frames.
 
     python -m stages.retrieve retrieval.stored=50
 
-Makes indexes/<dataset>/candidates.h5, and retrieval.json: how well the test captions find their videos, and how good
-the candidates of each split are. A video never retrieves a caption that only its own people wrote; a sentence that
-somebody also wrote for another video stays.
+Makes indexes/<dataset>/candidates.h5, and retrieval.json: how often a test caption finds its video, and how good the
+candidates of each split are. A video never retrieves its own captions, unless the same sentence also describes another
+video.
 """
 
 import time

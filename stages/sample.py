@@ -1,8 +1,8 @@
-"""Render the sample data set: clips of a small cartoon world, and their captions as a person would write them down.
+"""Render the sample data set: clips of a small world of cartoons, and a file of captions.
 
     python -m stages.sample
 
-Makes sample/clips and sample/captions.jsonl, which the stages after it read like anybody's own videos and captions.
+Makes sample/clips and sample/captions.jsonl. The other stages read them like your own videos and captions.
 """
 
 from pathlib import Path

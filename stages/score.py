@@ -1,23 +1,23 @@
-"""Score captions that any system wrote: BLEU, METEOR, ROUGE-L, CIDEr and the emotion metrics.
+"""Score the captions of any system: BLEU, METEOR, ROUGE-L, CIDEr and emotion metrics.
 
     python -m stages.score results.json --references captions_val2014.json          # COCO
     python -m stages.score predictions.json --references test_videodatainfo.json    # MSR-VTT
     python -m stages.score mine.txt --references captions.csv --split test          # video<TAB>caption; CSV
-    python -m stages.score reports/sample/predictions.jsonl --dataset sample        # of this project
+    python -m stages.score reports/sample/predictions.jsonl --dataset sample        # predictions of this project
     python -m stages.score mine.txt --references captions.csv --against theirs.txt  # which is better, or a tie?
     python -m stages.score mine.txt --references captions.csv --html scores.html --per-video videos.csv
 
 Formats of captions and references, by the file's ending:
     .json   COCO (a list of image_id and caption; annotations), MSR-VTT (sentences, predictions),
             or {"video": "caption"} and {"video": ["caption", "caption"]}
-    .jsonl  an object a line with video_id (or video, image_id) and caption
-    .csv    a header with video and caption, maybe split
+    .jsonl  on each line an object with video_id (or video, image_id) and caption
+    .csv    a header with video, caption and, optionally, split
     .txt    video<TAB>caption on each line, also .tsv; or captions alone, in the order of the references' videos
 
-Beside your scores stand lines that need no model: a human caption left out and scored by the others, and the best
-constant emotion word, chosen on training captions (--training-references, or the training split).
+For comparison, it also scores one human caption of each video against the others, and the best constant emotion word.
+The word is chosen on training captions (--training-references, or the training split).
 
-Exit status: 0 scored, 1 something cannot be scored and a sentence says why, 2 a wrong command line.
+Exit status: 0 scored, 1 an error, which one sentence explains, 2 a wrong command line.
 """
 
 import csv
@@ -50,21 +50,21 @@ class Options:
     dataset: Annotated[str, typer.Option(
         metavar="NAME", help="in place of --references: a prepared data set, data/NAME")] = ""
     split: Annotated[str, typer.Option(
-        metavar="NAME", help="score the videos of this split; of a data set it is test, of a file all")] = ""
+        metavar="NAME", help="score only this split; without it, test of a --dataset, and all of a --references")] = ""
     against: Annotated[Path | None, typer.Option(
-        metavar="FILE", help="captions of another system, to compare with on the same videos")] = None
+        metavar="FILE", help="captions of another system for the same videos, to compare with")] = None
     training_references: Annotated[Path | None, typer.Option(
-        metavar="FILE", help="captions of other videos, which choose the constant word")] = None
+        metavar="FILE", help="captions of other videos, to choose the constant word on")] = None
     per_video: Annotated[Path | None, typer.Option(
-        metavar="FILE", help="write a row a video, as .csv or .jsonl")] = None
+        metavar="FILE", help="write the scores of each video, as .csv or .jsonl")] = None
     json_file: Annotated[Path | None, typer.Option(
         "--json", metavar="FILE", help="write all scores, as fractions")] = None
     html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="write a page")] = None
     with_lines: Annotated[bool, typer.Option(
         "--lines/--no-lines", help="reference lines beside the scores; they take most of the time")] = True
-    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="an empty caption scores 0")] = False
+    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="let empty captions score 0")] = False
     emotion_words: Annotated[str, typer.Option(metavar="LIST", help="evc-179 or ft-161")] = "evc-179"
-    seed: Annotated[int, typer.Option(help="chooses the human captions and the samples of intervals")] = 0
+    seed: Annotated[int, typer.Option(help="of the random choices: human captions, samples of the intervals")] = 0
     timeout: Annotated[float, typer.Option(min=1, help="seconds that the scorers may take")] = 1800
 
 

@@ -1,11 +1,11 @@
-"""The studio: a web app on this machine, where clips are dropped and looked at, and a data set's captions browsed.
+"""Open the studio, a web app on this machine: drop clips to caption them, and browse the captions of a data set.
 
-    python -m stages.studio                              # the graph's captioner and baseline, and their predictions
+    python -m stages.studio                              # this project's captioner and baseline
     python -m stages.studio --checkpoint my-model --checkpoint org/name     # folders of stages.model, or a hub's
     python -m stages.studio --port 8000 --no-browser
 
-It listens on 127.0.0.1 alone, at a free port, and opens the browser. A clip is kept while it is captioned and no
-longer. Ctrl-C ends it.
+It only listens on 127.0.0.1, at a free port, and opens the browser. A clip is deleted as soon as it is captioned.
+Ctrl-C ends the studio.
 """
 
 import webbrowser

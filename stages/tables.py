@@ -1,11 +1,11 @@
-"""Captions and predictions as Parquet, as `datasets` and pandas read them, and back.
+"""Turn captions and predictions into Parquet files, which `datasets` and pandas read, and back.
 
-    python -m stages.tables data/sample captions.parquet                # a row a caption: video, split, clip, caption
+    python -m stages.tables data/sample captions.parquet                # columns: video, split, clip, caption
     python -m stages.tables reports/sample/predictions.jsonl predictions.parquet
     python -m stages.tables predictions.parquet predictions.jsonl       # for stages.score
-    python -m stages.tables captions.parquet captions.jsonl             # for data.captions of one's own clips
+    python -m stages.tables captions.parquet captions.jsonl             # for data.captions
 
-Features: `python -m pipeline.store export STORE features.parquet --layout parquet`, and `import` for the way back.
+For features: `python -m pipeline.store export STORE features.parquet --layout parquet`, and `import` for the way back.
 """
 
 from pathlib import Path

@@ -1,12 +1,12 @@
-"""Train the captioner on the cached tensors, and beside it the baseline without VTAI and HCOT.
+"""Train the captioner on the features, and the baseline: the same without VTAI and HCOT (no attributes, no theme).
 
     python -m stages.train                        # both
     python -m stages.train --only captioner training.epochs=10 training.num_seeds=3
 
 Makes models/<dataset>/{captioner,baseline}: captioner.safetensors, captioner.json, README.md (the model card),
-curves.csv and training_domain.h5 (how far from the training clips a clip may lie). The epoch, and of several seeds the
-seed, of the best validation score (training.select_by) is kept. A training that was killed goes on from
-models/<dataset>/.state, which is removed at the end.
+curves.csv and training_domain.h5 (to tell which clips are unlike the training clips). The epoch with the best
+validation score (training.select_by) is kept; of several seeds, the best one. If a training is killed, run it again: it
+goes on from models/<dataset>/.state, which is removed at the end.
 """
 
 import contextlib

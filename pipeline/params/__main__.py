@@ -1,4 +1,4 @@
-"""Lays a preset over params.yaml: `python -m pipeline.params PRESET [key=value …]`."""
+"""Write the values of a preset into params.yaml: `python -m pipeline.params PRESET [key=value …]`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +12,12 @@ from pipeline.params.shipped import find_preset
 
 def main(
     preset: Annotated[Path, typer.Argument(help="a file such as presets/care.yaml, or a preset's name: care")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
-    params_file: Annotated[Path, typer.Option("--params", help="the file it is laid over")] = DEFAULT,
+    overrides: Annotated[list[str] | None, typer.Argument(
+        metavar="[KEY=VALUE]...", help="more parameters to change, e.g. seed=1")] = None,
+    params_file: Annotated[Path, typer.Option("--params", help="the file of parameters to change")] = DEFAULT,
 ) -> None:
-    """Lay a preset over params.yaml; `git diff params.yaml` shows what changed, presets/sample.yaml undoes it."""
+    """Write the values of a preset into params.yaml. `git diff params.yaml` shows what changed; the preset `sample`
+    brings the sample data set back."""
     with readable_errors():
         params = apply(find_preset(preset), overrides or [], params_file)
         print(f"{params_file}: now data set {params.dataset!r}; run it with `dvc repro` or `dvc exp run`")

@@ -1,4 +1,4 @@
-"""The program `python -m pipeline.store`: list, verify, import and export feature stores."""
+"""List, verify, import and export feature stores."""
 
 from collections import Counter
 from pathlib import Path
@@ -24,7 +24,7 @@ Names = Annotated[list[Path] | None, typer.Option(
 
 @app.command("verify")
 def verify_command(path: Folder) -> None:
-    """Checks every checksum, count and value; exit status 1 and a line a problem where there are some."""
+    """Check all checksums, counts and values. Prints a line for each problem; exit status 1 if there are any."""
     with readable_errors():
         store = FeatureStore.open(path)
     problems = store.verify()
@@ -37,7 +37,7 @@ def verify_command(path: Folder) -> None:
 
 @app.command("ls")
 def ls_command(path: Folder) -> None:
-    """Lists the videos: id, rows, first and last time in seconds, share where partial; then those that failed."""
+    """List the videos: id, rows, first and last time in seconds, share if partial; then those that failed."""
     with readable_errors():
         store = FeatureStore.open(path)
         for video_id in store.ids:
@@ -63,7 +63,7 @@ def import_command(
     dtype: Annotated[Dtype | None, typer.Option(help="what rows are rounded to; without it, the file's own")] = None,
     allow_missing: Annotated[float, typer.Option(min=0, max=1, help="share of the ids that may lack features")] = 0.0,
 ) -> None:
-    """Makes a store of published features. Refuses one that is there already."""
+    """Make a store of published features. The store must not exist yet."""
     with readable_errors():
         if (path / STORE_FILE).exists():
             raise SpectrumError(f"{path}: there is a store already; remove it or name another folder")
@@ -83,7 +83,7 @@ def export_command(
         help="hdf5 | npz | parquet: one file; npy: a folder with one file a video")] = "hdf5",
     names: Names = None,
 ) -> None:
-    """Writes a store's rows as others read them: flat HDF5, .npz, Parquet, or a folder of .npy files."""
+    """Write a store's features as flat HDF5, .npz, Parquet, or a folder of .npy files."""
     with readable_errors():
         done = export_features(FeatureStore.open(path), destination, layout, read_names(names or []))
         print(f"{destination}: {done['videos']} videos, {done['rows']} rows of {done['dim']} {done['dtype']}; "
