@@ -160,7 +160,7 @@ def test_a_preset_is_laid_over_the_file_and_comments_stay(tmp_path: Path) -> Non
     assert made == params.load(path=file)
     assert (made.dataset, made.seed, made.encoders.audio.kind) == ("mine", 3, "none")
     assert made.encoders.audio.num_windows == params.load(path=ROOT / "params.yaml").encoders.audio.num_windows
-    assert "# Every setting of the graph, at its default." in file.read_text()
+    assert "# Every parameter, at its default." in file.read_text()
 
 
 def test_a_preset_that_is_not_valid_changes_nothing(tmp_path: Path) -> None:
