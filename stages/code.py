@@ -18,7 +18,7 @@ from stages.project_code import CODE_FILE, code_digests
 def main() -> None:
     with readable_errors():
         if not is_current(Path()):
-            raise SpectrumError(f"{GRAPH_FILE}: it is not the graph of the program that runs; write it anew with "
+            raise SpectrumError(f"{GRAPH_FILE}: it is the graph of another version of the program; renew it with "
                                 "`python -m stages.new --update .`, which keeps your parameters")
         write_json(CODE_FILE, code_digests())
 

@@ -74,5 +74,5 @@ def check_code(name: str) -> None:
         except (ValueError, AttributeError):
             recorded = None
         if recorded != code_digests().get(name):
-            raise SpectrumError(f"{CODE_FILE}: it tells of other code than what runs from {_ROOT}; run "
+            raise SpectrumError(f"{CODE_FILE}: it was written for other code than that in {_ROOT}; run "
                                 "`dvc repro --force --single-item code`, then `dvc repro`")

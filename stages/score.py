@@ -154,7 +154,7 @@ def _refuse_overwriting(options: Options) -> None:
                                          options.training_references) if path]
     for path in (options.per_video, options.json_file, options.html_file):
         if path and path.resolve() in taken:
-            raise SpectrumError(f"{path}: it would be written over what is read or written already; "
+            raise SpectrumError(f"{path}: it is already the name of an input or of another output; "
                                 "give every output a name of its own")
         if path:
             taken.append(path.resolve())

@@ -131,5 +131,5 @@ def _fill(model: Captioner, path: Path) -> None:
         raise SpectrumError(f"{path}: expected {name} of shape {expected.get(name, 'none')}, found "
                             f"{actual.get(name, 'none')}; train the captioner again")
     if bad := [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]:
-        raise SpectrumError(f"{path}: {bad[0]} holds values that are no numbers; train the captioner again")
+        raise SpectrumError(f"{path}: {bad[0]} holds values that are not finite numbers; train the captioner again")
     model.load_state_dict(weights)

@@ -79,7 +79,7 @@ class TrainingDomain:
     def read(cls, folder: Path) -> "TrainingDomain":
         """Raises SpectrumError where the checkpoint in `folder` has none, or it is damaged."""
         if not (folder / NAME).is_file():
-            raise SpectrumError(f"{folder / NAME}: no such file, so nobody knows what this captioner was trained on; "
+            raise SpectrumError(f"{folder / NAME}: no such file; it says what this captioner was trained on; "
                                 f"{rerun('train')}")
         arrays, described = read_arrays(
             folder / NAME, {"mean": Layout("float32", rank=1), "precision": Layout("float32", rank=2)},

@@ -48,7 +48,7 @@ def _expand(name: str) -> list[Path]:
     if path.is_dir():
         videos, _ = videos_below(path)
         if not videos:
-            raise SpectrumError(f"{path}: there is no video below this folder")
+            raise SpectrumError(f"{path}: there is no video in this folder or below it; name a file, or another folder")
         return videos
     if path.exists():
         return [path]
@@ -57,19 +57,20 @@ def _expand(name: str) -> list[Path]:
     if _PATTERN & set(name):
         matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  (a pathlib pattern cannot be absolute)
         if not matches:
-            raise SpectrumError(f"{name}: no file has a name like this")
+            raise SpectrumError(f"{name}: no file has a name that fits this pattern; name other files")
         return [own for match in matches for own in _expand(match)]
-    raise SpectrumError(f"{path}: no such file")
+    raise SpectrumError(f"{path}: no such file; name a video, a folder, a pattern or an @list")
 
 
 def _read_list(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
     except OSError as error:
-        raise SpectrumError(f"{path}: this list of videos cannot be read ({error.strerror})") from None
+        raise SpectrumError(f"{path}: this list of videos cannot be read ({error.strerror}); mend its "
+                            "permissions") from None
     named = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if nested := [line for line in named if line.startswith("@") and not Path(line).exists()]:
-        raise SpectrumError(f"{path}: {nested[0]}: a list names videos, no other lists")
+        raise SpectrumError(f"{path}: {nested[0]}: a list cannot name other lists; write the paths of videos there")
     return named
 
 

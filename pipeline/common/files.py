@@ -142,7 +142,8 @@ def _read_text(path: Path, encoding: str) -> str:
     except FileNotFoundError:
         raise SpectrumError(f"{path}: no such file; {MAKE}") from None
     except UnicodeDecodeError as error:
-        raise SpectrumError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+        raise SpectrumError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); write it again as "
+                            "UTF-8") from None
     except OSError as error:
         raise SpectrumError(f"{path}: it cannot be read ({error.strerror}); mend the path or its permissions") from None
 

@@ -29,7 +29,8 @@ def open_parquet(path: Path) -> Iterator[Any]:
     try:
         file = pyarrow.parquet.ParquetFile(path)
     except (OSError, pyarrow.ArrowException) as error:
-        raise SpectrumError(f"{path}: not readable as Parquet ({' '.join(str(error).split())})") from None
+        raise SpectrumError(f"{path}: not readable as Parquet ({' '.join(str(error).split())}); write it "
+                            "again") from None
     with file:
         yield file
 
@@ -40,7 +41,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     try:
         table = pyarrow.Table.from_pylist([_without_empty(row) for row in rows])
     except pyarrow.ArrowException as error:
-        raise SpectrumError(f"{path}: a column would have values of two types ({error}); make them one") from None
+        raise SpectrumError(f"{path}: a column has values of two types ({error}); give them one type") from None
     with atomic_write(path) as temporary:
         pyarrow.parquet.write_table(table, temporary)
 
@@ -51,7 +52,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         try:
             return [_without_empty(row) for row in file.read().to_pylist()]
         except (OSError, import_pyarrow().ArrowException) as error:
-            raise SpectrumError(f"{path}: damaged ({' '.join(str(error).split())})") from None
+            raise SpectrumError(f"{path}: damaged ({' '.join(str(error).split())}); write it again") from None
 
 
 def _without_empty(value: Any) -> Any:

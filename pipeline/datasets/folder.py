@@ -65,8 +65,8 @@ def _ids(folder: Path, files: list[Path], findings: Findings) -> dict[Path, str]
         for path in paths:
             ids[path] = stem if len(paths) == 1 else clean(str(path.relative_to(folder)))
         if len({ids[path] for path in paths}) < len(paths):
-            raise SpectrumError(f"{some(map(str, paths))}: their names differ in spaces or in how accents are written, "
-                                "and make one id; rename all but one")
+            raise SpectrumError(f"{some(map(str, paths))}: their names only differ in spaces or in how accents are "
+                                "written, so they have the same id; rename all but one")
     return {path: ids[path] for path in files if path in ids}
 
 
@@ -115,10 +115,10 @@ def _splits(section: Data, seed: int, rows: list[Row]) -> dict[str, Split]:
             raise SpectrumError(f"{row.position}: split {row.split!r}; expected one of {', '.join(manifest.SPLITS)}")
         if row.split and given.setdefault(row.video, row.split) != row.split:
             raise SpectrumError(f"{row.position}: video {row.video!r} is of split {given[row.video]} and of "
-                                f"{row.split}")
+                                f"{row.split}; give it one split")
         if row.group and group_of.setdefault(row.video, row.group) != row.group:
             raise SpectrumError(f"{row.position}: video {row.video!r} is of group {group_of[row.video]!r} and of "
-                                f"{row.group!r}")
+                                f"{row.group!r}; give it one group")
     without = sorted({row.video for row in rows} - set(given))
     if without and given:
         raise SpectrumError(f"{section.captions}: video {without[0]!r} has no split but others do; give all or none")

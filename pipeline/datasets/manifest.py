@@ -131,25 +131,28 @@ def check(
     seen: dict[str, tuple[str, Video]] = {}
     for position, video in videos:
         if video.split not in SPLITS:
-            raise SpectrumError(f"{position}: video {video.id!r} has split {video.split!r}; expected one of {SPLITS}")
+            raise SpectrumError(f"{position}: video {video.id!r} has split {video.split!r}; expected one of "
+                                f"{', '.join(SPLITS)}")
         if video.id != clean(video.id) or not video.id or has_lone_surrogates(video.id):
-            raise SpectrumError(f"{position}: {video.id!r} is no id: ids are one line of Unicode without outer spaces")
+            raise SpectrumError(f"{position}: {video.id!r} is no id: ids are one line of text without outer spaces")
         if video.id in seen:
             first, other = seen[video.id]
             what = "of two splits" if other.split != video.split else "twice"
             raise SpectrumError(f"{position}: video {video.id!r} is there {what} (first in {first}); ids are unique")
         seen[video.id] = (position, video)
     if not seen:
-        raise SpectrumError("the data set has no videos")
+        raise SpectrumError("the data set has no videos; look at data.videos and data.captions")
     _check_names(seen)
 
     kept: list[Caption] = []
     captioned: set[str] = set()
     for position, caption in captions:
         if caption.video_id not in seen:
-            raise SpectrumError(f"{position}: caption of the unknown video {caption.video_id!r}")
+            raise SpectrumError(f"{position}: caption of the unknown video {caption.video_id!r}; "
+                                "the list of videos does not have it")
         if seen[caption.video_id][1].split == "predict":
-            raise SpectrumError(f"{position}: video {caption.video_id!r} has a caption but is of split predict")
+            raise SpectrumError(f"{position}: video {caption.video_id!r} has a caption but is of split predict; "
+                                "give it another split, or leave the caption out")
         kept.append(_cleaned(position, caption))
         captioned.add(caption.video_id)
     for position, video in seen.values():
@@ -186,10 +189,10 @@ def check_trainable(manifest: Manifest) -> None:
 def _cleaned(position: str, caption: Caption) -> Caption:
     text = clean(caption.text)
     if not text:
-        raise SpectrumError(f"{position}: empty caption of video {caption.video_id!r}")
+        raise SpectrumError(f"{position}: empty caption of video {caption.video_id!r}; write it, or leave it out")
     if has_lone_surrogates(text):
         raise SpectrumError(f"{position}: caption of video {caption.video_id!r} has half a character "
-                            "(a lone surrogate)")
+                            "(a lone surrogate); write it again")
     return caption if text == caption.text else Caption(caption.video_id, text)
 
 
@@ -198,7 +201,7 @@ def _check_names(seen: Mapping[str, tuple[str, Video]]) -> None:
     for position, video in seen.values():
         for name in video.names:
             if name != clean(name) or not name or has_lone_surrogates(name):
-                raise SpectrumError(f"{position}: {name!r} is no name: names are one line of Unicode without outer "
+                raise SpectrumError(f"{position}: {name!r} is no name: names are one line of text without outer "
                                     "spaces")
             if owner.setdefault(name, video.id) != video.id:
                 raise SpectrumError(f"{position}: video {video.id!r} is also called {name!r}, as is video "

@@ -75,7 +75,8 @@ def read_map(path: Path, videos: Iterable[str]) -> dict[str, str]:
         if len(parts) != 2 or not re.fullmatch(r".+_\d+_\d+", parts[0]) or not re.fullmatch(r"vid\d+", parts[1]):
             raise SpectrumError(f"{position}: expected `youtubeid_start_end vid1`, found {line!r:.100}")
         if name_of.setdefault(parts[1], parts[0]) != parts[0]:
-            raise SpectrumError(f"{position}: {parts[1]} is called {name_of[parts[1]]} and {parts[0]}")
+            raise SpectrumError(f"{position}: {parts[1]} is called {name_of[parts[1]]} and {parts[0]}; get the map "
+                                "again")
     for video in videos:
         if video not in name_of:
             raise SpectrumError(f"{path}: no line for {video}, which has captions; get the whole map")

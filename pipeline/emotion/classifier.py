@@ -77,7 +77,7 @@ def read_label_shares(labels: str, names: Sequence[str], taxonomy: Taxonomy) -> 
     """
     path = Path(__file__).with_name("labels") / f"{labels}.json" if labels in SHIPPED else Path(labels).expanduser()
     if not path.is_file():
-        raise SpectrumError(f"emotion.classifier_labels: {labels!r} is no map that ships ({', '.join(SHIPPED)}) and no "
+        raise SpectrumError(f"emotion.classifier_labels: {labels!r} is none of {', '.join(SHIPPED)}, and no "
                             "file; give a JSON file like those in pipeline/emotion/labels")
     tree = read_json(path)
     known = tree.get("labels") if isinstance(tree, dict) else None

@@ -68,7 +68,8 @@ def read_texts(path: Path) -> tuple[NDArray[np.float32], list[str]]:
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)                     # [N, 1]
     bad = np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))
     if len(bad):
-        raise SpectrumError(f"{path}: {len(bad)} embeddings, the first of them row {bad[0]}, are zero or not finite")
+        raise SpectrumError(f"{path}: {len(bad)} embeddings, the first of them row {bad[0]}, are zero or "
+                            "not finite; encode these captions again")
     return embeddings / lengths, texts
 
 

@@ -233,7 +233,7 @@ class VideoDecoder:
             count = os.readv(descriptor, [view[filled:]])
             if count == 0:
                 self.close()
-                raise MediaError(self._path, f"the decoder process died of it ({_cause(process.returncode)})")
+                raise MediaError(self._path, f"the decoder process crashed on it ({_cause(process.returncode)})")
             filled += count
         return data
 

@@ -204,7 +204,7 @@ class _Decoding:
         while (line := self.process.line()) is not None:
             self._note(line)
         if (status := self.process.wait()) < 0:
-            raise Unreadable(f"the ffmpeg program died of it ({signal.Signals(-status).name})")
+            raise Unreadable(f"the ffmpeg program crashed on it ({signal.Signals(-status).name})")
         if not self._packets:
             raise Unreadable(f"its packets do not decode whole: {self._fault or f'exit status {status}'}")
         if self._errors:

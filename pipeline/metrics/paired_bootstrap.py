@@ -68,7 +68,7 @@ def compare(ours: Sequence[VideoScores], theirs: Sequence[VideoScores], seed: in
     """
     videos = {len(each.right) for each in (*ours, *theirs)}
     if len(videos) != 1:
-        raise SpectrumError(f"paired comparison: systems of {sorted(videos)} videos cannot be paired")
+        raise SpectrumError(f"two systems can only be compared on the same videos; these have {sorted(videos)} videos")
     rng = np.random.default_rng(seed)
     size = videos.pop()
     counts = rng.multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(np.float64)      # [B, N]

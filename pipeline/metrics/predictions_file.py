@@ -72,7 +72,7 @@ def read_references(path: Path) -> References:
         captions.setdefault(clean(video), []).append(caption)
         if split and splits.setdefault(clean(video), split) != split:
             raise SpectrumError(f"{position}: video {video!r} is of split {split}, and of {splits[clean(video)]} "
-                                "before; a video has one split")
+                                "before; give it one split")
     if not captions:
         raise SpectrumError(f"{path}: no captions there; expected references, a few for every video")
     return References(str(path), captions, splits, {**_endings(captions), **names})
@@ -154,7 +154,7 @@ def _difference(path: Path, references: References, unknown: list[str], missing:
 def _read_rows(path: Path) -> tuple[Iterable[Row], dict[str, str]]:
     """Rows of a file, and what COCO calls the files of its images, by name."""
     if not path.is_file():
-        raise SpectrumError(f"{path}: no such file of captions")
+        raise SpectrumError(f"{path}: no such file of captions; name an existing one")
     match path.suffix.lower():
         case ".jsonl":
             return (_row(f"{path}, line {number}", record) for number, record in read_jsonl(path)), {}

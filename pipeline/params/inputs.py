@@ -18,8 +18,8 @@ def check_inputs(params: Params) -> None:
         real = path.resolve()
         for out in sorted(outs):
             if real == out or out in real.parents or real in out.parents:
-                raise SpectrumError(f"{key}: {path} and {_shown(out)}, which a stage makes anew, lie one inside the "
-                                    "other: your files would be removed; put them elsewhere, such as downloads/")
+                raise SpectrumError(f"{key}: {path} lies in {_shown(out)}, or holds it: a stage replaces that, "
+                                    "and would remove your files; put them elsewhere, such as downloads/")
 
 
 def _inputs(params: Params) -> Iterator[tuple[str, Path]]:

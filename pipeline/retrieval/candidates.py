@@ -62,10 +62,11 @@ class Candidates:
     def check_index(self, index: CaptionIndex) -> None:
         """Raises SpectrumError where these are rows of another index."""
         if (self.rows >= len(index.texts)).any():
-            raise SpectrumError(f"the candidates point past the caption index; {rerun('retrieve')}")
+            raise SpectrumError(f"the candidates were made with another caption index, which was larger; "
+                                f"{rerun('retrieve')}")
         if self.index_digest != index.digest:
-            raise SpectrumError(f"the candidates are rows of caption index {self.index_digest}, but the index that is "
-                                f"there is {index.digest}; {rerun('retrieve')}")
+            raise SpectrumError(f"the candidates were made with caption index {self.index_digest}, but now there is "
+                                f"{index.digest}; {rerun('retrieve')}")
 
     def select(self, ids: Sequence[str]) -> "Candidates":
         """The candidates of `ids`, in that order; a missing id is an error."""
@@ -86,8 +87,8 @@ def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionI
     barred = barred_rows(ids, index)
     left = len(index.texts) - max((len(rows) for rows in barred), default=0)
     if left < 1:
-        raise SpectrumError(f"a corpus of {len(index.texts)} distinct captions leaves a video none but its "
-                            "own; enlarge data.corpus")
+        raise SpectrumError(f"a corpus of {len(index.texts)} distinct captions has none for some video but "
+                            "the video's own; enlarge data.corpus")
     rows, scores = index.search(video_queries(store, ids), barred, min(top, left), batch_size)
     return Candidates(tuple(ids), rows, scores, index.recipe_id, index.digest)
 
@@ -96,7 +97,8 @@ def video_queries(store: FeatureStore, ids: Sequence[str]) -> NDArray[np.float32
     """[V, D]: each video's frame vectors' mean, of length 1."""
     empty = [video for video, count in zip(ids, store.count_rows(ids), strict=True) if not count]
     if empty:
-        raise SpectrumError(f"video {empty[0]!r} has no frames in {store.folder} ({len(empty)} such)")
+        raise SpectrumError(f"video {empty[0]!r} has no frames in {store.folder} ({len(empty)} such); "
+                            f"{rerun('extract')}")
     means = np.empty((len(ids), store.dim), np.float32)
     for first in range(0, len(ids), _VIDEOS):
         rows, offsets = store.load(ids[first:first + _VIDEOS])

@@ -37,7 +37,7 @@ def locate_model(name: str, overrides: Sequence[str] = ()) -> tuple[Params, Path
     if not folder.is_dir():
         folder = hub_folder(name, FILES, WANTED)
     if missing := [file for file in WANTED if not (folder / file).is_file()]:
-        raise SpectrumError(f"{folder}: no model's folder, for it lacks {', '.join(missing)}; "
+        raise SpectrumError(f"{folder}: not the folder of a model, because it lacks {', '.join(missing)}; "
                             "`python -m stages.model export` makes one")
     params = validate(override(_located(read(folder / PARAMS), folder), overrides), str(folder / PARAMS))
     return params, replace(Paths.of(params), captioner=folder, encoder=folder / "encoder", index=folder / "index",

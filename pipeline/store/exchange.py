@@ -116,8 +116,8 @@ def _check_missing(path: Path, plan: _Plan, allowed: float) -> None:
         raise SpectrumError(
             f"{path}: no features of {len(plan.missing)} of {videos} videos ({_some(sorted(plan.missing))}"
             f"{f'; {zeros} have rows of zeros' if zeros else ''}), and {len(plan.extra)} keys that are no id "
-            f"({_some(plan.extra)}); map keys to ids, or allow some to lack (--allow-missing, "
-            "extraction.allowed_failures)")
+            f"({_some(plan.extra)}); name a file of keys and ids (--names), or allow videos without features "
+            "(--allow-missing, in the graph extraction.allowed_failures)")
 
 
 def _without_zeros(source: FeatureFile, plan: _Plan) -> _Plan:
@@ -138,10 +138,12 @@ def _plan(source: FeatureFile, options: ImportOptions) -> _Plan:
             continue
         check_id(video_id)
         if key_of.setdefault(video_id, key) != key:
-            raise SpectrumError(f"{source.path}: video {video_id!r} is there as {key_of[video_id]!r} and as {key!r}")
+            raise SpectrumError(f"{source.path}: video {video_id!r} is there as {key_of[video_id]!r} and as {key!r}; "
+                                "keep one")
     if not key_of:
         raise SpectrumError(f"{source.path}: none of its {len(source.keys)} keys ({_some(source.keys)}) is the id or a "
-                            f"name of a video ({_some(sorted(set((options.id_of or {}).values())))}); map keys to ids")
+                            f"name of a video ({_some(sorted(set((options.id_of or {}).values())))}); name a file of "
+                            "keys and ids (--names)")
     rows, dim, dtype = _common_shape(source, key_of)
     ids = set(key_of) if options.id_of is None else set(options.id_of.values())
     return _Plan(dict(sorted(key_of.items())), dict.fromkeys(ids - set(key_of), MISSING), tuple(extra), rows, dim,
@@ -163,7 +165,7 @@ def _common_shape(source: FeatureFile, key_of: Mapping[str, str]) -> tuple[int, 
             raise source.error(key, f"rows of {shape[-1]} {dtype}, but those of {first[0]!r} are of {first[1]} "
                                     f"{first[2]}; a store has rows of one kind")
     if first is None:
-        raise SpectrumError(f"{source.path}: it has no features")
+        raise SpectrumError(f"{source.path}: it has no features; name another file")
     return rows, first[1], first[2]
 
 

@@ -31,7 +31,7 @@ def test_what_training_varied_is_near_and_the_rest_far_and_the_file_keeps_it(tmp
 
 
 def test_a_checkpoint_that_does_not_say_what_it_was_trained_on_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpectrumError, match=r"training_domain\.h5: no such file, so nobody knows"):
+    with pytest.raises(SpectrumError, match=r"training_domain\.h5: no such file; it says what this"):
         TrainingDomain.read(tmp_path)
     TrainingDomain(TRAINED_ON, np.zeros(3, np.float32), np.eye(2, dtype=np.float32), 1.0).write(tmp_path)
     with pytest.raises(SpectrumError, match="do not fit together"):

@@ -237,7 +237,7 @@ def test_two_spellings_of_one_name_are_refused(clips: Path) -> None:
     for name in ("cafe\u0301.mp4", "caf\u00e9.mp4"):
         (clips / "clips" / name).write_bytes(b"x")
     (clips / "c.csv").write_text("video,caption,split\na,one,train\n")
-    with pytest.raises(SpectrumError, match="make one id; rename all but one"):
+    with pytest.raises(SpectrumError, match="have the same id; rename all but one"):
         build(section(clips, "c.csv"), 0)
 
 

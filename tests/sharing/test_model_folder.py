@@ -73,7 +73,7 @@ def test_what_is_not_whole_or_changed_does_not_load(exported: Path, tmp_path: Pa
     folder = tmp_path / "copy"
     shutil.copytree(exported, folder)
     (folder / "emotion.h5").unlink()
-    with pytest.raises(SpectrumError, match=r"copy: no model's folder, for it lacks emotion\.h5"):
+    with pytest.raises(SpectrumError, match=r"copy: not the folder of a model, because it lacks emotion\.h5"):
         model_folder.load(folder, CPU)
     shutil.copy(exported / "emotion.h5", folder)
     weights = load_file(folder / "encoder/model.safetensors")
@@ -157,7 +157,7 @@ def test_pushing_sends_what_loads_and_no_pickle(exported: Path, tmp_path: Path,
     files = [str(file.relative_to(exported)) for file in exported.rglob("*") if file.is_file()]
     assert sorted(filter_repo_objects([*files, "a.pkl", "b.bin", "c.py"], allow_patterns=sent["allow_patterns"])) \
         == sorted(files)
-    with pytest.raises(SpectrumError, match="no model's folder|no such folder"):
+    with pytest.raises(SpectrumError, match="not the folder of a model|no such folder"):
         model_folder.push(tmp_path, "org/tiny")
 
 

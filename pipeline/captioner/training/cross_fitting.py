@@ -94,8 +94,8 @@ def _train(detector: AttributeDetector, videos: _Videos, chosen: Tensor, rng: np
             logits = torch.cat([videos.logits(detector, part) for part in torch.split(held_out, _HELD_OUT)])
             loss_of_others = float(attribute_loss(logits, videos.targets[held_out]))
         if not math.isfinite(loss_of_others):
-            raise SpectrumError(f"the loss of VTAI is {loss_of_others}; look for values in the feature stores that are "
-                                "no numbers")
+            raise SpectrumError(f"the loss of VTAI is {loss_of_others}; lower training.learning_rate, and check the "
+                                "features with `python -m pipeline.store verify`")
         if loss_of_others < least:
             best, least, length = logits, loss_of_others, epoch
         elif epoch - length >= _PATIENCE:

@@ -65,8 +65,8 @@ class Phase:
         self.losses = []
         if not math.isfinite(caption + attribute):
             raise SpectrumError(f"epoch {epoch}: the loss is {caption + attribute}; lower "
-                                "training.learning_rate, and look for values in the feature stores that are "
-                                "no numbers")
+                                "training.learning_rate, and check the features with "
+                                "`python -m pipeline.store verify`")
         return {"loss": caption + self.training.attribute_weight * attribute, "caption_loss": caption,
                 "attribute_loss": attribute, "learning_rate": self._rate((epoch - 1) * self.objective.batches)}
 

@@ -59,8 +59,8 @@ def train(train: Split, validation: Split, settings: TrainingSettings, seed: int
     vocabulary = Vocabulary.build(sentences, section.min_word_count)
     attributes = AttributeList.build(sentences, taxonomy, section.universal_words, section.attributes)
     if section.vtai and not len(attributes):
-        raise SpectrumError("attributes: the training captions have none; train with captioner.vtai=false, "
-                            "captioner.cfb=false and captioner.aeb=false")
+        raise SpectrumError("the training captions have no word that can be an attribute; train with "
+                            "captioner.vtai=false, captioner.cfb=false and captioner.aeb=false")
     file = None if state is None else StateFile(state, settings.fingerprint(train, validation, seed, device))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
