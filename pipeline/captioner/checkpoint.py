@@ -97,7 +97,7 @@ def refuse_other_recipes(checkpoint: Checkpoint, recipes: Mapping[str, str]) -> 
         recipe = recipes.get(source)
         if recipe != trained:
             raise SpectrumError(f"{checkpoint.folder}: the captioner was trained on {source} of recipe "
-                                f"{trained}, not {recipe}; train it again or use the {source} it knows")
+                                f"{trained}, not {recipe}; train it again, or use what it was trained on")
 
 
 def _check_weights(folder: Path, expected: Any) -> None:
