@@ -13,7 +13,7 @@ from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, fingerprint, read_json, sha256, write_json
 from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
-from pipeline.retrieval.faiss_loading import import_faiss
+from pipeline.retrieval.exact_search import search
 from pipeline.retrieval.sentences import Sentence, corpus_digest
 
 SCHEMA = 4
@@ -36,28 +36,18 @@ class CaptionIndex:
     corpus: str             # `corpus_digest` of the captions that it was made from
 
     def search(self, queries: NDArray[np.float32], barred: Sequence[Sequence[int]], top: int,
-               batch: int = 1024) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+               batch: int = 1024, device: str = "cpu") -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and cosines of the `top` captions of each query, best first: two arrays [Q, top].
 
-        queries: [Q, D], any length but zero. barred: for each query the rows it must not retrieve.
+        queries: [Q, D], any length but zero. barred: for each query the rows it must not retrieve. device: "cuda"
+        searches on all GPUs where faiss has any; neither it nor `batch` changes a result.
         Raises SpectrumError when the corpus is too small to fill `top` after the leak guard.
         """
-        queries = unit_vectors(queries, "queries")
-        deepest = top + max((len(rows) for rows in barred), default=0)
-        depth = min(deepest, len(self.texts))
-        rows = np.empty((len(queries), top), np.int64)
-        scores = np.empty((len(queries), top), np.float32)
-        faiss = import_faiss()
-        for start in range(0, len(queries), batch):
-            cosines, hits = faiss.knn(queries[start : start + batch], self.embeddings, depth,
-                                      metric=faiss.METRIC_INNER_PRODUCT)
-            for i, (own_hits, own_cosines) in enumerate(zip(hits, cosines, strict=True), start=start):
-                kept = np.flatnonzero((own_hits >= 0) & np.isin(own_hits, barred[i], invert=True))[:top]
-                if len(kept) < top:
-                    raise SpectrumError(
-                        f"only {len(kept)} of {top} candidates are left in a corpus of {len(self.texts)} distinct "
-                        "captions once a video's own are excluded; lower retrieval.stored or enlarge data.corpus")
-                rows[i], scores[i] = own_hits[kept], own_cosines[kept]
+        rows, scores = search(unit_vectors(queries, "queries"), self.embeddings, barred, top, batch, device)
+        if (rows < 0).any():
+            raise SpectrumError(
+                f"only {(rows >= 0).sum(1).min()} of {top} candidates are left in a corpus of {len(self.texts)} "
+                "distinct captions once a video's own are excluded; lower retrieval.stored or enlarge data.corpus")
         return rows, scores
 
 
