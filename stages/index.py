@@ -2,7 +2,7 @@
 
     python -m stages.index
 
-Makes indexes/<dataset>/<encoder>/{captions.npy,captions.h5,index.json}.
+A caption that the index of an earlier run has is not encoded again. Makes indexes/<dataset>/<encoder>/{captions.npy,captions.h5,index.json}.
 """
 
 import time
@@ -24,31 +24,35 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.datasets.manifest import Manifest
     from pipeline.encoders.text_encoder import text_encoder
     from pipeline.retrieval.index import build_index, model_id
+    from pipeline.retrieval.known_vectors import KnownVectors
     from pipeline.retrieval.sentences import distinct_sentences
 
     manifest = Manifest.load(paths.data)
     sentences = distinct_sentences(manifest.corpus)
     encoder = text_encoder(params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device)))
+    recipe_id = model_id(encoder.recipe)
+    known = KnownVectors(paths.index, recipe_id, encoder.precision)
     started = encoded = time.monotonic()
 
     def encode() -> Iterator[np.ndarray]:
         nonlocal encoded
         for first in range(0, len(sentences), BATCH):
-            batch = sentences[first : first + BATCH]
-            yield encoder.encode_texts([sentence.text for sentence in batch])
-            bar.advance(len(batch))
+            texts = [sentence.text for sentence in sentences[first : first + BATCH]]
+            yield known.complete(texts, encoder.encode_texts)
+            bar.advance(len(texts))
         encoded = time.monotonic()
 
     with Bar("encode", len(sentences), "captions") as bar:
-        build_index(sentences, encode(), model_id(encoder.recipe), paths.index)
+        build_index(sentences, encode(), recipe_id, paths.index, encoder.precision)
     return {
-        "captions": len(manifest.corpus), "distinct": len(sentences),
+        "captions": len(manifest.corpus), "distinct": len(sentences), "encoded": known.encoded,
         "seconds": {"encode": round(encoded - started, 2), "write": round(time.monotonic() - encoded, 2)},
     }
 
 
 def describe(summary: Summary) -> str:
-    return f"encoded {summary['distinct']:,} distinct captions of {summary['captions']:,}"
+    return (f"indexed {summary['distinct']:,} distinct captions of {summary['captions']:,}; "
+            f"{summary['encoded']:,} were not there yet and were encoded")
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
 from pipeline.retrieval.exact_search import search
 from pipeline.retrieval.sentences import Sentence, corpus_digest
 
-SCHEMA = 4
+SCHEMA = 5
 VECTORS_FILE, TEXTS_FILE, DESCRIPTION = "captions.npy", "captions.h5", "index.json"
 _REBUILD = rerun("index")
+_ROUNDING = 1e-6        # of the length of a vector that was divided by it
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,24 @@ class CaptionIndex:
 
 
 def unit_vectors(vectors: NDArray[np.floating[Any]], what: str) -> NDArray[np.float32]:
-    """Rows of length 1. A zero or non-finite row has no direction and is refused."""
+    """Rows of length 1. A zero or non-finite row has no direction and is refused.
+
+    A row that is of length 1 but for rounding stays as it is: to do this twice changes no bit.
+    """
     vectors = np.ascontiguousarray(vectors, np.float32)
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if not np.isfinite(lengths).all() or (lengths == 0).any():
         bad = np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))
         raise SpectrumError(f"{what}: rows {bad[:5].tolist()} are zero or not finite and cannot be compared")
-    return np.asarray(vectors / lengths, np.float32)
+    return np.asarray(vectors / np.where(np.abs(lengths - 1) < _ROUNDING, 1, lengths), np.float32)
 
 
 def build_index(sentences: Sequence[Sentence], embeddings: Iterable[NDArray[np.float32]], recipe_id: str,
-                folder: Path) -> None:
-    """Writes the index of `distinct_sentences` and their embeddings, which come in parts [n, D]; recipe_id: the text
-    encoder's."""
+                folder: Path, precision: str = "float32") -> None:
+    """Writes the index of `distinct_sentences` and their embeddings, which come in parts [n, D].
+
+    recipe_id: the text encoder's. precision: what it computed in.
+    """
     dim = _write_vectors(folder / VECTORS_FILE, embeddings, len(sentences))
     counts = [len(sentence.owners) for sentence in sentences]
     write_arrays(folder / TEXTS_FILE, {
@@ -77,6 +83,7 @@ def build_index(sentences: Sequence[Sentence], embeddings: Iterable[NDArray[np.f
         "captions": len(sentences),
         "dim": dim,
         "recipe_id": recipe_id,
+        "precision": precision,
         "corpus": corpus_digest(sentences),
         "sha256": {name: sha256(folder / name) for name in (VECTORS_FILE, TEXTS_FILE)},
     })
@@ -101,7 +108,7 @@ def _write_vectors(path: Path, embeddings: Iterable[NDArray[np.float32]], count:
 
 def open_index(folder: Path, recipe_id: str) -> CaptionIndex:
     """The index in `folder`. Refused when a file is not the one that was built, or of another text encoder."""
-    description = _read_description(folder / DESCRIPTION)
+    description = read_description(folder)
     if description["recipe_id"] != recipe_id:
         raise SpectrumError(f"{folder}: made by text encoder {description['recipe_id']}, but the pictures are encoded "
                             f"by {recipe_id}; {_REBUILD}")
@@ -131,15 +138,16 @@ def _map_vectors(path: Path) -> NDArray[np.float32]:
     return vectors.view(np.ndarray)
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
     """index.json, its fields checked. Raises SpectrumError."""
+    path = folder / DESCRIPTION
     description: Any = read_json(path)
     schema = description.get("schema") if isinstance(description, dict) else None
     if schema != SCHEMA:
         raise SpectrumError(f"{path}: schema {schema!r:.20}, expected {SCHEMA}; {_REBUILD}")
     digests = description.get("sha256")
     if not (isinstance(digests, dict) and digests.keys() == {VECTORS_FILE, TEXTS_FILE}
-            and all(isinstance(description.get(key), str) for key in ("recipe_id", "corpus"))):
+            and all(isinstance(description.get(key), str) for key in ("recipe_id", "precision", "corpus"))):
         raise SpectrumError(f"{path}: not a whole description of a caption index; {_REBUILD}")
     return dict(description)
 
