@@ -22,6 +22,8 @@ def in_turn(rounds: int, *runs: Callable[[], object],
         for run, found in zip(runs, seconds, strict=True):
             started = clock()
             run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             found.append(clock() - started)
     return [found[1:] for found in seconds]
 
