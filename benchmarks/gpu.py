@@ -39,12 +39,14 @@ from pipeline.encoders import appearance, open_clip_model
 from pipeline.encoders.base import encode
 from pipeline.params import AppearanceEncoder, Machine
 
+ENCODER = extraction.SECTION.model_copy(update={"batch_size": 256})
+
 
 @dataclass(frozen=True)
 class Sizes:
     """How much is measured; the defaults fill a card and take some minutes."""
 
-    encoder: AppearanceEncoder = extraction.SECTION.model_copy(update={"batch_size": 256})
+    encoder: AppearanceEncoder = ENCODER
     videos: int = 240               # extracted
     batches: int = 40               # encoded
     product: int = 8192             # rows and columns of the matrices that show the card's peak

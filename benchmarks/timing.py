@@ -15,7 +15,7 @@ def in_turn(rounds: int, *runs: Callable[[], object],
             clock: Callable[[], float] = time.perf_counter) -> list[list[float]]:
     """Seconds of each round of each, timed alternately so that a drift of the machine meets all; one round warms up.
 
-    clock: `time.process_time` counts the processor's seconds of all threads, so that others on the machine count little.
+    clock: `time.process_time` counts the processor's seconds of all threads: others on the machine count little.
     """
     seconds: list[list[float]] = [[] for _ in runs]
     for _ in range(rounds + 1):

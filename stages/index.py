@@ -2,7 +2,8 @@
 
     python -m stages.index
 
-A caption that the index of an earlier run has is not encoded again. Makes indexes/<dataset>/<encoder>/{captions.npy,captions.h5,index.json}.
+Makes indexes/<dataset>/<encoder>/{captions.npy,captions.h5,index.json}. A caption that the index of an earlier run has
+is not encoded again.
 """
 
 import time

@@ -103,7 +103,7 @@ class OpenClipTextEncoder:
         context = tokens.shape[1]
         if not self._is_causal():
             return np.full(len(tokens), context, np.int64)
-        ends = tokens.argmax(-1).numpy() + 1
+        ends: NDArray[np.int64] = tokens.argmax(-1).numpy() + 1
         return np.minimum(-(-ends // _STEP) * _STEP, context)
 
     def _is_causal(self) -> bool:

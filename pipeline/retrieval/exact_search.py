@@ -7,7 +7,7 @@ greatest error that rounding can make, it is asked for twice as many. Parts of t
 and merged by (cosine, row) give what one search of all gives.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,36 +26,34 @@ _GPU_SHARE = 0.75           # of a GPU's free memory that vectors may take: fais
 
 class _Find(Protocol):
     def __call__(self, queries: Vectors, depth: int) -> tuple[Vectors, Rows]:
-        """Cosines and rows [Q, depth], best first; row -1 where there is none."""
+        """Cosines and rows [Q, depth], best first."""
         ...
 
 
-def search(queries: Vectors, vectors: Vectors, barred: Sequence[Sequence[int]], top: int, batch: int,
-           device: str = "cpu") -> tuple[Rows, Vectors]:
-    """Rows of `vectors` [M, D] and their cosines, best first, for each of `queries` [Q, D]: two arrays [Q, top].
+def nearest(queries: Vectors, vectors: Vectors, depth: int, batch: int, device: str = "cpu") -> tuple[Rows, Vectors]:
+    """Rows of `vectors` [M, D] and their cosines, best first, for each of `queries` [Q, D]: two arrays [Q, depth].
 
-    All are of length 1. barred: for each query the rows it must not find. Where fewer than `top` are left the rest are
-    -1 and -inf. batch: queries that are compared at once; it changes no result.
+    All are of length 1, and there are at least `depth` vectors. batch: queries that are compared at once; it changes no
+    result. device: "cuda" searches on all GPUs where faiss has any; every call puts the vectors there anew, so that
+    all queries belong into one.
     """
-    rows = np.full((len(queries), top), -1, np.int64)
-    cosines = np.full((len(queries), top), -np.inf, np.float32)
+    rows = np.empty((len(queries), depth), np.int64)
+    cosines = np.empty((len(queries), depth), np.float32)
     error = 2.0 * vectors.shape[1] * 2.0**-24       # of a sum of so many products in float32, and of the one kept
-    depth = top + max((len(own) for own in barred), default=0) + _SPARE
-    unsettled = np.arange(len(queries))
+    wanted, unsettled = depth + _SPARE, np.arange(len(queries))
     while len(unsettled):
-        depth = min(depth, len(vectors))
+        wanted = min(wanted, len(vectors))
         missed = []
-        for part in _parts(unsettled, max(1, _RESULTS // depth)):
-            found = _find(queries[part], vectors, depth, max(1, min(batch, _RESULTS // depth)), device)
+        for part in _parts(unsettled, max(1, _RESULTS // wanted)):
+            found = _find(queries[part], vectors, wanted, max(1, min(batch, _RESULTS // wanted)), device)
             for query, near, hits in zip(part.tolist(), *found, strict=True):
-                kept = hits[np.isin(hits, [-1, *barred[query]], invert=True)]
-                exact = np.einsum("kd,d->k", vectors[kept], queries[query], dtype=np.float64).astype(np.float32)
-                best = np.lexsort((kept, -exact))[:top]
-                if depth < len(vectors) and (len(best) < top or exact[best[-1]] <= near[-1] + error):
+                exact = np.einsum("kd,d->k", vectors[hits], queries[query], dtype=np.float64).astype(np.float32)
+                best = np.lexsort((hits, -exact))[:depth]
+                if wanted < len(vectors) and exact[best[-1]] <= near[-1] + error:
                     missed.append(query)
                 else:
-                    rows[query, :len(best)], cosines[query, :len(best)] = kept[best], exact[best]
-        unsettled, depth = np.array(missed, np.int64), 2 * depth
+                    rows[query], cosines[query] = hits[best], exact[best]
+        unsettled, wanted = np.array(missed, np.int64), 2 * wanted
     return rows, cosines
 
 

@@ -13,7 +13,7 @@ from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, fingerprint, read_json, sha256, write_json
 from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
-from pipeline.retrieval.exact_search import search
+from pipeline.retrieval.exact_search import nearest
 from pipeline.retrieval.sentences import Sentence, corpus_digest
 
 SCHEMA = 5
@@ -44,11 +44,18 @@ class CaptionIndex:
         searches on all GPUs where faiss has any; neither it nor `batch` changes a result.
         Raises SpectrumError when the corpus is too small to fill `top` after the leak guard.
         """
-        rows, scores = search(unit_vectors(queries, "queries"), self.embeddings, barred, top, batch, device)
-        if (rows < 0).any():
-            raise SpectrumError(
-                f"only {(rows >= 0).sum(1).min()} of {top} candidates are left in a corpus of {len(self.texts)} "
-                "distinct captions once a video's own are excluded; lower retrieval.stored or enlarge data.corpus")
+        deepest = top + max((len(own) for own in barred), default=0)
+        hits, cosines = nearest(unit_vectors(queries, "queries"), self.embeddings, min(deepest, len(self.texts)), batch,
+                                device)
+        rows = np.empty((len(hits), top), np.int64)
+        scores = np.empty((len(hits), top), np.float32)
+        for i, (own_hits, own_cosines) in enumerate(zip(hits, cosines, strict=True)):
+            kept = np.flatnonzero(np.isin(own_hits, barred[i], invert=True))[:top]
+            if len(kept) < top:
+                raise SpectrumError(
+                    f"only {len(kept)} of {top} candidates are left in a corpus of {len(self.texts)} distinct "
+                    "captions once a video's own are excluded; lower retrieval.stored or enlarge data.corpus")
+            rows[i], scores[i] = own_hits[kept], own_cosines[kept]
         return rows, scores
 
 

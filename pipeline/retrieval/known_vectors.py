@@ -36,7 +36,7 @@ class KnownVectors:
         if not len(missing):
             return self._vectors[rows]
         self.encoded += len(missing)
-        found = unit_vectors(encode([texts[place] for place in missing]), "captions")
+        found = unit_vectors(encode([texts[place] for place in missing.tolist()]), "captions")
         if len(missing) == len(texts):
             return found
         vectors = self._vectors[np.maximum(rows, 0)]

@@ -1,4 +1,4 @@
-"""Files are hashed once for each of their states, and never believed to be what they were when they may have changed."""
+"""Files are hashed once for each of their states, and not believed to be what they were where they may have changed."""
 
 import hashlib
 import os
