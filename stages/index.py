@@ -33,20 +33,22 @@ def run(params: Params, paths: Paths) -> Summary:
     encoder = text_encoder(params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device)))
     recipe_id = model_id(encoder.recipe)
     known = KnownVectors(paths.index, recipe_id, encoder.precision)
+    texts = [sentence.text for sentence in sentences]
+    missing = known.missing(texts)
     started = encoded = time.monotonic()
 
     def encode() -> Iterator[np.ndarray]:
         nonlocal encoded
-        for first in range(0, len(sentences), BATCH):
-            texts = [sentence.text for sentence in sentences[first : first + BATCH]]
-            yield known.complete(texts, encoder.encode_texts)
-            bar.advance(len(texts))
+        for first in range(0, len(missing), BATCH):
+            batch = missing[first : first + BATCH]
+            yield encoder.encode_texts(batch)
+            bar.advance(len(batch))
         encoded = time.monotonic()
 
-    with Bar("encode", len(sentences), "captions") as bar:
-        build_index(sentences, encode(), recipe_id, paths.index, encoder.precision)
+    with Bar("encode", len(missing), "captions") as bar:
+        build_index(sentences, known.filled(texts, encode()), recipe_id, paths.index, encoder.precision)
     return {
-        "captions": len(manifest.corpus), "distinct": len(sentences), "encoded": known.encoded,
+        "captions": len(manifest.corpus), "distinct": len(sentences), "encoded": len(missing),
         "seconds": {"encode": round(encoded - started, 2), "write": round(time.monotonic() - encoded, 2)},
     }
 

@@ -1,6 +1,10 @@
-"""What an index that is there already saves the next one: its captions are not encoded again."""
+"""What an index that is there already saves the next one: its captions are not encoded again.
 
-from collections.abc import Callable, Sequence
+    known = KnownVectors(folder, recipe_id, encoder.precision)
+    build_index(sentences, known.filled(texts, encode(known.missing(texts))), recipe_id, folder, encoder.precision)
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.common.errors import SpectrumError
 from pipeline.retrieval.index import open_index, read_description, unit_vectors
 
-Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+_PART = 2048        # captions whose vectors are put together at once
 
 
 class KnownVectors:
@@ -19,7 +23,6 @@ class KnownVectors:
     """
 
     def __init__(self, folder: Path, recipe_id: str, precision: str) -> None:
-        self.encoded = 0        # texts that it did not have
         self._row_of: dict[str, int] = {}
         try:
             if read_description(folder)["precision"] == precision:
@@ -29,16 +32,25 @@ class KnownVectors:
         except SpectrumError:
             pass
 
-    def complete(self, texts: Sequence[str], encode: Encode) -> NDArray[np.float32]:
-        """[n, D], each of length 1; `encode` is asked for those that are not known."""
-        rows = np.array([self._row_of.get(text, -1) for text in texts], np.int64)
-        missing = np.flatnonzero(rows < 0)
-        if not len(missing):
-            return self._vectors[rows]
-        self.encoded += len(missing)
-        found = unit_vectors(encode([texts[place] for place in missing.tolist()]), "captions")
-        if len(missing) == len(texts):
-            return found
-        vectors = self._vectors[np.maximum(rows, 0)]
-        vectors[missing] = found
-        return vectors
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """Those that have no vector, in their order."""
+        return [text for text in texts if text not in self._row_of]
+
+    def filled(self, texts: Sequence[str], found: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """The vectors of all texts, each of length 1, in parts [n, D]. found: those of the missing ones, in parts of
+        any size."""
+        parts, rest = iter(found), np.empty((0, 0), np.float32)
+        for first in range(0, len(texts), _PART):
+            rows = np.array([self._row_of.get(text, -1) for text in texts[first:first + _PART]], np.int64)
+            unknown = np.flatnonzero(rows < 0)
+            while len(rest) < len(unknown):
+                part = unit_vectors(next(parts), "captions")
+                rest = np.concatenate([rest, part]) if len(rest) else part
+            new, rest = rest[:len(unknown)], rest[len(unknown):]
+            if len(unknown) == len(rows):
+                yield new
+            else:
+                vectors = self._vectors[np.maximum(rows, 0)]
+                if len(unknown):
+                    vectors[unknown] = new
+                yield vectors

@@ -15,7 +15,9 @@ from pipeline.encoders.text_encoder import OpenClipTextEncoder
 from pipeline.params import AppearanceEncoder, Machine, Params
 from pipeline.params.paths import Paths
 from pipeline.retrieval import index as indexes
+from pipeline.retrieval import known_vectors
 from pipeline.retrieval.known_vectors import KnownVectors
+from pipeline.retrieval.sentences import Sentence
 from stages import index
 
 MODEL = "known-vectors-tiny"
@@ -76,15 +78,27 @@ def test_a_new_caption_is_the_only_one_that_is_encoded(tmp_path: Path, encoder: 
 
 
 def test_vectors_of_another_encoder_or_precision_are_not_taken(tmp_path: Path) -> None:
-    sentences = [indexes.Sentence("a", ("v",))]
-    indexes.build_index(sentences, [np.ones((1, 4), np.float32)], "model", tmp_path)
-    for recipe, precision, encoded in (("model", "float32", 0), ("other", "float32", 1), ("model", "bfloat16", 1)):
+    indexes.build_index([Sentence("a", ("v",))], [np.ones((1, 4), np.float32)], "model", tmp_path)
+    for recipe, precision, missing in (("model", "float32", []), ("other", "float32", ["a"]),
+                                       ("model", "bfloat16", ["a"])):
         known = KnownVectors(tmp_path, recipe, precision)
-        found = known.complete(["a"], lambda texts: np.full((len(texts), 4), 2.0, np.float32))
-        assert known.encoded == encoded and np.array_equal(found, np.full((1, 4), 0.5))
+        assert known.missing(["a"]) == missing
+        assert np.array_equal(np.concatenate([*known.filled(["a"], [np.full((len(missing), 4), 2.0, np.float32)])]),
+                              np.full((1, 4), 0.5))
     (tmp_path / "captions.npy").write_bytes(b"damaged")
-    assert KnownVectors(tmp_path, "model", "float32").complete(
-        ["a"], lambda texts: np.eye(1, 4, dtype=np.float32)).tolist() == [[1, 0, 0, 0]]
+    assert KnownVectors(tmp_path, "model", "float32").missing(["a"]) == ["a"]
+
+
+def test_new_vectors_come_in_parts_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.eye(8, dtype=np.float32)
+    texts = list("abcdefgh")
+    indexes.build_index([Sentence(text, ("v",)) for text in "cdh"], [vectors[[2, 3, 7]]], "model", tmp_path)
+    monkeypatch.setattr(known_vectors, "_PART", 3)
+    known = KnownVectors(tmp_path, "model", "float32")
+    assert known.missing(texts) == list("abefg")
+    for cuts in ([1, 4], [5], [2, 2, 1]):
+        parts = np.split(vectors[[0, 1, 4, 5, 6]], np.cumsum(cuts)[:-1])
+        assert np.array_equal(np.concatenate([*known.filled(texts, parts)]), vectors)
 
 
 def test_making_a_vector_of_length_1_twice_changes_no_bit() -> None:
