@@ -34,8 +34,8 @@ def nearest(queries: Vectors, vectors: Vectors, depth: int, batch: int, device: 
     """Rows of `vectors` [M, D] and their cosines, best first, for each of `queries` [Q, D]: two arrays [Q, depth].
 
     All are of length 1, and there are at least `depth` vectors. batch: queries that are compared at once; it changes no
-    result. device: "cuda" searches on all GPUs where faiss has any; every call puts the vectors there anew, so that
-    all queries belong into one.
+    result. device: "cuda" searches on all GPUs where faiss has any, "cuda:1" on that one; every call puts the vectors
+    there anew, so that all queries belong into one.
     """
     rows = np.empty((len(queries), depth), np.int64)
     cosines = np.empty((len(queries), depth), np.float32)
@@ -65,7 +65,7 @@ def _parts(values: Rows, size: int) -> Iterator[Rows]:
 def _find(queries: Vectors, vectors: Vectors, depth: int, batch: int, device: str) -> tuple[Vectors, Rows]:
     """Cosines and rows [Q, depth] as faiss finds them, best first."""
     faiss = import_faiss()
-    cards = faiss.get_num_gpus() if device.startswith("cuda") and depth <= _GPU_DEEPEST else 0
+    cards = _cards(faiss, device) if depth <= _GPU_DEEPEST else []
     size = _rows_on_gpus(cards, vectors.shape[1]) if cards else len(vectors)
     cosines, rows = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
     for first in range(0, len(vectors), size):      # once, unless the GPUs cannot hold all
@@ -90,10 +90,17 @@ def _on_cpu(faiss: Any, vectors: Vectors) -> _Find:
     return find
 
 
-def _on_gpus(faiss: Any, vectors: Vectors, cards: int) -> _Find:
+def _cards(faiss: Any, device: str) -> list[int]:
+    """The GPUs that `device` (cpu, cuda, cuda:1) means, of those that faiss sees."""
+    kind, _, number = device.partition(":")
+    cards = range(faiss.get_num_gpus() if kind == "cuda" else 0)
+    return [card for card in cards if not number or card == int(number)]
+
+
+def _on_gpus(faiss: Any, vectors: Vectors, cards: list[int]) -> _Find:
     """A part of the vectors on each card."""
     shards = faiss.IndexShards(vectors.shape[1], True, True)        # in threads; rows are numbered on from card to card
-    for card, part in enumerate(np.array_split(vectors, cards)):
+    for card, part in zip(cards, np.array_split(vectors, len(cards)), strict=True):
         settings = faiss.GpuIndexFlatConfig()
         settings.device, settings.use_cuvs = card, False            # faiss' own kernels keep all of float32
         flat = faiss.GpuIndexFlatIP(faiss.StandardGpuResources(), vectors.shape[1], settings)
@@ -107,9 +114,9 @@ def _on_gpus(faiss: Any, vectors: Vectors, cards: int) -> _Find:
     return find
 
 
-def _rows_on_gpus(cards: int, dim: int) -> int:
+def _rows_on_gpus(cards: list[int], dim: int) -> int:
     """How many vectors the cards can hold, at least one each."""
     import torch
 
-    free = min(torch.cuda.mem_get_info(card)[0] for card in range(cards))
-    return cards * max(1, int(free * _GPU_SHARE) // (4 * dim))
+    free = min(torch.cuda.mem_get_info(card)[0] for card in cards)
+    return len(cards) * max(1, int(free * _GPU_SHARE) // (4 * dim))

@@ -92,6 +92,8 @@ def test_all_cards_share_the_vectors_and_find_the_same(repeated: Vectors, three_
     assert not three_cards                                          # "cpu" asks no GPU
     assert both(nearest(queries, repeated, 9, 10, "cuda"), wanted)
     assert three_cards[:3] == [(0, 200), (1, 200), (2, 200)]        # once for all batches
+    three_cards.clear()
+    assert both(nearest(queries, repeated, 9, 10, "cuda:2"), wanted) and three_cards[0] == (2, 600)
 
 
 def test_vectors_that_the_cards_cannot_hold_are_searched_in_parts(
