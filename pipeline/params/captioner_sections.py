@@ -70,7 +70,7 @@ class Captioner(Section):
         if (self.cfb or self.aeb) and not self.vtai:
             raise ValueError("cfb and aeb read the attributes that vtai predicts: they need vtai=true")
         if "appearance" not in self.modalities or "appearance" not in self.attended_modalities:
-            raise ValueError("modalities, and decoder_modalities where it names any of them, must hold appearance")
+            raise ValueError("modalities must hold appearance, and decoder_modalities, too, if it is not empty")
         return self
 
 

@@ -14,7 +14,7 @@ def _checked_kind(section: TransformersSection) -> TransformersSection:
     if section.kind == "transformers" and not section.model:
         raise ValueError("kind transformers needs a model: a hub id (org/name) or a folder")
     if (section.kind == "imported") != bool(section.features):
-        raise ValueError("kind imported and features go together: a file of rows that are already encoded")
+        raise ValueError("kind imported needs features, the file to import, and features need kind imported")
     return section
 
 
@@ -41,11 +41,11 @@ class AppearanceEncoder(Section):
     @model_validator(mode="after")
     def _check_imports(self) -> "AppearanceEncoder":
         if (self.weights == "imported") != bool(self.texts):
-            raise ValueError("weights imported and texts go together: a file of the captions' embeddings")
+            raise ValueError("weights imported need texts, a file of encoded captions, and texts need weights imported")
         if self.texts and not self.features:
-            raise ValueError("texts are imported, so features must be: a file of the frames' embeddings")
+            raise ValueError("texts are imported, so features must be, too: name a file of encoded frames")
         if self.features and self.weights == "train":
-            raise ValueError("features are imported, so weights cannot be train: name the model that made them")
+            raise ValueError("features are imported, so weights cannot be train: name the weights that made them")
         return self
 
 
@@ -91,5 +91,6 @@ class Encoders(Section):
         names = {"appearance": self.appearance.name, "audio": self.audio.name, "motion": self.motion.name}
         for one, other in combinations(names, 2):
             if names[one] == names[other]:
-                raise ValueError(f"encoders.{one}.name and encoders.{other}.name name one folder")
+                raise ValueError(f"encoders.{one}.name and encoders.{other}.name are the same; "
+                                 "each needs a folder of its own")
         return self

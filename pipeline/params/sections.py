@@ -98,7 +98,7 @@ class Emotion(Section):
             raise ValueError("estimators is empty: name at least one of lexicon, expressions, clip, classifier")
         for name in ("estimators", "modalities"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise ValueError(f"{name} names one twice")
+                raise ValueError(f"{name} has an entry twice: name each once")
         if "classifier" in self.estimators and not self.classifier_model:
             raise ValueError("classifier needs a classifier_model: a hub id (org/name) or a folder")
         return self
@@ -125,6 +125,6 @@ class Params(Section):
     @model_validator(mode="after")
     def _check_text_tower(self) -> "Params":
         if self.encoders.appearance.weights == "imported" and "clip" in self.emotion.estimators:
-            raise ValueError("clip, of emotion.estimators, puts questions to a text tower, and imported texts are "
-                             "captions alone; leave it out: emotion.estimators=[lexicon, expressions]")
+            raise ValueError("emotion.estimators: clip needs a text encoder, and imported texts have none; leave it "
+                             "out: emotion.estimators=[lexicon, expressions]")
         return self

@@ -177,8 +177,8 @@ def test_the_recipe_stands_for_the_estimators_and_what_was_fitted() -> None:
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"estimators": ()}, "estimators is empty"), ({"estimators": ("lexicon", "lexicon")}, "names one twice"),
-    ({"modalities": ("audio", "audio")}, "names one twice"), ({"estimators": ("classifier",)}, "classifier_model"),
+    ({"estimators": ()}, "estimators is empty"), ({"estimators": ("lexicon", "lexicon")}, "has an entry twice"),
+    ({"modalities": ("audio", "audio")}, "has an entry twice"), ({"estimators": ("classifier",)}, "classifier_model"),
 ])
 def test_lists_that_mean_nothing_are_refused(changes: dict[str, tuple[str, ...]], message: str) -> None:
     with pytest.raises(ValidationError, match=message):

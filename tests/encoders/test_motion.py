@@ -167,7 +167,7 @@ def test_no_motion(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("overrides", "sentence"), [
     (["encoders.motion.kind=transformers"], "encoders.motion: kind transformers needs a model"),
     (["encoders.audio.kind=transformers"], "encoders.audio: kind transformers needs a model"),
-    (["encoders.motion.name=logmel"], "encoders.audio.name and encoders.motion.name name one folder"),
+    (["encoders.motion.name=logmel"], "encoders.audio.name and encoders.motion.name are the same"),
     (["encoders.motion.window_seconds=0"], "encoders.motion.window_seconds"),
 ])
 def test_parameters_that_do_not_fit(overrides: list[str], sentence: str) -> None:

@@ -118,7 +118,7 @@ def test_the_decoder_attends_to_modalities_that_there_are() -> None:
     ("captioner.modalities=5", "captioner.modalities: input should be a valid tuple"),
     ("captioner={modalities: [appearance], decoder_modalities: [text]}", "must hold appearance"),
     ("retrieval.used=500", "more than stored"),
-    ("encoders.audio.name=sample-clip", "name one folder"),
+    ("encoders.audio.name=sample-clip", "are the same"),
     ("emotion.estimators=[]", "estimators is empty"),
 ])
 def test_a_wrong_override_is_named(override: str, sentence: str) -> None:
