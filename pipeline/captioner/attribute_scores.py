@@ -21,7 +21,7 @@ def attribute_precision(checkpoint: Checkpoint, inputs: InputSource, references:
         if logits is None:
             return {}
         batches.append(logits.float().cpu())
-    predicted, targets = torch.cat(batches), attributes.targets(references)
+    predicted, targets = torch.cat(batches), attributes.counts(references) > 0
     split = len(attributes.universal)
     return {"universal_map": compute_mean_average_precision(predicted[:, :split], targets[:, :split]),
             "emotional_map": compute_mean_average_precision(predicted[:, split:], targets[:, split:])}

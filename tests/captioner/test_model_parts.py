@@ -1,6 +1,7 @@
 """The captioner's parts, each alone: inputs, vocabulary, features, attributes, theme, dropout, losses."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -125,6 +126,17 @@ def test_features_of_another_dimension_are_refused() -> None:
     inputs, _ = world(2, seed=1)
     with pytest.raises(SpectrumError, match="appearance: expected features of dimension 31, found 32"):
         FeatureEncoder({"appearance": 31}, 4, 0.0)(inputs)
+
+
+def test_what_few_of_many_captions_name_is_learned_as_unlikely() -> None:
+    attributes = AttributeList.build(["a man runs", "a dog"], TAXONOMY, universal_words=3)
+    captions = [["a man"] * 2 + ["a dog runs"] * 8, ["a man"], ["a dog", "a dog", "a man"]]
+    man, dog = map(attributes.words.index, ("man", "dog"))
+    targets = attributes.targets(captions)
+    some = [any(name in "mm" for name in drawn) for drawn in combinations("mm" + 8 * "d", 3)]
+    assert targets[0, man] == pytest.approx(sum(some) / len(some)) and targets[0, dog] == 1
+    assert targets[1:, [man, dog]].tolist() == [[1, 0], [1, 1]]     # up to three captions: any of them
+    assert attributes.counts(captions)[:, man].tolist() == [2, 1, 1]
 
 
 def test_attribute_list_and_targets() -> None:

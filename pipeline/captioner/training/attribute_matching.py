@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline import params
-from pipeline.captioner.attributes import AttributeList
+from pipeline.captioner.attributes import AttributeList, chance_of_some
 from pipeline.common.errors import SpectrumError
 from pipeline.retrieval.index import CaptionIndex, unit_vectors
 from pipeline.retrieval.sentences import sentence_key
 
 Floats = NDArray[np.float32]
 EncodeTexts = Callable[[Sequence[str]], Floats]                         # texts → unit vectors [n, D]
-# Captions of V videos → [V, N] of 0 and 1.
+# Captions of V videos → [V, N] of 0 to 1.
 MatchAttributes = Callable[[AttributeList, Sequence[Sequence[str]]], Tensor]
 
 
@@ -40,7 +40,7 @@ def attribute_matching(section: params.Captioner, index: CaptionIndex,
 
 def semantic_targets(attributes: AttributeList, captions: Sequence[Sequence[str]], index: CaptionIndex,
                      encode: EncodeTexts, threshold: float) -> Tensor:
-    """[V, N]: 1 where the centred cosine of the attribute and one of the video's captions reaches `threshold`.
+    """[V, N]: `chance_of_some` of the captions whose centred cosine with the attribute reaches `threshold`.
 
     Captions that the index holds are not encoded again.
     """
@@ -51,11 +51,11 @@ def semantic_targets(attributes: AttributeList, captions: Sequence[Sequence[str]
     words = _encoded(attributes.words, encode)
     words = unit_vectors(words - words.mean(0), "attributes")                   # [N, D]
     centre = index.embeddings.mean(0)
-    targets = torch.zeros(len(captions), len(attributes))
+    counts = torch.zeros(len(captions), len(attributes))
     for video, own in enumerate(captions):
         own_vectors = unit_vectors(vectors[[row_of[sentence_key(text)] for text in own]] - centre, "captions")
-        targets[video] = torch.from_numpy(((own_vectors @ words.T).max(0) >= threshold).astype(np.float32))
-    return targets
+        counts[video] = torch.from_numpy((own_vectors @ words.T >= threshold).sum(0).astype(np.float32))
+    return chance_of_some(counts, captions)
 
 
 def _encoded(attributes: Sequence[str], encode: EncodeTexts) -> Floats:
