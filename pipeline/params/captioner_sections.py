@@ -119,7 +119,7 @@ class Generation(Section):
     length_penalty: NonNegativeFloat = 1.0
     no_repeat_ngram_size: CountOrZero = 0
     attribute_odds: NonNegativeFloat = 1.0
-    emotion_odds: NonNegativeFloat = 2.0
+    emotion_odds: NonNegativeFloat = 3.0
     consensus: NonNegativeFloat = 3.0
     candidates: CountOrZero = 20
     temperature: PositiveFloat = 1.0
