@@ -1,10 +1,11 @@
 """What the page expects in the JSON files of other stages; further entries are passed over."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from pipeline.common.commands import REMAKE
 from pipeline.common.errors import SpectrumError
@@ -76,6 +77,25 @@ class AttributeEntry(BaseModel):
     emotional: bool
 
 
+class AttentionPart(BaseModel):
+    seconds: Sequence[float]
+    weights: Sequence[Sequence[Annotated[float, Field(ge=0, le=1)]]]
+
+
+class AttentionEntry(BaseModel):
+    words: Sequence[str]
+    parts: Mapping[str, AttentionPart]
+
+    @model_validator(mode="after")
+    def _weights_of_every_word(self) -> "AttentionEntry":
+        for name, part in self.parts.items():
+            if len(part.weights) != len(self.words) or len({len(word) for word in part.weights}) > 1:
+                raise ValueError(f"{name}: expected weights of {len(self.words)} words, equally many for each")
+            if part.seconds and part.weights and len(part.seconds) != len(part.weights[0]):
+                raise ValueError(f"{name}: expected as many seconds as weights")
+        return self
+
+
 class PredictionRow(BaseModel):
     video_id: str
     caption: str
@@ -87,6 +107,7 @@ class PredictionRow(BaseModel):
     candidates: Sequence[CandidateEntry] = ()
     emotions: Sequence[EmotionEntry] = ()
     attributes: Sequence[AttributeEntry] = ()
+    attention: AttentionEntry | None = None
 
 
 PriorScoreTable = Mapping[str, Scores]     # emotion.json
@@ -111,10 +132,16 @@ class CaptionerFile(BaseModel):
     training: Mapping[str, Any] = {}
 
 
+@cache
+def _adapter(expected: Any) -> TypeAdapter[Any]:
+    """Made once: it takes longer than checking a line, and a file has thousands."""
+    return TypeAdapter(expected)
+
+
 def check_format(path: Path, value: Value, expected: Any) -> Value:
     """`value` as it is, where it fits; else a SpectrumError that names the file and the first entry that does not."""
     try:
-        TypeAdapter(expected).validate_python(value, strict=True)
+        _adapter(expected).validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         entry = ".".join(map(str, first["loc"])) or "all of it"

@@ -28,8 +28,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 TOKEN = "x-studio-token"        # a header: no page of another origin can send it
 _NAME = 200                     # characters of a clip's name that are shown
-_ASSETS = {"studio.js": "text/javascript", "studio.css": "text/css", "cards.js": "text/javascript",
-           "style.css": "text/css"}
+_ASSETS = {"studio.js": "text/javascript", "studio.css": "text/css", "attention.js": "text/javascript",
+           "cards.js": "text/javascript", "style.css": "text/css"}
 
 Answer = Callable[[Request], Awaitable[Response]]
 

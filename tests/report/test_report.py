@@ -61,6 +61,22 @@ def scored(level: float, emotion: tuple[float, ...]) -> dict[str, Any]:
             "emotion": dict(zip(names, emotion, strict=True))}
 
 
+def attention_of(caption: str, draw: random.Random) -> dict[str, Any]:
+    """Of 4 frames, which the first words look at in turn, 3 windows of sound and 7 attributes."""
+    words, parts = caption.split(), {"appearance": 4, "audio": 3, "attributes": 7}
+    rows = [[draw.random() ** 3 for _ in range(14)] for _ in words]
+    for number, row in enumerate(rows):
+        row[number % 4] += 4
+    shares = [[weight / sum(row) for weight in row] for row in rows]
+    found, first = {}, 0
+    for name, count in parts.items():
+        seconds = [] if name == "attributes" else [0.1 + 1.4 * n * 4 / count for n in range(count)]
+        found[name] = {"seconds": seconds, "weights": [[round(w, 3) for w in own[first:first + count]]
+                                                       for own in shares]}
+        first += count
+    return {"words": words, "parts": found}
+
+
 def full(videos: int = 60) -> ReportData:
     draw = random.Random(5)
     words = list(EMOTIONS)
@@ -85,6 +101,7 @@ def full(videos: int = 60) -> ReportData:
             "candidates": [{"text": f"{draw.choice(PEOPLE)} {draw.choice(words)} {action}",
                             "score": 0.5 - k / 50} for k in range(20)],
         })
+        predictions[-1]["attention"] = attention_of(caption, draw)
         predicted = gallery.predict_categories(caption, TAXONOMY)
         reference = gallery.collect_reference_categories(references[video], TAXONOMY)
         table.update((category, "videos") for category in reference)
