@@ -25,7 +25,7 @@ const Attention = (() => {
         if (text) words[words.length - 1].push(typeof piece === "string" ? text : mark([text, piece[1], piece[2]]));
       });
     }
-    return words.map((parts) => make("button", { type: "button", class: "word", tabindex: "-1", "aria-pressed": "false" }, ...parts));
+    return words.map((parts) => make("button", { type: "button", class: "look", tabindex: "-1", "aria-pressed": "false" }, ...parts));
   };
 
   // Frames of the strip get the weights of the rows that are nearest to them in time.
@@ -55,7 +55,7 @@ const Attention = (() => {
       make("ul", {}, ...lanes.map((lane) => lane.row)), said);
     const names = { text: (row) => card.candidates[row] ? card.candidates[row][0].map((piece) => typeof piece === "string" ? piece : piece[0]).join("") : "",
       attributes: (row) => card.attributes[row] ? card.attributes[row][0] : "" };
-    const nameOf = (lane, row) => names[lane.name]?.(row) || (lane.seconds.length ? `${number(lane.seconds[row], 1)} s` : `${row + 1}`);
+    const nameOf = (lane, row) => names[lane.name]?.(row) ? `“${names[lane.name](row)}”` : (lane.seconds.length ? `${number(lane.seconds[row], 1)} s` : `${row + 1}`);
 
     let pinned = null;
     const draw = (word) => {
@@ -71,7 +71,8 @@ const Attention = (() => {
       const part = largest(attention.shares[word ?? 0].map((_, own) => share(attention, word, own)));
       const row = largest(weights[part]);
       said.textContent = word === null ? "Where the decoder looked, over all words. Choose a word to see its own."
-        : `For “${text[word]}” mostly at ${NAMES[lanes[part].name] ?? lanes[part].name}, above all ${nameOf(lanes[part], row)}.`;
+        : `For “${text[word]}” it looked most at ${NAMES[lanes[part].name] ?? lanes[part].name} (${share(attention, word, part)} %), `
+          + `above all at ${nameOf(lanes[part], row)}.`;
       words.forEach((button, index) => button.setAttribute("aria-pressed", String(index === word)));
       const figures = strip ? Array.from(strip.querySelectorAll("figure")) : [];
       const frames = lanes.findIndex((lane) => lane.name === "appearance");
@@ -85,7 +86,7 @@ const Attention = (() => {
     };
     const caption = make("p", { class: "caption", dir: "auto", role: "group", "aria-label": `Caption, word by word: ${text.join(" ")}` },
       ...words.flatMap((word, index) => index ? [" ", word] : [word]));
-    const indexOf = (event) => words.indexOf(event.target.closest(".word"));
+    const indexOf = (event) => words.indexOf(event.target.closest(".look"));
     words[0].tabIndex = 0;
     caption.addEventListener("click", (event) => {
       const word = indexOf(event);

@@ -31,9 +31,9 @@ def compare_runs(path: Path, ours: Sequence[Row], theirs: Sequence[Row], seed: i
                             "predictions.jsonl of a run of this graph, or compare by `python -m stages.score`")
     different = sorted(scored[0].keys() ^ scored[1].keys())
     if different:
-        raise SpectrumError(f"{path}: it scored {len(scored[1]):,} videos and this run {len(scored[0]):,}; "
-                            f"{len(different):,} of them ({different[0]!r}) were scored by one alone, and scores depend "
-                            "on which videos there are; compare two runs on the same videos")
+        raise SpectrumError(f"{path}: it scored {len(scored[1]):,} videos and this run {len(scored[0]):,}; only one of "
+                            f"them scored {different[0]!r}, and scores depend on which videos there are; compare two "
+                            "runs on the same videos")
     videos = sorted(scored[0])
     own, other = (_scores([rows[video] for video in videos]) for rows in scored)
     return OtherRun(str(path), {row["video_id"]: row for row in theirs}, compare([own], [other], seed))

@@ -48,7 +48,7 @@
         return make("td", {}, cell);
       }))))));
   const showModel = (model) => {
-    const card = show(model.card, about.outcomes);
+    const card = show(model.card, about.outcomes, get("strip").firstElementChild);
     card.querySelector("header").remove();      // the clip's name stands above all cards
     card.querySelector(".body").append(...[course(model)].filter((part) => part !== null));
     return make("div", { class: "model" }, make("h4", {}, model.name),
