@@ -27,7 +27,6 @@ from pipeline.media.decoder import VideoDecoder
 from pipeline.params import Params
 from pipeline.retrieval.index import CaptionIndex
 
-
 Encoded = tuple[NDArray[np.floating], NDArray[np.float64]]       # rows [T, D], and the seconds [T] that they show
 
 

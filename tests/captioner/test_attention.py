@@ -80,7 +80,7 @@ def test_predictions_say_where_each_word_looked_and_when(undisturbed: Path) -> N
         for name, store in (("appearance", frames), ("audio", sound)):
             assert attention["parts"][name]["seconds"] == pytest.approx(store.times(row["video_id"]), abs=0.006)
         assert attention["parts"]["attributes"]["seconds"] == []
-        shares = [[word for word in part["weights"]] for part in attention["parts"].values()]
+        shares = [list(part["weights"]) for part in attention["parts"].values()]
         assert all(len(own) == len(attention["words"]) for own in shares)
         for word in zip(*shares, strict=True):
             assert sum(map(sum, word)) == pytest.approx(1, abs=0.01)

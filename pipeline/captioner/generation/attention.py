@@ -68,11 +68,11 @@ def _read(model: Captioner, vocabulary: Vocabulary, inputs: Inputs, captions: Se
     for video, sentence in enumerate(sentences):
         own = weights[begin:begin + len(sentence)]          # without the look that ended the caption
         begin += len(sentence) + 1
-        parts = {}
-        for (name, count), part in zip(encoded.memory.parts.items(), own.split([*encoded.memory.parts.values()], 1),
-                                       strict=True):
-            mask = (inputs.modalities[name].mask[video] if name in inputs.modalities
-                    else torch.ones(count, dtype=torch.bool, device=part.device))
-            if mask.any():
-                parts[name] = part[:, mask].cpu().numpy()
+        parts, last = {}, 0
+        for name, count in encoded.memory.parts.items():
+            part, last = own[:, last:last + count], last + count
+            if name in inputs.modalities:
+                part = part[:, inputs.modalities[name].mask[video]]
+            if part.shape[1]:
+                parts[name] = part.cpu().numpy()
         yield Attention(tuple(sentence), parts)

@@ -70,8 +70,9 @@ class Memory:
     parts: dict[str, int]         # what the S rows are, in their order, and how many of each
 
     def select(self, index: Tensor) -> "Memory":
-        return Memory(*(tuple(tensor[index] for tensor in group)
-                        for group in (self.keys, self.values, self.biases)), self.parts)
+        keys, values, biases = (tuple(tensor[index] for tensor in group)
+                                for group in (self.keys, self.values, self.biases))
+        return Memory(keys, values, biases, self.parts)
 
 
 class Cache:
@@ -229,7 +230,7 @@ class CaptionDecoder(nn.Module):
         alone, so that nothing else is slower.
         """
         queries: list[Tensor] = []
-        hooks = [layer.query.register_forward_hook(lambda _module, _given, made: queries.append(made))
+        hooks = [layer.get_submodule("query").register_forward_hook(lambda _module, _given, made: queries.append(made))
                  for layer in self.layers]
         try:
             self(words, positions, theme, memory, packing)
