@@ -60,7 +60,7 @@ const Cards = (() => {
     make("h4", {}, "The other run"), make("p", {}, marked(caption)),
     make("p", { class: "scores-line" }, cider(theirs), badge(outcome, outcomes)),
     change === null ? null : make("p", { class: "change" }, make("strong", {}, changeOf(change)),
-      ` this run${change === 0 ? "" : ` by ${number(100 * Math.abs(change), 0)} CIDEr`}`));
+      change === 0 ? " CIDEr" : ` by ${number(100 * Math.abs(change), 0)} CIDEr`));
   const changeOf = (change) => change === null ? "" : change > 0 ? "better" : change < 0 ? "worse" : "same";
 
   const show = (card, outcomes, elsewhere = null) => {

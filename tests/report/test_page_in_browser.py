@@ -13,6 +13,8 @@ from browser import BROWSER, FLAGS, MISSING
 from test_report import ATTACK, full, read_cards
 
 from pipeline.report import gallery
+from pipeline.report.attention import LEVELS, pack_attention
+from pipeline.report.comparison import compare_runs
 from pipeline.report.page import ReportData, render
 
 pytestmark = [pytest.mark.skipif(BROWSER is None, reason=MISSING), pytest.mark.timeout(180)]
@@ -115,6 +117,69 @@ def test_a_click_on_a_cell_shows_its_videos(tmp_path: Path) -> None:
     assert [tuple(cell[:3]) for cell in cells[:-1]] == expected and len(expected) > 20
     assert f"References with “{expected[0][0]}”, captions that say “{expected[0][1]}”" in cells[0][3]
     assert cells[-1] == "150 of 150"
+
+
+def test_a_word_shows_where_the_decoder_looked(tmp_path: Path) -> None:
+    """Of `full`: word n looks most at frame n % 4, and the strip has frames near these times."""
+    first, clicked, arrow, escaped, again, hidden, spoken = drive(full(3), tmp_path, """
+      const card = document.querySelector("article.video");
+      const words = Array.from(card.querySelectorAll(".caption .look"));
+      const strip = card.querySelector(".strip");
+      const state = () => [strip.classList.contains("lit"), Array.from(strip.querySelectorAll("figure"),
+        (frame) => Number(frame.style.getPropertyValue("--look"))).indexOf(1),
+        words.findIndex((word) => word.getAttribute("aria-pressed") === "true")];
+      const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      say([state()[0], words.filter((word) => word.tabIndex === 0).length, words.length]);
+      words[1].click(); say(state());
+      words[1].focus(); press("ArrowRight");
+      say([words.indexOf(document.activeElement), words.findIndex((word) => word.tabIndex === 0)]);
+      press("Escape"); say(state()[0]);
+      words[2].click(); const before = state(); words[2].click(); say([before, state()[0]]);
+      say(Array.from(card.querySelectorAll(".lane i"), (cell) => cell.title).some((title) => title.startsWith("“")));
+      words[2].click(); say(card.querySelector(".looked").textContent);
+    """)
+    caption = min(full(3).predictions, key=lambda row: row["scores"]["CIDEr (coco)"])["caption"].split()
+    assert first == [False, 1, len(caption)]
+    assert clicked == [True, 1, 1] and arrow == [2, 2] and escaped is False
+    assert again == [[True, 2, 2], False] and hidden is True
+    assert re.fullmatch(rf"For “{caption[2]}” it looked most at frames \(\d+ %\), above all at 2\.9 s\.", spoken)
+
+
+def test_words_are_told_by_their_own_weights() -> None:
+    row = full(3).predictions[0]
+    packed = pack_attention(row, range(7))
+    assert packed is not None
+    parts = row["attention"]["parts"]
+    assert [name for name, _, _ in packed["parts"]] == [*parts]
+    for (name, seconds, words), shares in zip(packed["parts"], zip(*packed["shares"], strict=True), strict=True):
+        assert seconds == pytest.approx(parts[name]["seconds"], abs=0.05)
+        for text, weights, share in zip(words, parts[name]["weights"], shares, strict=True):
+            found = [LEVELS.index(letter) * packed["top"] / 63 for letter in text]
+            assert found == pytest.approx(weights, abs=packed["top"] / 120) and share == round(100 * sum(weights))
+    turned = pack_attention(row, [6, 5, 4, 3, 2, 1, 0])
+    assert turned is not None and turned["parts"][2][2] == [text[::-1] for text in packed["parts"][2][2]]
+    assert pack_attention({**row, "caption": "another one"}, range(7)) is None
+
+
+def test_two_runs_are_told_apart_video_by_video(tmp_path: Path) -> None:
+    data = full(60)
+    theirs = [{**row, "caption": f"other {row['caption']}", "scores": {
+        **row["scores"], "CIDEr (coco)": row["scores"]["CIDEr (coco)"] - (number % 3 - 1) * 0.25}}
+        for number, row in enumerate(data.predictions)]
+    compared = dataclasses.replace(data, other=compare_runs(Path("other/predictions.jsonl"), data.predictions, theirs, 0))
+    better = [row["video_id"] for number, row in enumerate(data.predictions) if number % 3 == 2]
+    text, found, counts, orders, caption = drive(compared, tmp_path, """
+      say(document.getElementById("compared").textContent.replace(/\\s+/g, " "));
+      choose("change", "better"); say(all().sort());
+      say(["worse", "same", ""].map((value) => { choose("change", value); return count(); }));
+      say(["lost", "gained"].map((value) => {
+        choose("order", value); return document.querySelector(".video .change").textContent; }));
+      choose("needle", "other"); say([count(), document.querySelector(".other p").textContent.startsWith("other ")]);
+    """)
+    assert "This run beside other/predictions.jsonl" in text and "CIDEr (coco) +0.0" in text and "tie" in text
+    assert "20 better 20 worse" in text and "20 the same" in text
+    assert found == better and counts == ["20 of 60", "20 of 60", "60 of 60"]
+    assert orders == ["worse by 25 CIDEr", "better by 25 CIDEr"] and caption == ["60 of 60", True]
 
 
 def test_hostile_text_is_text_on_the_cards(tmp_path: Path) -> None:
