@@ -145,5 +145,8 @@
   form.addEventListener("input", update);
   form.addEventListener("submit", (event) => event.preventDefault());
   get("more").addEventListener("click", append);
+  get("list").addEventListener("scroll", ({ target }) => {
+    if (made < found.length && target.scrollHeight - target.scrollTop - target.clientHeight < 600) append();
+  });
   update();
 })();
