@@ -79,8 +79,8 @@ const Cards = (() => {
         card.retrieved ? make("span", { class: "score", title: "the captioner scored it best of all, but did not make it up" },
           "a candidate’s sentence") : null),
     ];
-    if (looks) body.push(looks.area);
     if (card.other) body.push(otherRun(card.other, outcomes));
+    if (looks) body.push(looks.area);
     if (card.note) body.splice(1, 0, make("p", { class: "warning" }, card.note));
     if (card.baseline !== null) {
       body.push(make("p", { class: "baseline" }, make("small", {}, "Baseline: "), marked(card.baseline)));

@@ -166,7 +166,8 @@ def test_two_runs_are_told_apart_video_by_video(tmp_path: Path) -> None:
     theirs = [{**row, "caption": f"other {row['caption']}", "scores": {
         **row["scores"], "CIDEr (coco)": row["scores"]["CIDEr (coco)"] - (number % 3 - 1) * 0.25}}
         for number, row in enumerate(data.predictions)]
-    compared = dataclasses.replace(data, other=compare_runs(Path("other/predictions.jsonl"), data.predictions, theirs, 0))
+    other = compare_runs(Path("other/predictions.jsonl"), data.predictions, theirs, 0)
+    compared = dataclasses.replace(data, other=other)
     better = [row["video_id"] for number, row in enumerate(data.predictions) if number % 3 == 2]
     text, found, counts, orders, caption = drive(compared, tmp_path, """
       say(document.getElementById("compared").textContent.replace(/\\s+/g, " "));
@@ -177,7 +178,7 @@ def test_two_runs_are_told_apart_video_by_video(tmp_path: Path) -> None:
       choose("needle", "other"); say([count(), document.querySelector(".other p").textContent.startsWith("other ")]);
     """)
     assert "This run beside other/predictions.jsonl" in text and "CIDEr (coco) +0.0" in text and "tie" in text
-    assert "20 better 20 worse" in text and "20 the same" in text
+    assert "20 : 20 better : worse; 20 the same" in text
     assert found == better and counts == ["20 of 60", "20 of 60", "60 of 60"]
     assert orders == ["worse by 25 CIDEr", "better by 25 CIDEr"] and caption == ["60 of 60", True]
 
