@@ -1,6 +1,8 @@
-"""What the page expects in the JSON files of other stages; further entries are passed over."""
+"""What the page expects in the JSON files of other stages; further entries are passed over.
 
-from collections.abc import Mapping, Sequence
+Types are those that JSON is read as: abstract ones (Sequence) take several times as long to check.
+"""
+
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_valid
 from pipeline.common.commands import REMAKE
 from pipeline.common.errors import SpectrumError
 
-Scores = Mapping[str, float | None]
+Scores = dict[str, float | None]
 Value = TypeVar("Value")
 
 
@@ -37,22 +39,22 @@ class Interval(BaseModel):
 
 class RetrievalFile(BaseModel):
     text_to_video: Scores = {}
-    candidates: Mapping[str, Scores] = {}
-    references_in_corpus: Mapping[str, int] = {}
+    candidates: dict[str, Scores] = {}
+    references_in_corpus: dict[str, int] = {}
 
 
 class MetricsFile(ScoreBlock):
     baseline: ScoreBlock | None = None
     without_rerankers: ScoreBlock | None = None
     without_candidates: ScoreBlock | None = None
-    reference_lines: Mapping[str, ScoreBlock] = {}
-    ahead_of: Mapping[str, Mapping[str, Interval]] = {}
+    reference_lines: dict[str, ScoreBlock] = {}
+    ahead_of: dict[str, dict[str, Interval]] = {}
     retrieval: RetrievalFile | None = None
-    diversity: Mapping[str, float] = {}
-    emotion_table: Sequence[CategoryCounts] = ()
+    diversity: dict[str, float] = {}
+    emotion_table: list[CategoryCounts] = []
     videos: int | None = None
-    protocols: Mapping[str, Any] = {}
-    warnings: Sequence[str] = ()
+    protocols: dict[str, Any] = {}
+    warnings: list[str] = []
     predictions_sha256: str | None = None
 
 
@@ -78,13 +80,13 @@ class AttributeEntry(BaseModel):
 
 
 class AttentionPart(BaseModel):
-    seconds: Sequence[float]
-    weights: Sequence[Sequence[Annotated[float, Field(ge=0, le=1)]]]
+    seconds: list[float]
+    weights: list[list[Annotated[float, Field(ge=0, le=1)]]]
 
 
 class AttentionEntry(BaseModel):
-    words: Sequence[str]
-    parts: Mapping[str, AttentionPart]
+    words: list[str]
+    parts: dict[str, AttentionPart]
 
     @model_validator(mode="after")
     def _weights_of_every_word(self) -> "AttentionEntry":
@@ -101,16 +103,16 @@ class PredictionRow(BaseModel):
     caption: str
     baseline: str | None = None
     scores: Scores = {}
-    prior: Mapping[str, float] = {}
+    prior: dict[str, float] = {}
     score: float | None = None
-    beams: Sequence[BeamEntry] = ()
-    candidates: Sequence[CandidateEntry] = ()
-    emotions: Sequence[EmotionEntry] = ()
-    attributes: Sequence[AttributeEntry] = ()
+    beams: list[BeamEntry] = []
+    candidates: list[CandidateEntry] = []
+    emotions: list[EmotionEntry] = []
+    attributes: list[AttributeEntry] = []
     attention: AttentionEntry | None = None
 
 
-PriorScoreTable = Mapping[str, Scores]     # emotion.json
+PriorScoreTable = dict[str, Scores]     # emotion.json
 
 
 class IndexFile(BaseModel):
@@ -125,11 +127,11 @@ class KeptEpoch(BaseModel):
 class CaptionerFile(BaseModel):
     seed: int
     best: KeptEpoch
-    vocabulary: Sequence[str]
+    vocabulary: list[str]
     parameters: int | None = None
     curves_sha256: str | None = None
-    captioner: Mapping[str, Any] = {}
-    training: Mapping[str, Any] = {}
+    captioner: dict[str, Any] = {}
+    training: dict[str, Any] = {}
 
 
 @cache

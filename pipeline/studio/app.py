@@ -62,7 +62,7 @@ def make_app(session: Session, predictions: Predictions | None, token: str, limi
     async def about(_: Request) -> Response:
         return _json({"models": [model.describe() for model in session.models], "megabytes": limit_megabytes,
                       "outcomes": OUTCOMES, "dataset": predictions.dataset if predictions else "",
-                      "videos": predictions.overview() if predictions else []})
+                      "videos": predictions.overview if predictions else []})
 
     async def caption(request: Request) -> Response:
         name = request.query_params.get("name", "")[:_NAME] or "clip"

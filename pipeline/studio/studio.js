@@ -117,6 +117,9 @@
     made = Math.min(found.length, made + BATCH);
     get("more").hidden = made === found.length;
   };
+  const browse = document.querySelector(".browse");
+  const narrow = matchMedia("(max-width: 40rem)");
+  narrow.addEventListener("change", () => browse.append(get("detail")));
   let asked = 0;
   const open = async (id, button) => {
     const turn = ++asked;       // of two clicks, the later one is shown
@@ -129,14 +132,17 @@
       part = make("p", { class: "empty" }, error.message);
     }
     if (turn !== asked) return;
-    get("detail").replaceChildren(part);
-    get("detail").scrollIntoView({ block: "nearest" });
+    const detail = get("detail");
+    detail.replaceChildren(part);
+    (narrow.matches ? button.parentElement : browse).append(detail);
+    detail.scrollIntoView({ block: "nearest" });
   };
   const update = () => {
     const text = needle.value.trim().toLowerCase();
     found = about.videos.filter((video) => (outcome.value === "" || video.outcome === outcome.value)
       && `${video.id}\n${video.caption}`.toLowerCase().includes(text)).sort(orders[order.value]);
     made = 0;
+    browse.append(get("detail"));       // which may stand in the list
     get("list").replaceChildren();
     append();
     get("nothing").hidden = found.length > 0;
