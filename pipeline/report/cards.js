@@ -59,8 +59,8 @@ const Cards = (() => {
   const otherRun = ({ caption, cider: theirs, outcome, change }, outcomes) => make("div", { class: "other" },
     make("h4", {}, "The other run"), make("p", {}, marked(caption)),
     make("p", { class: "scores-line" }, cider(theirs), badge(outcome, outcomes)),
-    change === null ? null : make("p", { class: "change" }, make("strong", {}, changeOf(change)),
-      change === 0 ? " CIDEr" : ` by ${number(100 * Math.abs(change), 0)} CIDEr`));
+    change === null ? null : make("p", { class: "change" }, change === 0 ? "this run has the " : "this run is ",
+      make("strong", {}, changeOf(change)), change === 0 ? " CIDEr" : ` by ${number(100 * Math.abs(change), 0)} CIDEr`));
   const changeOf = (change) => change === null ? "" : change > 0 ? "better" : change < 0 ? "worse" : "same";
 
   const show = (card, outcomes, elsewhere = null) => {

@@ -180,7 +180,7 @@ def test_two_runs_are_told_apart_video_by_video(tmp_path: Path) -> None:
     assert "This run beside other/predictions.jsonl" in text and "CIDEr (coco) +0.0" in text and "tie" in text
     assert "20 : 20 better : worse; 20 the same" in text
     assert found == better and counts == ["20 of 60", "20 of 60", "60 of 60"]
-    assert orders == ["worse by 25 CIDEr", "better by 25 CIDEr"] and caption == ["60 of 60", True]
+    assert orders == ["this run is worse by 25 CIDEr", "this run is better by 25 CIDEr"] and caption == ["60 of 60", True]
 
 
 def test_hostile_text_is_text_on_the_cards(tmp_path: Path) -> None:

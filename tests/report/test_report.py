@@ -352,6 +352,22 @@ def test_every_video_is_on_the_page_with_all_that_is_known_of_it(html: str) -> N
     assert len(card["candidates"]) == 20 and len(card["references"]) == 4 and len(card["beams"]) == 2
 
 
+def test_three_thousand_videos_are_less_than_thirty_megabytes() -> None:
+    """Of 20 references and candidates, 60 hypotheses, 28 frames that were looked at, and two small frames to show."""
+    data = full(100)
+    draw = random.Random(1)
+    for row in data.predictions:
+        row["beams"] = row["beams"] * 30
+        looks = row["attention"]["parts"]["appearance"]
+        looks["seconds"], looks["weights"] = looks["seconds"] * 7, [word * 7 for word in looks["weights"]]
+    frames = {video: [(second, draw.randbytes(1000)) for second in (0.5, 1.5)] for video in data.references}
+    references = {video: own * 5 for video, own in data.references.items()}
+    html = render(dataclasses.replace(data, frames=frames, references=references))
+    assert len(html.encode()) * 30 < 30e6
+    cards = read_cards(html)
+    assert len(cards[0]["beams"]) == gallery.BEAMS and cards[0]["hypotheses"] == 60
+
+
 def test_plots_are_well_formed_and_without_a_date() -> None:
     data = full()
     drawings = [plots.draw_losses(data.history), plots.draw_validation(data.history)]
