@@ -39,8 +39,8 @@
 
   // A row an emotion, a column a frame.
   const course = (model) => model.times.length === 0 ? null : make("div", { class: "course" }, make("table", {},
-    make("caption", {}, "Emotion at each frame before the captioner reads the clip, %"),
-    make("thead", {}, make("tr", {}, make("td", {}), ...model.times.map((time) => make("th", { scope: "col" }, `${number(time, 1)} s`)))),
+    make("caption", {}, "Emotion at each frame (in seconds) before the captioner reads the clip, %"),
+    make("thead", {}, make("tr", {}, make("td", {}), ...model.times.map((time) => make("th", { scope: "col" }, number(time, 1))))),
     make("tbody", {}, ...model.course.map(([category, shares]) => make("tr", {}, make("th", { scope: "row" }, category),
       ...shares.map((share, index) => {
         const cell = make("span", { title: `${category} ${percent(share)} % at ${number(model.times[index], 1)} s` }, percent(share));

@@ -98,6 +98,8 @@ def test_on_a_phone_the_card_stands_below_its_video(page: Page) -> None:
     page.show_as(390)
     page.run("document.querySelectorAll('#list button')[1].click()")
     page.wait("document.querySelectorAll('#list li')[1].querySelector('#detail article')")
+    assert page.run("[innerWidth, document.documentElement.scrollWidth <= innerWidth]") == [390, True]
+    assert page.run("getComputedStyle(document.querySelector('#detail .look')).display") == "inline-block"
     search(page, "no such words")
     assert page.run("document.querySelectorAll('#detail').length") == 1      # not lost with the list
     page.show_as(1280)
