@@ -37,16 +37,16 @@
     return make("label", {}, box, ` ${model.name} `, make("small", { class: "quiet" }, `trained on ${model.trained_on}`));
   }));
 
+  const COURSE = "Emotion at each frame (in seconds) before the captioner reads the clip, %";
   // A row an emotion, a column a frame.
-  const course = (model) => model.times.length === 0 ? null : make("div", { class: "course" }, make("table", {},
-    make("caption", {}, "Emotion at each frame (in seconds) before the captioner reads the clip, %"),
+  const course = (model) => model.times.length === 0 ? null : make("div", {}, make("h4", {}, COURSE), make("div", { class: "course", tabindex: "0", role: "region", "aria-label": COURSE }, make("table", {},
     make("thead", {}, make("tr", {}, make("td", {}), ...model.times.map((time) => make("th", { scope: "col" }, number(time, 1))))),
     make("tbody", {}, ...model.course.map(([category, shares]) => make("tr", {}, make("th", { scope: "row" }, category),
       ...shares.map((share, index) => {
         const cell = make("span", { title: `${category} ${percent(share)} % at ${number(model.times[index], 1)} s` }, percent(share));
         cell.style.setProperty("--share", String(share));
         return make("td", {}, cell);
-      }))))));
+      })))))));
   const showModel = (model) => {
     const card = show(model.card, about.outcomes, get("strip").firstElementChild);
     card.querySelector("header").remove();      // the clip's name stands above all cards
