@@ -225,10 +225,18 @@ def test_the_pages_own_policy_lets_its_script_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_axis_is_cut_and_the_page_is_no_wider_than_the_window(tmp_path: Path, width: int) -> None:
-    own, page, cut = drive(full(), tmp_path, """
+    own, page, cut, broken = drive(full(), tmp_path, """
       say(innerWidth);
       say(document.documentElement.scrollWidth <= innerWidth);
       say(Array.from(document.querySelectorAll(".axis, .axis .dot, .plot"))
         .filter((axis) => axis.getBoundingClientRect().right > innerWidth).length);
+      for (const details of document.querySelectorAll("details")) details.open = true;
+      const lines = (cell) => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return new Set(Array.from(range.getClientRects(), (line) => line.top)).size;
+      };
+      say(Array.from(document.querySelectorAll(".making dt, .stages thead th"))     // no word is cut in two
+        .filter((cell) => lines(cell) > cell.textContent.split(/[ -]/).length).map((cell) => cell.textContent));
     """, width)
-    assert (own, page, cut) == (width, True, 0)
+    assert (own, page, cut, broken) == (width, True, 0, [])
