@@ -57,6 +57,7 @@ const Attention = (() => {
       attributes: (row) => card.attributes[row] ? card.attributes[row][0] : "" };
     const nameOf = (lane, row) => names[lane.name]?.(row) ? `“${names[lane.name](row)}”` : (lane.seconds.length ? `${number(lane.seconds[row], 1)} s` : `${row + 1}`);
 
+    const followers = new Map();    // list items by part
     let pinned = null;
     const draw = (word) => {
       const weights = weigh(attention, word);
@@ -65,6 +66,10 @@ const Attention = (() => {
         lane.cells.forEach((cell, row) => {
           cell.style.setProperty("--look", String(weights[part][row] / most));
           cell.title = `${nameOf(lane, row)}: ${number(100 * weights[part][row], 1)} %`;
+        });
+        (followers.get(lane.name) ?? []).forEach((item, row) => {
+          item.classList.toggle("seen", word !== null);
+          item.style.setProperty("--look", String((weights[part][row] ?? 0) / most));
         });
         lane.percent.textContent = `${share(attention, word, part)} %`;
       });
@@ -110,7 +115,12 @@ const Attention = (() => {
       }
     });
     draw(null);
-    return { caption, area };
+    // The candidates and attributes of the card are shaded, too.
+    const follow = (name, items) => {
+      followers.set(name, items);
+      return items;
+    };
+    return { caption, area, follow };
   };
   return { show };
 })();

@@ -85,15 +85,16 @@ const Cards = (() => {
     if (card.baseline !== null) {
       body.push(make("p", { class: "baseline" }, make("small", {}, "Baseline: "), marked(card.baseline)));
     }
+    const follow = looks ? looks.follow : (name, items) => items;
     const part = (title, kind, entries, shown) => {
       if (entries.length) body.push(make("h4", {}, title), ...folded(kind, entries, shown));
     };
     if (card.references.length === 0 && !own) body.push(make("p", { class: "empty" }, "no references"));
     part("People wrote", "texts", texts(card.references.map((pieces) => [pieces, null]), 2), FOLDS.references);
-    part("Retrieved candidates, with their similarity", "texts", texts(card.candidates, 2), FOLDS.candidates);
+    part("Retrieved candidates, with their similarity", "texts", follow("text", texts(card.candidates, 2)), FOLDS.candidates);
     part(card.emotions.some(([, prior]) => prior !== null) ? "Emotion, % (grey: prior, orange: final)" : "Emotion, %",
       "bars", emotionBars(card), FOLDS.emotions);
-    part("Attributes, %", "bars", attributeBars(card), FOLDS.attributes);
+    part("Attributes, %", "bars", follow("attributes", attributeBars(card)), FOLDS.attributes);
     if (card.beams.length) {
       const few = card.beams.length < card.hypotheses;
       body.push(make("details", { class: "more" }, make("summary", {}, (few ? `The best ${card.beams.length} of ` : "All ")
