@@ -47,7 +47,7 @@ const Cards = (() => {
     return parts;
   };
   const strip = (card) => card.frames.length === 0 ? make("div", { class: "strip none" }, "no frames")
-    : make("div", { class: "strip", tabindex: "0", role: "group", "aria-label": `Frames of video ${card.id}` },
+    : make("div", { class: "strip", role: "group", "aria-label": `Frames of video ${card.id}` },
       ...card.frames.map(([seconds, picture]) => make("figure", { "data-seconds": String(seconds) },
         make("img", { src: `data:image/webp;base64,${picture}`, loading: "lazy", decoding: "async",
           alt: `Video ${card.id} at ${seconds} seconds` }),

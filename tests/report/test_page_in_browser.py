@@ -165,6 +165,19 @@ def test_words_are_told_by_their_own_weights() -> None:
     assert pack_attention({**row, "caption": "another one"}, range(7)) is None
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_frame_is_seen_without_scrolling(tmp_path: Path, width: int) -> None:
+    data = full(3)
+    frames = {video: [(0.5 + n, own[n % 4][1]) for n in range(8)] for video, own in data.frames.items()}
+    shown, = drive(dataclasses.replace(data, frames=frames), tmp_path, """
+      const strip = document.querySelector(".strip").getBoundingClientRect();
+      const figures = Array.from(document.querySelectorAll(".video:first-child .strip figure"));
+      say(figures.map((figure) => figure.getBoundingClientRect())
+        .filter((own) => own.width > 60 && own.left >= strip.left && own.right <= strip.right + 1).length);
+    """, width)
+    assert shown == 8
+
+
 def test_two_runs_are_told_apart_video_by_video(tmp_path: Path) -> None:
     data = full(60)
     theirs = [{**row, "caption": f"other {row['caption']}", "scores": {
