@@ -12,10 +12,10 @@ TESTS  := pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage lint bench clean
+.PHONY: help install demo test coverage lint bench bench-gpu clean
 
 help:        ## this list
-	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 16
 
 install: $(VENV)/.installed   ## the environment alone
 
@@ -45,6 +45,9 @@ bench: install   ## what benchmarks/ measures, on the sample's clips or CLIPS=a 
 	python -m benchmarks.extraction $(CLIPS)
 	python -m benchmarks.captioner
 	python -m benchmarks.scaling
+
+bench-gpu: install   ## one table of what a GPU does, on the same clips; install with FAISS=gpu
+	python -m benchmarks.gpu $(CLIPS)
 
 clean:   ## what the stages made for the data set of params.yaml; other data sets and DVC's cache stay
 	python -m stages.clean --yes

@@ -42,7 +42,7 @@ from pipeline.captioner.model.dropout import Dropout
 from pipeline.captioner.training.batches import CaptionSet, Ids
 from pipeline.captioner.training.cross_entropy import CrossEntropy
 from pipeline.captioner.training.losses import attribute_loss
-from pipeline.captioner.training.optimization import Phase
+from pipeline.captioner.training.optimization import Phase, half_precision
 from pipeline.captioner.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from pipeline.common.device import cpu_cores
 from pipeline.common.files import write_json
@@ -74,18 +74,22 @@ class World:
     taxonomy: Taxonomy
     vocabulary: Vocabulary
     attributes: AttributeList
+    device: str
 
     def model(self) -> Captioner:
         torch.manual_seed(0)
         return Captioner(self.section, Shape.of(self.section, self.inputs, len(self.vocabulary)), self.attributes,
-                         self.vocabulary)
+                         self.vocabulary).to(self.device)
 
     def objective(self, model: Captioner, settings: params.Training) -> CrossEntropy:
         captions = CaptionSet(self.texts, self.vocabulary, self.taxonomy, self.section.max_words, 1.0)
-        return CrossEntropy(model, settings, self.inputs, captions, self.attributes.targets(self.texts), None, 0)
+        return CrossEntropy(model, settings, self.inputs, captions, self.targets(), None, 0)
+
+    def targets(self) -> Tensor:
+        return self.attributes.targets(self.texts).to(self.device)
 
 
-def make(folder: Path, section: params.Captioner, videos: int, vocabulary: int = WORDS) -> World:
+def make(folder: Path, section: params.Captioner, videos: int, vocabulary: int = WORDS, device: str = "cpu") -> World:
     """Captions of 9 ± 3 words whose words are as unequal as those of a language (Zipf)."""
     rng = np.random.default_rng(0)
     taxonomy = Taxonomy.load("evc-179")
@@ -107,10 +111,10 @@ def make(folder: Path, section: params.Captioner, videos: int, vocabulary: int =
                                     torch.ones(videos, rows, dtype=torch.bool))
     prior = [torch.from_numpy(rng.random((videos, size), np.float32))
              for size in (len(taxonomy.categories), len(taxonomy.words))]
-    inputs = Inputs(tuple(f"video{video}" for video in range(videos)), modalities, *prior)
+    inputs = Inputs(tuple(f"video{video}" for video in range(videos)), modalities, *prior).to(device)
     everything = [text for own in texts for text in own]
     return World(section, inputs, texts, files, taxonomy, Vocabulary.build([*everything, *names], 1),
-                 AttributeList.build(everything, taxonomy, section.universal_words))
+                 AttributeList.build(everything, taxonomy, section.universal_words), device)
 
 
 class PlainLoop:
@@ -120,26 +124,28 @@ class PlainLoop:
         self.world, self.model = world, plain_dropout(model)
         self.files = {name: h5py.File(path) for name, path in world.files.items()}
         self.encoded = [[world.vocabulary.encode(words(text)) for text in own] for own in world.texts]
-        self.targets = world.attributes.targets(world.texts)
+        self.targets = world.targets()
         self.optimiser = torch.optim.AdamW(model.parameters(), 5e-4)
 
     def losses(self, videos: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Caption and attribute loss of all captions of `videos`, as `CrossEntropy.losses` defines them."""
         rows = [(video, ids) for video in videos for ids in self.encoded[video]]
-        longest = self.world.section.max_words + 1
-        read = torch.tensor([[BOS, *ids, *[PAD] * longest][:longest] for _, ids in rows])
-        following = torch.tensor([[*ids, EOS, *[PAD] * longest][:longest] for _, ids in rows])
-        encoded = self.model.encode(self.features([video for video, _ in rows]))
-        logits = self.model.decode(encoded, read, torch.arange(len(rows)))              # [R, 31, vocabulary]
+        longest, device = self.world.section.max_words + 1, self.model.device
+        read = torch.tensor([[BOS, *ids, *[PAD] * longest][:longest] for _, ids in rows], device=device)
+        following = torch.tensor([[*ids, EOS, *[PAD] * longest][:longest] for _, ids in rows], device=device)
+        with half_precision(device):
+            encoded = self.model.encode(self.features([video for video, _ in rows]))
+            logits = self.model.decode(encoded, read, torch.arange(len(rows), device=device)).float()
         target = following.masked_fill(following == UNK, PAD).flatten()
         caption = F.cross_entropy(logits.flatten(0, 1), target, ignore_index=PAD, reduction="sum",
                                   label_smoothing=TRAINING.label_smoothing) / len(rows)
         assert encoded.attribute_logits is not None
-        return caption, attribute_loss(encoded.attribute_logits, self.targets[[video for video, _ in rows]])
+        return caption, attribute_loss(encoded.attribute_logits.float(), self.targets[[video for video, _ in rows]])
 
     def features(self, videos: Sequence[int]) -> Inputs:
         """One entry a caption, each read from the files."""
-        found = {name: torch.from_numpy(np.stack([file[f"video{video}"][()] for video in videos]).astype(np.float32))
+        found = {name: torch.from_numpy(np.stack([file[f"video{video}"][()] for video in videos]).astype(np.float32)
+                                        ).to(self.world.device)
                  for name, file in self.files.items()}
         chosen = self.world.inputs.select(list(videos))
         return Inputs(chosen.ids, {name: Modality(rows, chosen.modalities[name].mask) for name, rows in found.items()},
@@ -174,12 +180,13 @@ def plain_beams(model: Captioner, inputs: Inputs, section: params.Generation) ->
     done: dict[int, Beams] = {video: [] for video in alive}
     while alive:
         lines = [(video, tokens, total) for video, beams in alive.items() for tokens, total in beams]
-        of = torch.tensor([video for video, _, _ in lines])
+        of = torch.tensor([video for video, _, _ in lines], device=model.device)
         memory = model.decoder.project_memory({name: part[of] for name, part in rows.items()},
                                               {name: part[of] for name, part in masks.items()}, None)
         theme = None if encoded.theme is None else encoded.theme[of]
-        tokens = torch.tensor([tokens for _, tokens, _ in lines])
-        logits = model.decode(Encoded(memory, None, theme, None), tokens, torch.arange(len(lines)))[:, -1]
+        tokens = torch.tensor([tokens for _, tokens, _ in lines], device=model.device)
+        order = torch.arange(len(lines), device=model.device)
+        logits = model.decode(Encoded(memory, None, theme, None), tokens, order)[:, -1].float()
         gains = logits.log_softmax(-1)
         gains[:, [PAD, BOS, UNK]] = -torch.inf
         gains.scatter_(1, tokens[:, -1:], -torch.inf)           # no word follows itself
@@ -187,7 +194,7 @@ def plain_beams(model: Captioner, inputs: Inputs, section: params.Generation) ->
             gains[:, EOS] = -torch.inf
         if tokens.shape[1] == longest:
             gains[:, :EOS] = gains[:, EOS + 1:] = -torch.inf
-        sums = gains + torch.tensor([total for _, _, total in lines])[:, None]
+        sums = (gains + torch.tensor([total for _, _, total in lines], device=model.device)[:, None]).cpu()
         first = 0
         for video, beams in list(alive.items()):
             own = sums[first:first + len(beams)]

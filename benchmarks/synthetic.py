@@ -59,14 +59,14 @@ def shorten(captions: int, queries: int, steps: int) -> None:
     search, begin, order = CaptionIndex.search, CrossEntropy.__post_init__, CrossEntropy.order
     encode, rng, left = OpenClipTextEncoder.encode_texts, np.random.default_rng(0), captions
 
-    def encode_some(encoder: OpenClipTextEncoder, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
+    def encode_some(encoder: OpenClipTextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
         nonlocal left
         left -= len(texts)
-        return encode(encoder, texts, batch_size) if left >= 0 else rng.standard_normal((len(texts), DIM), np.float32)
+        return encode(encoder, texts) if left >= 0 else rng.standard_normal((len(texts), DIM), np.float32)
 
     def search_some(index: CaptionIndex, videos: NDArray[np.float32], barred: Sequence[Sequence[int]], top: int,
-                    batch: int = 1024) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        found, scores = search(index, videos[:queries], barred[:queries], top, batch)
+                    batch: int = 1024, device: str = "cpu") -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        found, scores = search(index, videos[:queries], barred[:queries], top, batch, device)
         others = len(videos) - len(found)
         random = rng.integers(0, len(index.texts), (others, top))
         return np.concatenate([found, random]), np.concatenate([scores, np.resize(scores, (others, top))])

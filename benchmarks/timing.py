@@ -11,14 +11,20 @@ import torch
 from pipeline.common.device import cpu_cores
 
 
-def in_turn(rounds: int, *runs: Callable[[], object]) -> list[list[float]]:
-    """Seconds of each round of each, timed alternately so that a drift of the machine meets all; one round warms up."""
+def in_turn(rounds: int, *runs: Callable[[], object],
+            clock: Callable[[], float] = time.perf_counter) -> list[list[float]]:
+    """Seconds of each round of each, timed alternately so that a drift of the machine meets all; one round warms up.
+
+    clock: `time.process_time` counts the processor's seconds of all threads: others on the machine count little.
+    """
     seconds: list[list[float]] = [[] for _ in runs]
     for _ in range(rounds + 1):
         for run, found in zip(runs, seconds, strict=True):
-            started = time.perf_counter()
+            started = clock()
             run()
-            found.append(time.perf_counter() - started)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            found.append(clock() - started)
     return [found[1:] for found in seconds]
 
 

@@ -65,6 +65,8 @@ def _build(modality: str, params: Params, paths: Paths) -> Callable[[], Encoder]
 def describe(summary: Summary) -> str:
     if "frames" not in summary:     # imported
         return f"took over {summary['rows']:,} rows of {summary['videos']:,} videos"
+    if not summary["videos"]:
+        return "nothing to extract: this modality's kind is none, or the data set has no videos"
     left = {"kept as they were": summary["reused"] + summary["resumed"] + summary["kept"], "failed": summary["failed"]}
     return f"{summary['rows']:,} rows of {summary['videos']:,} videos" + "".join(
         f", {count:,} {what}" for what, count in left.items() if count)

@@ -2,7 +2,8 @@
 
     python -m stages.index
 
-Makes indexes/<dataset>/<encoder>/{captions.npy,captions.h5,index.json}.
+Makes indexes/<dataset>/<encoder>/{captions.npy,captions.h5,index.json}. A caption that the index of an earlier run has
+is not encoded again.
 """
 
 import time
@@ -24,31 +25,37 @@ def run(params: Params, paths: Paths) -> Summary:
     from pipeline.datasets.manifest import Manifest
     from pipeline.encoders.text_encoder import text_encoder
     from pipeline.retrieval.index import build_index, model_id
+    from pipeline.retrieval.known_vectors import KnownVectors
     from pipeline.retrieval.sentences import distinct_sentences
 
     manifest = Manifest.load(paths.data)
     sentences = distinct_sentences(manifest.corpus)
     encoder = text_encoder(params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device)))
+    recipe_id = model_id(encoder.recipe)
+    known = KnownVectors(paths.index, recipe_id, encoder.precision)
+    texts = [sentence.text for sentence in sentences]
+    missing = known.missing(texts)
     started = encoded = time.monotonic()
 
     def encode() -> Iterator[np.ndarray]:
         nonlocal encoded
-        for first in range(0, len(sentences), BATCH):
-            batch = sentences[first : first + BATCH]
-            yield encoder.encode_texts([sentence.text for sentence in batch])
+        for first in range(0, len(missing), BATCH):
+            batch = missing[first : first + BATCH]
+            yield encoder.encode_texts(batch)
             bar.advance(len(batch))
         encoded = time.monotonic()
 
-    with Bar("encode", len(sentences), "captions") as bar:
-        build_index(sentences, encode(), model_id(encoder.recipe), paths.index)
+    with Bar("encode", len(missing), "captions") as bar:
+        build_index(sentences, known.filled(texts, encode()), recipe_id, paths.index, encoder.precision)
     return {
-        "captions": len(manifest.corpus), "distinct": len(sentences),
+        "captions": len(manifest.corpus), "distinct": len(sentences), "encoded": len(missing),
         "seconds": {"encode": round(encoded - started, 2), "write": round(time.monotonic() - encoded, 2)},
     }
 
 
 def describe(summary: Summary) -> str:
-    return f"encoded {summary['distinct']:,} distinct captions of {summary['captions']:,}"
+    return (f"indexed {summary['distinct']:,} distinct captions of {summary['captions']:,}; "
+            f"{summary['encoded']:,} were not there yet and were encoded")
 
 
 if __name__ == "__main__":

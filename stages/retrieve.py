@@ -35,12 +35,14 @@ def run(params: Params, paths: Paths) -> Summary:
     store = FeatureStore.open(paths.appearance)
     index = open_index(paths.index, model_id(store.recipe))
     started = time.monotonic()
-    candidates = retrieve_candidates(manifest, store, index, params.retrieval.stored, params.machine.search_batch_size)
+    device = str(torch_device(params.machine.device))
+    candidates = retrieve_candidates(manifest, store, index, params.retrieval.stored, params.machine.search_batch_size,
+                                     device)
     searched = time.monotonic()
     candidates.write(paths.candidates)
 
     tested = [video for video in manifest.ids("test") if video in store]
-    encoder = text_encoder(params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device)))
+    encoder = text_encoder(params.encoders.appearance, paths.encoder, device)
     texts = encoder.encode_texts([manifest.captions_of[video][0] for video in tested])
     scores = score_retrieval(texts @ video_queries(store, tested).T, np.arange(len(tested)))
     consensus = Consensus.of(index)

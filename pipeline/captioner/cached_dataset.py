@@ -94,9 +94,9 @@ class CachedDataset:
     def reference_captions(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """Captions that need no captioner, by the name of their reference line: of every video the candidate that is
         nearest to it, and the one that agrees most with all of them."""
-        texts_of = dict(zip(ids, self.candidate_texts(ids), strict=True))
-        return {"nearest_caption": {video: texts[0] for video, texts in texts_of.items()},
-                "consensus_caption": {video: self.consensus.choose(texts) for video, texts in texts_of.items()}}
+        texts = self.candidate_texts(ids)
+        return {"nearest_caption": {video: own[0] for video, own in zip(ids, texts, strict=True)},
+                "consensus_caption": dict(zip(ids, self.consensus.choose(texts), strict=True))}
 
     def split(self, manifest: Manifest, name: Literal["train", "validation"], modalities: Sequence[str],
               used: int) -> Split:

@@ -12,7 +12,7 @@ from pipeline.captioner.training.reward import CiderD
 from pipeline.common.text import words
 from pipeline.retrieval.sentences import sentence_key
 
-_MOST = 1000    # videos of a split that are looked at, evenly spread: the agreement of all would take minutes
+_MOST = 1000    # videos of a split that are looked at, evenly spread
 
 
 def score_candidates(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]], consensus: Consensus,
@@ -40,4 +40,4 @@ def score_candidates(candidates: Sequence[Sequence[str]], references: Sequence[S
 
     return {"videos": len(candidates), "equal_to_reference": equal / total,
             "nearest_cider": cider([texts[0] for texts in candidates]),
-            "consensus_cider": cider([consensus.choose(texts) for texts in candidates])}
+            "consensus_cider": cider(consensus.choose(candidates))}

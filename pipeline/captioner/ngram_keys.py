@@ -1,5 +1,8 @@
 """N-grams of many sentences at once: each is known by a key, a 64-bit hash of its words and their order."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +20,28 @@ def ngram_keys(words: Numbers, lengths: Numbers, n: int) -> tuple[Numbers, Keys]
     for offset in range(n):
         keys = keys * _STEP + words[begins + offset].astype(np.uint64)           # modulo 2^64
     return begins, keys
+
+
+@dataclass(frozen=True)
+class CountedNgrams:
+    """Distinct n-grams of sentences, sorted by sentence and key."""
+
+    sentence: Numbers       # [G]
+    key: Keys               # [G]
+    count: Numbers          # [G]
+
+
+def counted_ngrams(sentences: Sequence[Numbers], n: int) -> CountedNgrams:
+    """Every run of `n` words of every sentence, counted."""
+    lengths = np.array([len(ids) for ids in sentences], np.int64)
+    begins, keys = ngram_keys(np.concatenate([*sentences, np.zeros(0, np.int64)]), lengths, n)
+    owner = np.repeat(np.arange(len(sentences)), lengths)
+    order = np.lexsort((keys, owner[begins]))
+    owner, keys = owner[begins][order], keys[order]
+    new = np.ones(len(keys), bool)
+    new[1:] = (owner[1:] != owner[:-1]) | (keys[1:] != keys[:-1])
+    count = np.diff(np.append(np.flatnonzero(new), len(keys)))
+    return CountedNgrams(owner[new], keys[new], count)
 
 
 def find_sorted(table: NDArray[np.generic], wanted: NDArray[np.generic]) -> tuple[Numbers, NDArray[np.bool_]]:

@@ -62,7 +62,7 @@ class Bar:
         return rates + (f", {_number(self.inner_done / seconds)} {self.inner}/s" if self.inner else "")
 
     def _log(self) -> None:
-        if Output.quiet:
+        if Output.quiet or not self.total:
             return
         seconds = time.monotonic() - self._started
         fresh = self.done - self._earlier

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import read_json, sha256, write_json
+from pipeline.common.file_digests import file_digest
+from pipeline.common.files import read_json, write_json
 from pipeline.encoders.base import Recipe
 from pipeline.encoders.open_clip_model import METADATA_FILE
 from pipeline.params import AppearanceEncoder
@@ -36,9 +37,10 @@ def prepare(section: AppearanceEncoder, folder: Path) -> dict[str, Any]:
         if not shape or shape[-1] != dim:
             raise SpectrumError(f"{features}: features of {source.keys[0]!r} are {list(shape)}, but the texts in "
                                 f"{texts} are {dim} wide; frames and captions have to come from one model")
-    metadata = {"model": section.model, "weights": "imported", "untrained": False, "dim": dim, "sha256": sha256(texts),
+    digest = file_digest(texts)
+    metadata = {"model": section.model, "weights": "imported", "untrained": False, "dim": dim, "sha256": digest,
                 "features": {"name": features.name, "sha256": features_sha256(features)},
-                "texts": {"name": texts.name, "sha256": sha256(texts)}}
+                "texts": {"name": texts.name, "sha256": digest}}
     write_json(folder / METADATA_FILE, metadata)
     return metadata
 

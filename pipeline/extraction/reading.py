@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pipeline import params
 from pipeline.common.device import cpu_cores
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import sha256
+from pipeline.common.file_digests import file_digest
 from pipeline.encoders.base import Encoder
 from pipeline.media.decoder import DecodeStream, MediaError, VideoDecoder
 from pipeline.store.known_rows import Known, KnownRows
@@ -150,7 +150,7 @@ class Readers:
         try:
             if not stat.S_ISREG(path.stat().st_mode):       # a pipe would hang already while it is hashed
                 return End(stream, failure="it is no ordinary file")
-            source = sha256(path)
+            source = file_digest(path)
         except OSError as error:
             return End(stream, failure=_unreadable(error),
                        known=self._enough(rows.of_id(stream.job.video_id) if rows else None))

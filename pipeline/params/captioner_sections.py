@@ -18,7 +18,7 @@ class Captioner(Section):
     """
 
     modalities: tuple[Modality, ...] = ("appearance", "audio", "motion", "text")
-    decoder_modalities: tuple[Modality, ...] = ("appearance", "audio", "motion")
+    decoder_modalities: tuple[Modality, ...] = ()
     vtai: bool = True
     cfb: bool = True
     aeb: bool = True
@@ -77,7 +77,7 @@ class Captioner(Section):
 class Training(Section):
     """How the captioner learns. The `self_critical_*` belong to an optional last phase, which learns from rewards."""
 
-    epochs: Count = 12
+    epochs: Count = 6
     videos_per_batch: Count = 8
     captions_per_batch: CountOrZero = 0
     optimizer: Literal["adamw", "adam"] = "adamw"
@@ -119,8 +119,8 @@ class Generation(Section):
     length_penalty: NonNegativeFloat = 1.0
     no_repeat_ngram_size: CountOrZero = 0
     attribute_odds: NonNegativeFloat = 1.0
-    emotion_odds: NonNegativeFloat = 1.0
-    consensus: NonNegativeFloat = 1.0
+    emotion_odds: NonNegativeFloat = 2.0
+    consensus: NonNegativeFloat = 3.0
     candidates: CountOrZero = 20
     temperature: PositiveFloat = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -74,9 +74,10 @@ class Candidates:
 
 
 def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionIndex, top: int,
-                        batch_size: int = 1024) -> Candidates:
+                        batch_size: int = 1024, device: str = "cpu") -> Candidates:
     """The `top` candidates, or as many as there are, of every video with frames in `store`, in the manifest's order.
 
+    batch_size, device: as of CaptionIndex.search.
     Raises SpectrumError where the index was made from another corpus.
     """
     if corpus_digest(distinct_sentences(manifest.corpus)) != index.corpus:
@@ -88,7 +89,7 @@ def retrieve_candidates(manifest: Manifest, store: FeatureStore, index: CaptionI
     if left < 1:
         raise SpectrumError(f"a corpus of {len(index.texts)} distinct captions leaves a video none but its "
                             "own; enlarge data.corpus")
-    rows, scores = index.search(video_queries(store, ids), barred, min(top, left), batch_size)
+    rows, scores = index.search(video_queries(store, ids), barred, min(top, left), batch_size, device)
     return Candidates(tuple(ids), rows, scores, index.recipe_id, index.digest)
 
 

@@ -13,12 +13,13 @@ from pipeline.common.commands import rerun
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import atomic_write, fingerprint, read_json, sha256, write_json
 from pipeline.common.hdf5 import TEXTS, Layout, read_arrays, write_arrays
-from pipeline.retrieval.faiss_loading import import_faiss
+from pipeline.retrieval.exact_search import nearest
 from pipeline.retrieval.sentences import Sentence, corpus_digest
 
-SCHEMA = 4
+SCHEMA = 5
 VECTORS_FILE, TEXTS_FILE, DESCRIPTION = "captions.npy", "captions.h5", "index.json"
 _REBUILD = rerun("index")
+_ROUNDING = 1e-6        # of the length of a vector that was divided by it
 
 
 @dataclass(frozen=True)
@@ -36,45 +37,47 @@ class CaptionIndex:
     corpus: str             # `corpus_digest` of the captions that it was made from
 
     def search(self, queries: NDArray[np.float32], barred: Sequence[Sequence[int]], top: int,
-               batch: int = 1024) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+               batch: int = 1024, device: str = "cpu") -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and cosines of the `top` captions of each query, best first: two arrays [Q, top].
 
-        queries: [Q, D], any length but zero. barred: for each query the rows it must not retrieve.
+        queries: [Q, D], any length but zero. barred: for each query the rows it must not retrieve. device: "cuda"
+        searches on all GPUs where faiss has any; neither it nor `batch` changes a result.
         Raises SpectrumError when the corpus is too small to fill `top` after the leak guard.
         """
-        queries = unit_vectors(queries, "queries")
-        deepest = top + max((len(rows) for rows in barred), default=0)
-        depth = min(deepest, len(self.texts))
-        rows = np.empty((len(queries), top), np.int64)
-        scores = np.empty((len(queries), top), np.float32)
-        faiss = import_faiss()
-        for start in range(0, len(queries), batch):
-            cosines, hits = faiss.knn(queries[start : start + batch], self.embeddings, depth,
-                                      metric=faiss.METRIC_INNER_PRODUCT)
-            for i, (own_hits, own_cosines) in enumerate(zip(hits, cosines, strict=True), start=start):
-                kept = np.flatnonzero((own_hits >= 0) & np.isin(own_hits, barred[i], invert=True))[:top]
-                if len(kept) < top:
-                    raise SpectrumError(
-                        f"only {len(kept)} of {top} candidates are left in a corpus of {len(self.texts)} distinct "
-                        "captions once a video's own are excluded; lower retrieval.stored or enlarge data.corpus")
-                rows[i], scores[i] = own_hits[kept], own_cosines[kept]
+        deepest = top + max((len(own) for own in barred), default=0)
+        hits, cosines = nearest(unit_vectors(queries, "queries"), self.embeddings, min(deepest, len(self.texts)), batch,
+                                device)
+        rows = np.empty((len(hits), top), np.int64)
+        scores = np.empty((len(hits), top), np.float32)
+        for i, (own_hits, own_cosines) in enumerate(zip(hits, cosines, strict=True)):
+            kept = np.flatnonzero(np.isin(own_hits, barred[i], invert=True))[:top]
+            if len(kept) < top:
+                raise SpectrumError(
+                    f"only {len(kept)} of {top} candidates are left in a corpus of {len(self.texts)} distinct "
+                    "captions once a video's own are excluded; lower retrieval.stored or enlarge data.corpus")
+            rows[i], scores[i] = own_hits[kept], own_cosines[kept]
         return rows, scores
 
 
 def unit_vectors(vectors: NDArray[np.floating[Any]], what: str) -> NDArray[np.float32]:
-    """Rows of length 1. A zero or non-finite row has no direction and is refused."""
+    """Rows of length 1. A zero or non-finite row has no direction and is refused.
+
+    A row that is of length 1 but for rounding stays as it is: to do this twice changes no bit.
+    """
     vectors = np.ascontiguousarray(vectors, np.float32)
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if not np.isfinite(lengths).all() or (lengths == 0).any():
         bad = np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))
         raise SpectrumError(f"{what}: rows {bad[:5].tolist()} are zero or not finite and cannot be compared")
-    return np.asarray(vectors / lengths, np.float32)
+    return np.asarray(vectors / np.where(np.abs(lengths - 1) < _ROUNDING, 1, lengths), np.float32)
 
 
 def build_index(sentences: Sequence[Sentence], embeddings: Iterable[NDArray[np.float32]], recipe_id: str,
-                folder: Path) -> None:
-    """Writes the index of `distinct_sentences` and their embeddings, which come in parts [n, D]; recipe_id: the text
-    encoder's."""
+                folder: Path, precision: str = "float32") -> None:
+    """Writes the index of `distinct_sentences` and their embeddings, which come in parts [n, D].
+
+    recipe_id: the text encoder's. precision: what it computed in.
+    """
     dim = _write_vectors(folder / VECTORS_FILE, embeddings, len(sentences))
     counts = [len(sentence.owners) for sentence in sentences]
     write_arrays(folder / TEXTS_FILE, {
@@ -87,6 +90,7 @@ def build_index(sentences: Sequence[Sentence], embeddings: Iterable[NDArray[np.f
         "captions": len(sentences),
         "dim": dim,
         "recipe_id": recipe_id,
+        "precision": precision,
         "corpus": corpus_digest(sentences),
         "sha256": {name: sha256(folder / name) for name in (VECTORS_FILE, TEXTS_FILE)},
     })
@@ -111,7 +115,7 @@ def _write_vectors(path: Path, embeddings: Iterable[NDArray[np.float32]], count:
 
 def open_index(folder: Path, recipe_id: str) -> CaptionIndex:
     """The index in `folder`. Refused when a file is not the one that was built, or of another text encoder."""
-    description = _read_description(folder / DESCRIPTION)
+    description = read_description(folder)
     if description["recipe_id"] != recipe_id:
         raise SpectrumError(f"{folder}: made by text encoder {description['recipe_id']}, but the pictures are encoded "
                             f"by {recipe_id}; {_REBUILD}")
@@ -141,15 +145,16 @@ def _map_vectors(path: Path) -> NDArray[np.float32]:
     return vectors.view(np.ndarray)
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
     """index.json, its fields checked. Raises SpectrumError."""
+    path = folder / DESCRIPTION
     description: Any = read_json(path)
     schema = description.get("schema") if isinstance(description, dict) else None
     if schema != SCHEMA:
         raise SpectrumError(f"{path}: schema {schema!r:.20}, expected {SCHEMA}; {_REBUILD}")
     digests = description.get("sha256")
     if not (isinstance(digests, dict) and digests.keys() == {VECTORS_FILE, TEXTS_FILE}
-            and all(isinstance(description.get(key), str) for key in ("recipe_id", "corpus"))):
+            and all(isinstance(description.get(key), str) for key in ("recipe_id", "precision", "corpus"))):
         raise SpectrumError(f"{path}: not a whole description of a caption index; {_REBUILD}")
     return dict(description)
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from pipeline.common import parquet
 from pipeline.common.errors import SpectrumError
-from pipeline.common.files import sha256
+from pipeline.common.file_digests import file_digest
 from pipeline.store.shard import DAMAGE
 
 MAX_BYTES = 1 << 30     # of one video's features: what claims more is damaged, or is no features
@@ -91,8 +91,8 @@ def open_features(path: Path) -> Iterator[FeatureFile]:
 def features_sha256(path: Path) -> str:
     """SHA-256 of a file; of a folder, over its files' names and SHA-256."""
     if path.is_file():
-        return sha256(path)
-    lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(_array_files(path))]
+        return file_digest(path)
+    lines = [f"{file_digest(file)}  {file.name}\n" for file in sorted(_array_files(path))]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

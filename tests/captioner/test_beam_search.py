@@ -186,15 +186,15 @@ def test_samples_are_drawn_by_the_models_probabilities() -> None:
                 elif gain > -math.inf:
                     alive.append(([*tokens, token], total + gain))
     assert sum(chances.values()) == pytest.approx(1)
-    generator = torch.Generator().manual_seed(0)
-    texts, sums = sample(model, model.encode(one), 1, SamplingSettings(4000), generator)
+    torch.manual_seed(0)
+    texts, sums = sample(model, model.encode(one), 1, SamplingSettings(4000))
     drawn = Counter(tuple(token for token in text if token != PAD) for text in texts[0].tolist())
     for tokens, chance in chances.items():
         assert abs(drawn[tokens] / 4000 - chance) < 4 * math.sqrt(chance / 4000) + 1e-9
     for text, total in zip(texts[0].tolist()[:50], sums[0].tolist(), strict=False):
         assert math.exp(total) == pytest.approx(chances[tuple(t for t in text if t != PAD)], abs=1e-4)
-    cold, _ = sample(model, model.encode(one), 1, SamplingSettings(50, temperature=1e-3), generator)
-    likely, _ = sample(model, model.encode(one), 1, SamplingSettings(50, top_p=1e-6), generator)
+    cold, _ = sample(model, model.encode(one), 1, SamplingSettings(50, temperature=1e-3))
+    likely, _ = sample(model, model.encode(one), 1, SamplingSettings(50, top_p=1e-6))
     greedy = search(model, model.encode(one), 1, beam(num_beams=1))[0][0][0]
     for texts in (cold, likely):
         assert all([t for t in text if t != PAD] == greedy for text in texts[0].tolist())
@@ -209,6 +209,15 @@ def test_sampled_captions_are_seeded_ordered_and_scored_like_beams() -> None:
         scores = [hypothesis.score for hypothesis in caption.beams]
         assert len(scores) == 4 and scores == sorted(scores, reverse=True) and caption.text == caption.beams[0].text
         assert all(len(hypothesis.text.split()) in range(1, 9) for hypothesis in caption.beams)
+
+
+def test_every_video_has_random_numbers_of_its_own_whatever_the_batch() -> None:
+    rich = talker(RICH, 8, sharpness=2.0)
+    alone, together = (captions_by(rich, rich.inputs, beam(method="sample", num_beams=4, batch_size=size))
+                       for size in (1, 5))
+    assert [caption.text for caption in alone] == [caption.text for caption in together]
+    twins = captions_by(rich, rich.inputs.select([0, 0, 0]), beam(method="sample", num_beams=4, batch_size=1))
+    assert len({caption.text for caption in twins}) > 1
 
 
 def test_the_batch_changes_nothing() -> None:

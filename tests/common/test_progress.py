@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.common import progress
 from pipeline.common.progress import Bar
+from stages.extract import describe
 
 
 def test_parts_of_a_unit_sum_up_and_earlier_work_is_no_part_of_the_rate(
@@ -25,3 +26,15 @@ def test_nothing_done_yet_says_nothing_of_the_time_left(capsys: pytest.CaptureFi
     with Bar("extract", 3, "videos", "frames") as bar:
         bar.advance(3, fresh=False)
     assert capsys.readouterr().err == "extract: 3/3 videos, 0 videos/s, 0 frames/s\n"
+
+
+def test_work_of_which_there_is_none_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar("extract", 0, "videos"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_a_modality_that_is_left_out_is_said_to_be() -> None:
+    assert describe({"frames": 0, "rows": 0, "videos": 0}).startswith("nothing to extract")
+    assert describe({"frames": 9, "rows": 9, "videos": 3, "reused": 0, "resumed": 1, "kept": 0, "failed": 0}) == (
+        "9 rows of 3 videos, 1 kept as they were")

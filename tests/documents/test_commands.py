@@ -43,6 +43,10 @@ TESTED = {
         "tests/sharing/test_model_folder.py::test_it_captions_as_the_project_does_wherever_it_lies",
     ("docs/performance.md", "Training and beam search"):
         "tests/benchmarks/test_captioner_benchmark.py::test_it_measures",
+    ("docs/performance.md", "Search"):
+        "tests/benchmarks/test_retrieval_benchmark.py::test_search_is_measured_beside_faiss",
+    ("docs/performance.md", "On a GPU"):
+        "tests/benchmarks/test_gpu_benchmark.py::test_every_part_is_measured",
     ("docs/scoring.md", "Metrics, and scores for the captions of any system"):
         "tests/metrics/test_score_files.py::test_the_terminal_has_one_table_and_what_was_written",
     ("docs/sharing.md", "Once"): TEAM + "first",

@@ -17,6 +17,7 @@ from media_factory import clip
 from project import SUPPORT
 
 from pipeline import params
+from pipeline.common import file_digests
 from pipeline.common.errors import SpectrumError
 from pipeline.common.files import sha256
 from pipeline.encoders import appearance, audio, open_clip_model
@@ -176,13 +177,30 @@ def test_a_failing_disk_keeps_the_rows(tmp_path: Path, clips: list[tuple[str, Pa
             return sha256(path)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(reading, "sha256", failing)
+    monkeypatch.setattr(reading, "file_digest", failing)
     summary = extract(clips, Colours(), tmp_path, SECTION.model_copy(update={"allowed_failures": 0.5}))
     assert (summary["videos"], summary["reused"], summary["kept"], summary["failed"]) == (6, 1, 5, 3)
     store = FeatureStore.open(tmp_path)
     assert store.failures["v8"] == "it cannot be read: Input/output error"
     assert np.array_equal(store.load(["v1", "v4"])[0], rows)
     assert store.verify() == []
+
+
+def test_a_second_stage_reads_no_video_only_to_know_it(tmp_path: Path, clips: list[tuple[str, Path]],
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = []
+
+    def count(path: Path) -> str:
+        hashed.append(path.name)
+        return sha256(path)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(file_digests, "_STEP", -1)
+    monkeypatch.setattr(file_digests, "sha256", count)
+    for number in (4, 3):           # two encoders, and the first again
+        extract(clips, Colours(number), tmp_path / str(number))
+    assert extract(clips, Colours(4), tmp_path / "4")["reused"] == 9
+    assert sorted(hashed) == [f"v{number}.mp4" for number in range(9)]
 
 
 def test_another_recipe_is_extracted_anew(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:

@@ -6,16 +6,15 @@ n-grams: CIDEr (Vedantam et al., CVPR 2015) without its clipping, so that the ca
 Nearer candidates count more: of N the one of rank r counts e^(-1.5 r / N) (docs/experiments.md).
 """
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 
 import numpy as np
 
 from pipeline.captioner.generation.captions import Caption
-from pipeline.captioner.generation.document_frequency import DocumentFrequency
+from pipeline.captioner.generation.document_frequency import DocumentFrequency, Reals
+from pipeline.captioner.ngram_keys import Numbers, find_sorted
 from pipeline.common.text import words
 from pipeline.retrieval.index import CaptionIndex
 
@@ -23,9 +22,7 @@ _ORDERS = 4         # n-grams of 1 to 4 words
 _SCALE = 10.0       # CIDEr's
 _FALL = 1.5         # the nearest candidate counts about e^1.5 times the farthest
 _END = "</s>"       # where a sentence ends is part of it
-
-Gram = tuple[str, ...]
-Vector = dict[Gram, float]
+_BLOCK = 64         # videos that are compared at once
 
 
 class Consensus:
@@ -45,55 +42,71 @@ class Consensus:
         return cls([index.texts[row] for row in rows[begin:end]]
                    for begin, end in pairwise([0, *ends.tolist()]))
 
-    def agreement(self, sentences: Sequence[str], candidates: Sequence[str]) -> list[float]:
-        """Of every sentence with the candidates of its video, nearest first, on CIDEr's scale of 0 to 10."""
-        vectors_of = self._vectors(list(dict.fromkeys([*sentences, *candidates])))
-        centre: list[defaultdict[Gram, float]] = [defaultdict(float) for _ in range(_ORDERS)]
-        counts = [math.exp(-_FALL * rank / len(candidates)) for rank in range(len(candidates))]
-        for candidate, count in zip(candidates, counts, strict=True):
-            for total, vector in zip(centre, vectors_of[candidate], strict=True):
-                for gram, weight in vector.items():
-                    total[gram] += count * weight
-        share = _SCALE / (_ORDERS * max(1.0, sum(counts)))
-        return [share * sum(weight * total.get(gram, 0.0)
-                            for total, vector in zip(centre, vectors_of[sentence], strict=True)
-                            for gram, weight in vector.items()) for sentence in sentences]
+    def agreements(self, sentences: Sequence[Sequence[str]], candidates: Sequence[Sequence[str]]) -> list[Reals]:
+        """For every video of each of its sentences: with the video's candidates, nearest first, on CIDEr's scale of
+        0 to 10."""
+        found: list[Reals] = []
+        for first in range(0, len(sentences), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            found += self._agreements(sentences[block], candidates[block])
+        return found
 
-    def choose(self, candidates: Sequence[str]) -> str:
-        """The candidate that agrees most with all of them; of equal ones the nearest."""
-        agreements = self.agreement(candidates, candidates)
-        return candidates[agreements.index(max(agreements))]
+    def _agreements(self, sentences: Sequence[Sequence[str]], candidates: Sequence[Sequence[str]]) -> list[Reals]:
+        number = {text: row for row, text in enumerate(dict.fromkeys(chain(*sentences, *candidates)))}
+        spoken, retrieved = _Occurrences.of(sentences, number), _Occurrences.of(candidates, number)
+        counts = np.exp(-_FALL * retrieved.rank / np.maximum(1, retrieved.many[retrieved.video]))
+        total = np.zeros(len(spoken.row))
+        for vectors in self._frequency.vectors(list(map(_tokens, number))):
+            keys, gram = np.unique(vectors.key, return_inverse=True)
+            bounds = np.searchsorted(vectors.sentence, np.arange(len(number) + 1))
+            owner, entry = _entries(bounds, retrieved.row)
+            places, at = np.unique(retrieved.video[owner] * len(keys) + gram[entry], return_inverse=True)
+            centre = np.bincount(at, counts[owner] * vectors.weight[entry], len(places))
+            owner, entry = _entries(bounds, spoken.row)
+            at, met = find_sorted(places, spoken.video[owner] * len(keys) + gram[entry])
+            total += np.bincount(owner[met], vectors.weight[entry[met]] * centre[at[met]], len(total))
+        share = _SCALE / (_ORDERS * np.maximum(1.0, np.bincount(retrieved.video, counts, len(candidates))))
+        return np.split(total * share[spoken.video], spoken.many.cumsum()[:-1])
+
+    def choose(self, candidates: Sequence[Sequence[str]]) -> list[str]:
+        """For every video the candidate that agrees most with all of them; of equal ones the nearest."""
+        return [own[int(agreements.argmax())]
+                for own, agreements in zip(candidates, self.agreements(candidates, candidates), strict=True)]
 
     def rerank(self, captions: Sequence[Caption], candidates: Sequence[Sequence[str]], weight: float) -> list[Caption]:
         """`captions` with their beams in the new order; the candidates of each video in the same order."""
-        return [self._rerank_one(caption, own, weight) for caption, own in zip(captions, candidates, strict=True)]
+        agreements = self.agreements([[beam.text for beam in caption.beams] for caption in captions], candidates)
+        return [_reranked(caption, weight * own) for caption, own in zip(captions, agreements, strict=True)]
 
-    def _rerank_one(self, caption: Caption, candidates: Sequence[str], weight: float) -> Caption:
-        agreements = self.agreement([beam.text for beam in caption.beams], candidates)
-        beams = [replace(beam, score=beam.score + weight * agreement)
-                 for beam, agreement in zip(caption.beams, agreements, strict=True)]
-        beams.sort(key=lambda beam: -beam.score)
-        return replace(caption, text=beams[0].text, score=beams[0].score, beams=tuple(beams))
 
-    def _vectors(self, sentences: Sequence[str]) -> dict[str, list[Vector]]:
-        """Of every sentence and every order a vector of length 1 (or nothing)."""
-        tokens = list(map(_tokens, sentences))
-        found = self._frequency.look_up(tokens)
-        return {sentence: [self._vector(_grams(own, n), videos) for n, videos in enumerate(counts, start=1)]
-                for sentence, own, counts in zip(sentences, tokens, found, strict=True)}
+@dataclass(frozen=True)
+class _Occurrences:
+    """Texts of videos, one after the other."""
 
-    def _vector(self, grams: Sequence[Gram], videos: Sequence[int]) -> Vector:
-        """videos: how many have each of the n-grams."""
-        videos_with = dict(zip(grams, videos, strict=True))
-        vector = {gram: count * (math.log(self._frequency.videos) - math.log(max(1, videos_with[gram])))
-                  for gram, count in Counter(grams).items()}
-        length = math.sqrt(sum(weight ** 2 for weight in vector.values()))
-        return {gram: weight / length for gram, weight in vector.items()} if length else {}
+    row: Numbers        # [M] which of the distinct texts
+    video: Numbers      # [M]
+    rank: Numbers       # [M] among its video's
+    many: Numbers       # [videos] texts of each
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[str]], number: Mapping[str, int]) -> "_Occurrences":
+        many = np.array([len(own) for own in texts], np.int64)
+        return cls(np.array([number[text] for own in texts for text in own], np.int64),
+                   np.repeat(np.arange(len(texts)), many), np.concatenate([np.arange(0), *map(np.arange, many)]), many)
+
+
+def _entries(bounds: Numbers, rows: Numbers) -> tuple[Numbers, Numbers]:
+    """Of every one of `rows` all n-grams: its place among `rows`, and each n-gram's."""
+    many = bounds[rows + 1] - bounds[rows]
+    owner = np.repeat(np.arange(len(rows)), many)
+    return owner, np.repeat(bounds[rows] - (many.cumsum() - many), many) + np.arange(many.sum())
+
+
+def _reranked(caption: Caption, gains: Reals) -> Caption:
+    beams = sorted((replace(beam, score=beam.score + float(gain))
+                    for beam, gain in zip(caption.beams, gains, strict=True)), key=lambda beam: -beam.score)
+    return replace(caption, text=beams[0].text, score=beams[0].score, beams=tuple(beams))
 
 
 def _tokens(sentence: str) -> list[str]:
     return [*words(sentence), _END]
-
-
-def _grams(tokens: Sequence[str], n: int) -> list[Gram]:
-    return [tuple(tokens[i:i + n]) for i in range(len(tokens) - n + 1)]

@@ -1,13 +1,27 @@
 """In how many videos of a corpus each n-gram stands, as sorted arrays of keys and counts: twelve bytes an n-gram."""
 
+import math
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.captioner.ngram_keys import Keys, Numbers, find_sorted, ngram_keys
+from pipeline.captioner.ngram_keys import Keys, Numbers, counted_ngrams, find_sorted, ngram_keys
+
+Reals = NDArray[np.float64]
 
 _BLOCK = 1 << 20                            # words that are counted together
+
+
+@dataclass(frozen=True)
+class WeightedNgrams:
+    """Distinct n-grams of sentences, sorted by sentence and key."""
+
+    sentence: Numbers       # [G]
+    key: Keys               # [G]
+    weight: Reals           # [G]
 
 
 class DocumentFrequency:
@@ -43,20 +57,19 @@ class DocumentFrequency:
             new[1:] = (owner[1:] != owner[:-1]) | (keys[1:] != keys[:-1])
             table.add(keys[new])
 
-    def look_up(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
-        """Of every sentence and every n the numbers of videos that have its n-grams, in their order; 0 of others."""
-        lengths = np.array([len(sentence) for sentence in sentences], np.int64)
-        numbers = np.array([self._number.get(word, 0) for sentence in sentences for word in sentence], np.int64)
+    def vectors(self, sentences: Sequence[Sequence[str]]) -> list[WeightedNgrams]:
+        """For every n the n-grams of all sentences, weighted by TF-IDF: of each sentence a vector of length 1, or 0."""
+        strange: dict[str, int] = {}                        # words that the corpus lacks
+        ids = [np.array([self._number.get(word) or strange.setdefault(word, len(self._number) + len(strange) + 1)
+                         for word in sentence], np.int64) for sentence in sentences]
         found = []
         for n, table in enumerate(self._tables, start=1):
-            begins, keys = ngram_keys(numbers, lengths, n)
-            known = np.ones(len(keys), bool)
-            for offset in range(n):
-                known &= numbers[begins + offset] > 0
-            counts = np.where(known, table.look_up(keys), 0)
-            ends = np.maximum(lengths - n + 1, 0).cumsum()
-            found.append([part.tolist() for part in np.split(counts, ends[:-1])])
-        return [list(of_sentence) for of_sentence in zip(*found, strict=True)] if len(lengths) else []
+            grams = counted_ngrams(ids, n)
+            weight = grams.count * (math.log(self.videos) - np.log(np.maximum(1, table.look_up(grams.key))))
+            length = np.sqrt(np.bincount(grams.sentence, weight ** 2, len(sentences)))[grams.sentence]
+            found.append(WeightedNgrams(grams.sentence, grams.key, np.divide(
+                weight, length, out=np.zeros(len(weight)), where=length > 0)))
+        return found
 
 
 class _Table:

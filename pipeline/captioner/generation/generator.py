@@ -9,6 +9,7 @@
 from collections.abc import Callable, Sequence, Set
 
 import torch
+from torch import Tensor
 
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList, category_probabilities
@@ -50,22 +51,34 @@ class CaptionGenerator:
         try:
             size = self.section.batch_size
             batches = [range(first, min(first + size, len(inputs))) for first in range(0, len(inputs), size)]
+            uniform = self._random_numbers(len(inputs))
             captions: list[Caption] = []
             for batch, following in zip(batches, [*batches[1:], None], strict=True):
                 selected = inputs.select(batch)
                 if following is not None:
                     inputs.prepare(following)
-                captions += self._batch(selected, candidates[batch.start:batch.stop])
+                captions += self._batch(selected, candidates[batch.start:batch.stop],
+                                        None if uniform is None else uniform[batch.start:batch.stop])
         finally:
             self.model.train(was_training)
         if self._consensus is not None:
             captions = self._consensus().rerank(captions, candidates, self.section.consensus)
         return captions
 
-    def _batch(self, inputs: Inputs, candidates: Sequence[Sequence[str]]) -> list[Caption]:
+    def _random_numbers(self, videos: int) -> Tensor | None:
+        """Of every video, for each word that may be sampled [videos, captions, longest]; so the size of a batch does
+        not matter. None where nothing is sampled."""
+        if self.section.method == "beam":
+            return None
+        generator = torch.Generator().manual_seed(self.section.seed)
+        return torch.rand(videos, self.section.num_beams, self.model.section.max_words + 1, dtype=torch.double,
+                          generator=generator)
+
+    def _batch(self, inputs: Inputs, candidates: Sequence[Sequence[str]], uniform: Tensor | None) -> list[Caption]:
         inputs = inputs.to(self.model.device)
         encoded = self.model.encode(inputs)
-        beams = generate_tokens(self.model, encoded, len(inputs), self.section)
+        beams = (beam_search.search(self.model, encoded, len(inputs), self.section) if uniform is None
+                 else _sampled(self.model, encoded, uniform.to(self.model.device), self.section))
         likeliest = [of_video[0][0] for of_video in beams]
         generated = [{tuple(tokens) for tokens, _ in of_video} for of_video in beams]
         if self.section.candidates and "text" in self.model.shape.dims:
@@ -94,13 +107,10 @@ def _joined(beams: Beams, retrieved: Beams) -> Beams:
     return sorted([*beams, *others], key=lambda beam: -beam[1])
 
 
-def generate_tokens(model: Captioner, encoded: Encoded, videos: int, section: params.Generation) -> list[Beams]:
-    """For every encoded video its captions (tokens with <eos>, score) by `section.method`, best first."""
-    if section.method == "beam":
-        return beam_search.search(model, encoded, videos, section)
-    generator = torch.Generator(model.device).manual_seed(section.seed)
+def _sampled(model: Captioner, encoded: Encoded, uniform: Tensor, section: params.Generation) -> list[Beams]:
+    """For every encoded video captions by random sampling (tokens with <eos>, score), best first."""
     settings = SamplingSettings(section.num_beams, section.temperature, section.top_p, section.no_repeat_ngram_size)
-    texts, sums = sample(model, encoded, videos, settings, generator)
+    texts, sums = sample(model, encoded, len(uniform), settings, uniform)
     scores = sums / (texts != PAD).sum(-1) ** section.length_penalty
     sampled = [[([token for token in text if token != PAD], score) for text, score in zip(*of_video, strict=True)]
                for of_video in zip(texts.tolist(), scores.tolist(), strict=True)]

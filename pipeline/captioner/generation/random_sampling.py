@@ -24,13 +24,15 @@ class SamplingSettings:
 
 @torch.no_grad()
 def sample(model: Captioner, encoded: Encoded, videos: int, settings: SamplingSettings,
-           generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+           uniform: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Tokens [V, count, longest] (words, <eos>, then <pad>) and their Σ log p [V, count], by the model as it is.
 
-    log p is the model's under the constraints, before temperature and `top_p`. Random numbers are those of
-    `generator`, or PyTorch's own.
+    log p is the model's under the constraints, before temperature and `top_p`. uniform: random numbers from 0 to 1
+    [V, count, longest], one for every word; without it PyTorch's own are drawn.
     """
     device, longest, count = model.device, model.section.max_words + 1, settings.count
+    if uniform is None:
+        uniform = torch.rand(videos, count, longest, dtype=torch.double, device=device)
     texts = torch.full((videos, count, longest), PAD, device=device)
     sums = torch.zeros(videos, count, device=device)
     active = torch.arange(videos, device=device)                         # [v] which video a row is
@@ -40,7 +42,7 @@ def sample(model: Captioner, encoded: Encoded, videos: int, settings: SamplingSe
     for position in range(longest):
         logits = model.step(encoded, tokens.view(len(active), count, -1), cache).float().flatten(0, 1)
         log_p = forbid(logits, tokens, longest, settings.no_repeat_ngram_size).log_softmax(-1)
-        drawn = _draw(log_p, settings, generator)                          # [v·count]
+        drawn = _draw(log_p, settings, uniform[active, :, position].flatten())     # [v·count]
         gain = log_p.gather(1, drawn[:, None]).view(len(active), count)
         drawn = drawn.masked_fill(done.flatten(), PAD)
         texts[active, :, position] = drawn.view(len(active), count)
@@ -57,8 +59,8 @@ def sample(model: Captioner, encoded: Encoded, videos: int, settings: SamplingSe
     return texts, sums
 
 
-def _draw(log_p: Tensor, settings: SamplingSettings, generator: torch.Generator | None) -> Tensor:
-    """One word of every row [R, vocabulary] → [R]."""
+def _draw(log_p: Tensor, settings: SamplingSettings, uniform: Tensor) -> Tensor:
+    """One word of every row [R, vocabulary], by a number from 0 to 1 each [R] → [R]."""
     probabilities = (log_p / settings.temperature).softmax(-1).double()
     if settings.top_p < 1:
         ordered, words = probabilities.sort(-1, descending=True)
@@ -66,7 +68,7 @@ def _draw(log_p: Tensor, settings: SamplingSettings, generator: torch.Generator 
         probabilities = probabilities.scatter(1, words, ordered.masked_fill(before >= settings.top_p, 0.0))
     # By the inverse of the distribution: one random number a row, where torch.multinomial takes one a word.
     mass = probabilities.cumsum(-1)
-    at = torch.rand(len(mass), 1, dtype=mass.dtype, device=mass.device, generator=generator) * mass[:, -1:]
+    at = uniform[:, None].to(mass) * mass[:, -1:]
     drawn = torch.searchsorted(mass, at, right=True).squeeze(1)
     # Rounding may put `at` on the whole mass: then it is the last word of any.
     last = (mass >= mass[:, -1:]).to(torch.uint8).argmax(1)

@@ -6,12 +6,11 @@ frequencies included (tests/captioner/test_self_critical.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.captioner.ngram_keys import Keys, Numbers, find_sorted, ngram_keys
+from pipeline.captioner.ngram_keys import CountedNgrams, Numbers, counted_ngrams, find_sorted
 from pipeline.emotion.taxonomy import Taxonomy
 
 Sentence = Sequence[str]
@@ -20,15 +19,6 @@ Reals = NDArray[np.float64]
 _ORDERS = 4         # n-grams of 1 to 4 words
 _SIGMA = 6.0        # of the penalty for another length
 _SCALE = 10.0
-
-
-@dataclass(frozen=True)
-class _Grams:
-    """Distinct n-grams of sentences, sorted by sentence and key."""
-
-    sentence: Numbers       # [G]
-    key: Keys               # [G]
-    count: Numbers          # [G]
 
 
 class CiderD:
@@ -41,7 +31,7 @@ class CiderD:
         sentences = [self._ids(sentence) for own in references for sentence in own]
         self._length = np.array([len(ids) for ids in sentences])
         video = np.repeat(np.arange(len(references)), self._references)
-        self._orders = [_Order(_grams(sentences, n), video, len(sentences)) for n in range(1, _ORDERS + 1)]
+        self._orders = [_Order(counted_ngrams(sentences, n), video, len(sentences)) for n in range(1, _ORDERS + 1)]
 
     def score(self, videos: Sequence[int], sentences: Sequence[Sentence]) -> Reals:
         """[n]: of every sentence against the references of its video (CIDEr 1.2 is 1.2, not 120)."""
@@ -55,7 +45,7 @@ class CiderD:
         reference = np.arange(pairs.sum()) - start[sentence] + self._first[video][sentence]
         alike = np.zeros(len(sentence))
         for n, order in enumerate(self._orders, start=1):
-            grams, shift = _grams(token_ids, n), start - self._first[video]
+            grams, shift = counted_ngrams(token_ids, n), start - self._first[video]
             alike += order.compare(grams, video, shift, len(alike), reference, sentence)
         # Length as the scorer counts it: bigrams.
         apart = np.maximum(length[sentence] - 1, 0) - np.maximum(self._length[reference] - 1, 0)
@@ -70,7 +60,7 @@ class CiderD:
 class _Order:
     """The references' n-grams of one n, weighted by how rare they are among videos."""
 
-    def __init__(self, grams: _Grams, video: Numbers, references: int) -> None:
+    def __init__(self, grams: CountedNgrams, video: Numbers, references: int) -> None:
         self._keys, number = np.unique(grams.key, return_inverse=True)
         videos = int(video[-1]) + 1
         # An n-gram counts once a video, however many of its references have it.
@@ -85,7 +75,7 @@ class _Order:
         self._reference, self._weight = grams.sentence[order], weight[order]    # those of a place stand together
         self._norm = np.sqrt(np.bincount(grams.sentence, weight ** 2, references))
 
-    def compare(self, grams: _Grams, video: Numbers, shift: Numbers, pairs: int, reference: Numbers,
+    def compare(self, grams: CountedNgrams, video: Numbers, shift: Numbers, pairs: int, reference: Numbers,
                 sentence: Numbers) -> Reals:
         """[pairs]: clipped cosine of the sentences' n-grams and those of each of their references."""
         number, known = find_sorted(self._keys, grams.key)
@@ -106,18 +96,6 @@ class _Order:
         alike: Reals = np.divide(np.bincount(pair, met, pairs), together, out=np.zeros(pairs), where=together > 0)
         return alike
 
-
-def _grams(sentences: Sequence[Numbers], n: int) -> _Grams:
-    """Every run of `n` words of every sentence, counted."""
-    lengths = np.array([len(ids) for ids in sentences], np.int64)
-    begins, keys = ngram_keys(np.concatenate([*sentences, np.zeros(0, np.int64)]), lengths, n)
-    owner = np.repeat(np.arange(len(sentences)), lengths)
-    order = np.lexsort((keys, owner[begins]))
-    owner, keys = owner[begins][order], keys[order]
-    new = np.ones(len(keys), bool)
-    new[1:] = (owner[1:] != owner[:-1]) | (keys[1:] != keys[:-1])
-    count = np.diff(np.append(np.flatnonzero(new), len(keys)))
-    return _Grams(owner[new], keys[new], count)
 
 
 class EmotionReward:
