@@ -76,12 +76,13 @@ def test_predictions_say_where_each_word_looked_and_when(undisturbed: Path) -> N
     for row in rows:
         attention = row["attention"]
         assert " ".join(attention["words"]) == row["caption"]
-        assert [*attention["parts"]] == ["appearance", "audio", "attributes"]
+        assert [*attention["parts"]] == ["appearance", "audio", "text", "attributes"]
         for name, store in (("appearance", frames), ("audio", sound)):
             assert attention["parts"][name]["seconds"] == pytest.approx(store.times(row["video_id"]), abs=0.006)
-        assert attention["parts"]["attributes"]["seconds"] == []
+        assert attention["parts"]["text"]["seconds"] == attention["parts"]["attributes"]["seconds"] == []
         shares = [list(part["weights"]) for part in attention["parts"].values()]
         assert all(len(own) == len(attention["words"]) for own in shares)
         for word in zip(*shares, strict=True):
             assert sum(map(sum, word)) == pytest.approx(1, abs=0.01)
-        assert len(attention["parts"]["attributes"]["weights"][0]) == len(row["attributes"])
+        for name, listed in (("text", "candidates"), ("attributes", "attributes")):
+            assert len(attention["parts"][name]["weights"][0]) == len(row[listed])
