@@ -353,13 +353,17 @@ def test_every_video_is_on_the_page_with_all_that_is_known_of_it(html: str) -> N
 
 
 def test_three_thousand_videos_are_less_than_thirty_megabytes() -> None:
-    """Of 20 references and candidates, 60 hypotheses, 28 frames that were looked at, and two small frames to show."""
+    """Of 20 references and candidates, 60 hypotheses, two small frames, and attention to 28 frames, 27 windows of
+    sound, the candidates and 28 attributes."""
     data = full(100)
     draw = random.Random(1)
     for row in data.predictions:
         row["beams"] = row["beams"] * 30
-        looks = row["attention"]["parts"]["appearance"]
-        looks["seconds"], looks["weights"] = looks["seconds"] * 7, [word * 7 for word in looks["weights"]]
+        parts = row["attention"]["parts"]
+        for name, times in (("appearance", 7), ("audio", 9), ("attributes", 4)):
+            seconds, weights = parts[name]["seconds"], parts[name]["weights"]
+            parts[name] = {"seconds": seconds * times, "weights": [word * times for word in weights]}
+        parts["text"] = {"seconds": [], "weights": [[0.01] * 20 for _ in row["attention"]["words"]]}
     frames = {video: [(second, draw.randbytes(1000)) for second in (0.5, 1.5)] for video in data.references}
     references = {video: own * 5 for video, own in data.references.items()}
     html = render(dataclasses.replace(data, frames=frames, references=references))
