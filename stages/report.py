@@ -6,9 +6,9 @@
 Makes reports/<dataset>/index.html: scores beside the reference lines, curves, and all captioned videos with
 their frames, emotions, attributes and candidates. It is one file that needs no network; the clips are linked.
 
-With --compare it makes reports/<dataset>/compared.html in its place: the same page, and on it how far this run is ahead
-of the other, both captions of every video, and which videos are better, worse or the same. The other run has to have
-scored the same videos; `dvc exp run` and a copy of its predictions.jsonl make one.
+With --compare it makes reports/<dataset>/compared.html and leaves index.html as it is. It is the same page, and has how
+far this run is ahead of the other, both captions of every video, and which videos are better, worse or the same. Both
+runs must have scored the same videos; keep a copy of predictions.jsonl before you make another run.
 """
 
 from pathlib import Path
