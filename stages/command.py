@@ -58,7 +58,7 @@ def stage(run: Callable[[Params, Paths], Summary], name: str, help_text: str | N
 
     def main(overrides: Overrides = None, params_file: ParamsFile = DEFAULT) -> None:
         with readable_errors():
-            _run(run, name, describe, load_with_notice(overrides or [], params_file, repro(name)))
+            run_stage(run, name, describe, load_with_notice(overrides or [], params_file, repro(name)))
 
     run_command(main, help_text)
 
@@ -73,7 +73,7 @@ def stage_of_parts(run: Callable[..., Summary], name: str, help_text: str | None
                 raise typer.BadParameter(f"{only!r} is none of {', '.join(parts)}", param_hint="--only")
             params = load_with_notice(overrides or [], params_file, repro(name, only))
             for part in [only] if only else parts:
-                _run(partial(run, part=part), f"{name}-{part}", describe, params)
+                run_stage(partial(run, part=part), f"{name}-{part}", describe, params)
 
     run_command(main, help_text)
 
@@ -95,7 +95,7 @@ def load_with_notice(overrides: Sequence[str], params_file: Path, back: str) -> 
     return params
 
 
-def _run(run: Callable[[Params, Paths], Summary], name: str, describe: Describe, params: Params) -> None:
+def run_stage(run: Callable[[Params, Paths], Summary], name: str, describe: Describe, params: Params) -> None:
     from importlib.metadata import version
 
     check_code(name.partition("-")[0])

@@ -36,6 +36,7 @@ def _evaluate(params: Params, paths: Paths, begin: Callable[[str], None]) -> tup
     from pipeline.captioner import checkpoint
     from pipeline.captioner.attribute_scores import attribute_precision
     from pipeline.captioner.cached_dataset import CachedDataset
+    from pipeline.captioner.generation.attention import read_attention
     from pipeline.captioner.generation.generator import CaptionGenerator
     from pipeline.common.device import torch_device
     from pipeline.common.files import json_text, read_json, sha256, write_json, write_jsonl, write_text
@@ -83,11 +84,15 @@ def _evaluate(params: Params, paths: Paths, begin: Callable[[str], None]) -> tup
     similarities = dataset.candidates.select(videos).scores
     predictions = paths.reports / "predictions.jsonl"
     priors, _ = dataset.priors(videos, model.model.section.modalities)
+    attention = read_attention(model.model, model.vocabulary, inputs_of[model.folder],
+                               [caption.text for caption in captions], params.generation.batch_size)
     write_jsonl(predictions, (
         caption.as_json(zip(texts[:used], own.tolist(), strict=False)) | scores_of.get(caption.video_id, {})
-        | {"prior": {name: round(p, 4) for name, p in zip(taxonomy.categories, prior.tolist(), strict=True)}}
+        | {"prior": {name: round(p, 4) for name, p in zip(taxonomy.categories, prior.tolist(), strict=True)},
+           "attention": looks.as_json(dataset.row_times(caption.video_id))}
         | {name: others[name][caption.video_id] for name in ("baseline",) if caption.video_id in others[name]}
-        for caption, texts, own, prior in zip(captions, candidate_texts, similarities, priors, strict=True)))
+        for caption, texts, own, prior, looks in zip(captions, candidate_texts, similarities, priors, attention,
+                                                     strict=True)))
     metrics["attributes"] = attribute_precision(
         model, inputs_of[model.folder].first(len(tested)), list(references.values()),
         params.generation.batch_size)

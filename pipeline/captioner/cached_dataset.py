@@ -114,6 +114,12 @@ class CachedDataset:
         return StoredInputs(tuple(ids), {name: part for name, part in opened.items() if part is not None},
                             *self.priors(ids, modalities))
 
+    def row_times(self, video: str) -> dict[str, list[float]]:
+        """The seconds that the rows of a video stand for, of every modality that has some."""
+        stores = {"appearance": self.appearance, "audio": self.audio, "motion": self.motion}
+        return {name: times.tolist() for name, store in stores.items()
+                if store is not None and video in store and len(times := store.times(video))}
+
     def priors(self, ids: Sequence[str], modalities: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Emotional priors of `ids` as a captioner that reads `modalities` may know them: categories, words."""
         categories, words = self.emotions.select(ids, modalities)

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipeline.captioner.cached_dataset import candidate_rows
 from pipeline.captioner.checkpoint import Checkpoint, refuse_other_recipes
+from pipeline.captioner.generation.attention import read_attention
 from pipeline.captioner.generation.captions import Caption
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.generation.generator import CaptionGenerator
@@ -25,13 +27,26 @@ from pipeline.media.decoder import VideoDecoder
 from pipeline.params import Params
 from pipeline.retrieval.index import CaptionIndex
 
+Encoded = tuple[NDArray[np.floating], NDArray[np.float64]]       # rows [T, D], and the seconds [T] that they show
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """What the encoders made of a file, or of a window of it, by modality."""
+
+    path: Path
+    window: Window | None
+    rows: dict[str, NDArray[np.floating]]
+    times: dict[str, NDArray[np.float64]]
+
 
 @dataclass(frozen=True)
 class CaptionedClip:
     """The caption of a file, or of a window of it, and what led to it.
 
     candidates: retrieved captions with their similarities, nearest first; prior: p(emotion) before the captioner sees
-    the clip; distance from the training clips, and the limit of usual distances.
+    the clip; distance from the training clips, and the limit of usual distances; attention: as of predictions.jsonl,
+    where it was asked for.
     """
 
     path: Path
@@ -42,6 +57,7 @@ class CaptionedClip:
     distance: float
     limit: float
     trained_on: TrainedOn
+    attention: dict[str, Any] | None = None
 
     @property
     def text(self) -> str:
@@ -55,7 +71,8 @@ class CaptionedClip:
     def as_json(self) -> dict[str, Any]:
         """As a line of predictions.jsonl, with what only own clips have."""
         window = {"start": round(self.window.start, 3), "end": round(self.window.end, 3)} if self.window else {}
-        return {**self.caption.as_json(self.candidates), **window,
+        attention = {"attention": self.attention} if self.attention else {}
+        return {**self.caption.as_json(self.candidates), **window, **attention,
                 "prior": {name: round(p, 4) for name, p in self.prior.items()},
                 "unlike_training": self.is_far, "distance": round(self.distance, 2),
                 "usual_distance": round(self.limit, 2), "trained_on": self.trained_on.as_json()}
@@ -105,11 +122,26 @@ class ClipCaptioner:
 
     def caption(self, path: Path, window: Window | None = None) -> CaptionedClip:
         """Of a file or a window of it. Raises SpectrumError naming the file."""
+        return self.caption_encoded(self.encode(path, window, {}))
+
+    def encode(self, path: Path, window: Window | None, known: dict[str, Encoded]) -> EncodedClip:
+        """known: what was made of this clip already, by the id of its recipe; it gets what is made now. So several
+        captioners encode a clip once."""
         reading = self.decoder.reading_part(window.start, window.end) if window else nullcontext()
-        modalities = self.checkpoint.model.shape.dims
+        found = {}
         with reading:
-            rows_of = {name: encode_one(path, encoder, self.params.extraction, self.decoder)[0]         # [T, D]
-                       for name, encoder in self.encoders.items() if name in modalities}
+            for name, encoder in self.encoders.items():
+                if name not in self.checkpoint.model.shape.dims:
+                    continue
+                recipe_id = clip_recipe_id(encoder, self.params.extraction, self.checkpoint.recipes.get(name, ""))
+                if recipe_id not in known:
+                    known[recipe_id] = encode_one(path, encoder, self.params.extraction, self.decoder)
+                found[name] = known[recipe_id]
+        return EncodedClip(path, window, {name: rows for name, (rows, _) in found.items()},
+                           {name: times for name, (_, times) in found.items()})
+
+    def caption_encoded(self, clip: EncodedClip, with_attention: bool = False) -> CaptionedClip:
+        rows_of, modalities = clip.rows, self.checkpoint.model.shape.dims
         query = rows_of["appearance"].astype(np.float32).mean(0, keepdims=True)
         stored, used = (min(count, len(self.index.texts))
                         for count in (self.params.retrieval.stored, self.params.retrieval.used))
@@ -119,13 +151,19 @@ class ClipCaptioner:
         rows, scores, texts = rows[:, :used], scores[:, :used], candidates[:used]
         parts = {name: _modality(own) for name, own in rows_of.items()}
         parts["text"] = candidate_rows(self.index, rows, scores)
-        inputs = Inputs((str(path),), {name: parts[name] for name in modalities},
+        inputs = Inputs((str(clip.path),), {name: parts[name] for name in modalities},
                         torch.from_numpy(categories), torch.from_numpy(words))
         caption, = self._generator.generate(inputs, [candidates])
+        attention = self._read_attention(inputs, caption, clip) if with_attention else None
         names = self.emotions.estimators.taxonomy.categories
-        return CaptionedClip(path, window, caption, tuple(zip(texts, scores[0].tolist(), strict=True)),
+        return CaptionedClip(clip.path, clip.window, caption, tuple(zip(texts, scores[0].tolist(), strict=True)),
                              dict(zip(names, categories[0].tolist(), strict=True)),
-                             self.domain.distance(rows_of["appearance"]), self.domain.limit, self.trained_on)
+                             self.domain.distance(rows_of["appearance"]), self.domain.limit, self.trained_on, attention)
+
+    def _read_attention(self, inputs: Inputs, caption: Caption, clip: EncodedClip) -> dict[str, Any]:
+        trained = self.checkpoint
+        attention, = read_attention(trained.model, trained.vocabulary, inputs, [caption.text], 1)
+        return attention.as_json({name: times.tolist() for name, times in clip.times.items()})
 
     @cached_property
     def _generator(self) -> CaptionGenerator:

@@ -21,6 +21,11 @@ def read_template(name: str) -> Template:
     return environment.get_template(name)
 
 
+def read_card_scripts() -> str:
+    """All that makes cards of a page's JSON."""
+    return "".join(map(read_asset, ("attention.js", "cards.js", "gallery.js")))
+
+
 def as_inert_json(value: object) -> str:
     """JSON that may stand in a script element: no text in it can end the element or begin another."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.report import gallery
-from pipeline.report.assets import as_inert_json, hash_of, read_asset, read_template
+from pipeline.report.assets import as_inert_json, hash_of, read_asset, read_card_scripts, read_template
 
 FAR = "Far from the training clips: do not trust this caption."
 
@@ -20,7 +20,7 @@ def render(rows: Sequence[Mapping[str, Any]], frames: Sequence[gallery.Frames], 
     cards = [gallery.make_card(row, (), own, words)
              | {"id": Path(row["video_id"]).name, "split": _window(row), "clip": "",
                 "note": FAR if row["unlike_training"] else ""} for row, own in zip(rows, frames, strict=True)]
-    script = read_asset("cards.js") + read_asset("gallery.js")
+    script = read_card_scripts()
     return read_template("caption_page.html.j2").render(
         total=len(cards), trained_on=trained_on, far=sum(bool(card["note"]) for card in cards),
         emotions=sorted({name for card in cards for name in card["said"]}),

@@ -1,15 +1,18 @@
-"""What the page expects in the JSON files of other stages; further entries are passed over."""
+"""What the page expects in the JSON files of other stages; further entries are passed over.
 
-from collections.abc import Mapping, Sequence
+Types are those that JSON is read as: abstract ones (Sequence) take several times as long to check.
+"""
+
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from pipeline.common.commands import REMAKE
 from pipeline.common.errors import SpectrumError
 
-Scores = Mapping[str, float | None]
+Scores = dict[str, float | None]
 Value = TypeVar("Value")
 
 
@@ -36,22 +39,22 @@ class Interval(BaseModel):
 
 class RetrievalFile(BaseModel):
     text_to_video: Scores = {}
-    candidates: Mapping[str, Scores] = {}
-    references_in_corpus: Mapping[str, int] = {}
+    candidates: dict[str, Scores] = {}
+    references_in_corpus: dict[str, int] = {}
 
 
 class MetricsFile(ScoreBlock):
     baseline: ScoreBlock | None = None
     without_rerankers: ScoreBlock | None = None
     without_candidates: ScoreBlock | None = None
-    reference_lines: Mapping[str, ScoreBlock] = {}
-    ahead_of: Mapping[str, Mapping[str, Interval]] = {}
+    reference_lines: dict[str, ScoreBlock] = {}
+    ahead_of: dict[str, dict[str, Interval]] = {}
     retrieval: RetrievalFile | None = None
-    diversity: Mapping[str, float] = {}
-    emotion_table: Sequence[CategoryCounts] = ()
+    diversity: dict[str, float] = {}
+    emotion_table: list[CategoryCounts] = []
     videos: int | None = None
-    protocols: Mapping[str, Any] = {}
-    warnings: Sequence[str] = ()
+    protocols: dict[str, Any] = {}
+    warnings: list[str] = []
     predictions_sha256: str | None = None
 
 
@@ -76,20 +79,40 @@ class AttributeEntry(BaseModel):
     emotional: bool
 
 
+class AttentionPart(BaseModel):
+    seconds: list[float]
+    weights: list[list[Annotated[float, Field(ge=0, le=1)]]]
+
+
+class AttentionEntry(BaseModel):
+    words: list[str]
+    parts: dict[str, AttentionPart]
+
+    @model_validator(mode="after")
+    def _weights_of_every_word(self) -> "AttentionEntry":
+        for name, part in self.parts.items():
+            if len(part.weights) != len(self.words) or len({len(word) for word in part.weights}) > 1:
+                raise ValueError(f"{name}: expected weights of {len(self.words)} words, equally many for each")
+            if part.seconds and part.weights and len(part.seconds) != len(part.weights[0]):
+                raise ValueError(f"{name}: expected as many seconds as weights")
+        return self
+
+
 class PredictionRow(BaseModel):
     video_id: str
     caption: str
     baseline: str | None = None
     scores: Scores = {}
-    prior: Mapping[str, float] = {}
+    prior: dict[str, float] = {}
     score: float | None = None
-    beams: Sequence[BeamEntry] = ()
-    candidates: Sequence[CandidateEntry] = ()
-    emotions: Sequence[EmotionEntry] = ()
-    attributes: Sequence[AttributeEntry] = ()
+    beams: list[BeamEntry] = []
+    candidates: list[CandidateEntry] = []
+    emotions: list[EmotionEntry] = []
+    attributes: list[AttributeEntry] = []
+    attention: AttentionEntry | None = None
 
 
-PriorScoreTable = Mapping[str, Scores]     # emotion.json
+PriorScoreTable = dict[str, Scores]     # emotion.json
 
 
 class IndexFile(BaseModel):
@@ -104,17 +127,23 @@ class KeptEpoch(BaseModel):
 class CaptionerFile(BaseModel):
     seed: int
     best: KeptEpoch
-    vocabulary: Sequence[str]
+    vocabulary: list[str]
     parameters: int | None = None
     curves_sha256: str | None = None
-    captioner: Mapping[str, Any] = {}
-    training: Mapping[str, Any] = {}
+    captioner: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
+@cache
+def _adapter(expected: Any) -> TypeAdapter[Any]:
+    """Made once: it takes longer than checking a line, and a file has thousands."""
+    return TypeAdapter(expected)
 
 
 def check_format(path: Path, value: Value, expected: Any) -> Value:
     """`value` as it is, where it fits; else a SpectrumError that names the file and the first entry that does not."""
     try:
-        TypeAdapter(expected).validate_python(value, strict=True)
+        _adapter(expected).validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         entry = ".".join(map(str, first["loc"])) or "all of it"

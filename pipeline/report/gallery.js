@@ -9,13 +9,13 @@
   const nothing = document.getElementById("nothing");
   const chosen = document.getElementById("chosen");
 
-  const { plain } = Cards;
+  const { plain, changeOf } = Cards;
 
   const haystacks = new Map();
   const haystack = (card) => {
     if (!haystacks.has(card)) {
       haystacks.set(card, [card.id, card.split, outcomes[card.outcome][0], plain(card.caption),
-        card.baseline === null ? "" : plain(card.baseline), ...card.references.map(plain),
+        card.baseline === null ? "" : plain(card.baseline), card.other ? plain(card.other.caption) : "", ...card.references.map(plain),
         ...[...card.candidates, ...card.beams].map(([pieces]) => plain(pieces)),
         ...card.emotions.map(([category]) => category), ...card.attributes.map(([word]) => word),
         ...card.meant, ...card.said].join("\n").toLowerCase());
@@ -35,8 +35,10 @@
     if (value(a) === null || value(b) === null) return (value(a) === null) - (value(b) === null);
     return sign * (value(a) - value(b));
   };
+  const changed = (card) => card.other?.change ?? null;
   const orders = {
     worst: byNumber((card) => card.cider, 1), best: byNumber((card) => card.cider, -1),
+    lost: byNumber(changed, 1), gained: byNumber(changed, -1),
     unsure: byNumber((card) => card.score, 1), sure: byNumber((card) => card.score, -1), id: () => 0,
   };
 
@@ -53,10 +55,11 @@
     if (!more.hidden) observer.observe(more);
   };
   const update = () => {
-    const { needle, emotion, outcome, split, order } = form.elements;
+    const { needle, emotion, outcome, split, order, change } = form.elements;
     const text = needle.value.trim().toLowerCase();
     found = cards.filter((card) => inCell(card)
       && (outcome.value === "" || card.outcome === outcome.value)
+      && (!change || change.value === "" || changeOf(changed(card)) === change.value)
       && (split.value === "" || card.split === split.value)
       && (emotion.value === "" || card.meant.includes(emotion.value) || card.said.includes(emotion.value))
       && (text === "" || haystack(card).includes(text)));

@@ -10,10 +10,12 @@ from typing import Any
 
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.metrics.protocols import prepare_evc, prepare_evc_reference
+from pipeline.report.attention import pack_attention
 
 NO_EMOTION = "(none)"
 LEAST = 0.005           # of a probability that is listed: less is printed as 0 %
 MATRIX_SIZE = 10        # reference emotions of the confusions: more would not be readable
+BEAMS = 10              # hypotheses that are shown: there are dozens, and thousands of videos
 CIDER = ("CIDEr (coco)", "CIDEr (evc)")     # a video's own score: the first that its line has
 
 # What is said of a caption: of its emotion alone, not of its content.
@@ -82,24 +84,45 @@ def make_card(row: Mapping[str, Any], references: Sequence[str], frames: Frames,
     caption, taxonomy = row["caption"], words.taxonomy
     meant = collect_reference_categories(references, taxonomy)
     reference = meant if references else None
-    own = row.get("scores") or {}
-    attributes = sorted(row.get("attributes") or (), key=lambda a: (-a["probability"], a["word"]))
+    attributes, beams = row.get("attributes") or (), row.get("beams") or ()
+    order = sorted(range(len(attributes)), key=lambda n: (-attributes[n]["probability"], attributes[n]["word"]))
     return {
         "id": row["video_id"],
         "outcome": judge_caption(caption, references, taxonomy),
         "frames": picture_entries(frames),
         "caption": words.mark(caption, reference),
+        "attention": pack_attention(row, order),
         "score": _number(row.get("score")),
-        "cider": next((_number(own[name]) for name in CIDER if name in own), None),
+        "cider": find_cider(row),
+        "retrieved": bool(beams and beams[0].get("retrieved")),
         "baseline": None if row.get("baseline") is None else words.mark(row["baseline"], reference),
         "references": [words.mark(text) for text in references],
         "candidates": [(words.mark(entry["text"]), _number(entry["score"])) for entry in row.get("candidates") or ()],
-        "beams": [(words.mark(beam["caption"], reference), _number(beam["score"])) for beam in row.get("beams") or ()],
+        "beams": [(words.mark(beam["caption"], reference), _number(beam["score"]), bool(beam.get("retrieved")))
+                  for beam in beams[:BEAMS]],
+        "hypotheses": len(beams),
         "emotions": _compare_emotions(row, meant),
-        "attributes": [(a["word"], _number(a["probability"]), bool(a["emotional"])) for a in attributes],
+        "attributes": [(attributes[n]["word"], _number(attributes[n]["probability"]), bool(attributes[n]["emotional"]))
+                       for n in order],
         "meant": sorted(meant),
         "said": sorted(predict_categories(caption, taxonomy)),
     }
+
+
+def find_cider(row: Mapping[str, Any]) -> float | None:
+    """The video's own score."""
+    own = row.get("scores") or {}
+    return next((_number(own[name]) for name in CIDER if name in own), None)
+
+
+def compare_cards(card: Card, other: Mapping[str, Any], references: Sequence[str], words: EmotionWords) -> Card:
+    """What a card says of the same video's line in another run's predictions; `change`: by how much its own CIDEr is
+    above that of the other run, None where one has none."""
+    theirs = find_cider(other)
+    meant = frozenset(card["meant"]) if references else None
+    return {"caption": words.mark(other["caption"], meant), "cider": theirs,
+            "outcome": judge_caption(other["caption"], references, words.taxonomy),
+            "change": None if theirs is None or card["cider"] is None else round(card["cider"] - theirs, 4)}
 
 
 def picture_entries(frames: Frames) -> list[tuple[float, str]]:

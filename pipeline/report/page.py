@@ -19,7 +19,8 @@ from ruamel.yaml import YAML
 
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.report import charts, gallery, plots, tables
-from pipeline.report.assets import as_inert_json, hash_of, read_asset, read_template
+from pipeline.report.assets import as_inert_json, hash_of, read_asset, read_card_scripts, read_template
+from pipeline.report.comparison import OtherRun, count_changes
 from pipeline.report.facts import StoreFacts
 
 ENOUGH_FOR_A_MATRIX = 10        # videos with an emotion in their references
@@ -47,6 +48,7 @@ class ReportData:
     stale: Sequence[str] = ()                       # what is in `params` another than in `trained`
     encoder: Mapping[str, Any] = field(default_factory=dict)    # encoder.json, of the picture encoder
     recipe: Mapping[str, Any] = field(default_factory=dict)     # of the picture encoder's features
+    other: OtherRun | None = None                   # that this one is compared with
 
 
 def render(data: ReportData) -> str:
@@ -56,10 +58,14 @@ def render(data: ReportData) -> str:
                                       data.frames.get(row["video_id"], ()), words)
                     | {"split": data.splits.get(row["video_id"], ""), "clip": data.clips.get(row["video_id"], "")}
                     for row in data.predictions), key=lambda card: card["id"])
+    if data.other is not None:
+        for card in cards:
+            row = data.other.rows.get(card["id"])
+            card["other"] = row and gallery.compare_cards(card, row, data.references.get(card["id"], ()), words)
     outcomes = Counter(card["outcome"] for card in cards)
     emotions = Counter(name for card in cards for name in {*card["meant"], *card["said"]})
     enough = sum(bool(card["meant"]) for card in cards) >= ENOUGH_FOR_A_MATRIX
-    script = read_asset("cards.js") + read_asset("gallery.js")
+    script = read_card_scripts()
     return read_template("page.html.j2").render(
         dataset=data.dataset,
         sentence=describe_model({**data.params, **data.trained}),
@@ -90,6 +96,10 @@ def render(data: ReportData) -> str:
         splits=sorted(Counter(card["split"] for card in cards).items()),
         silent=gallery.NO_EMOTION,
         total=len(cards),
+        other=data.other,
+        other_ahead=tables.describe_ahead(data.other.ahead) if data.other else (),
+        changes=count_changes([card["other"]["change"] for card in cards if card["other"]]) if data.other else {},
+        attention=any(card["attention"] for card in cards),
         scored=any(card["cider"] is not None for card in cards),
         cards=Markup(as_inert_json({"cards": cards, "outcomes": gallery.OUTCOMES})),     # which is inert
         failures=[(store.name, video, reason) for store in data.stores for video, reason in store.failures.items()],

@@ -150,6 +150,11 @@ def build_rows(metrics: Mapping[str, Any], columns: tuple[Column, ...]) -> list[
             for name in scores_of]
 
 
+def describe_ahead(ahead: Mapping[str, Any]) -> list[tuple[str, Ahead]]:
+    """How far one run is ahead of another, by the names of the scores that both have."""
+    return [(name, _describe_ahead(ahead[key])) for key, name in AHEAD if key in ahead]
+
+
 def _describe_ahead(interval: Mapping[str, Any] | None) -> Ahead:
     if interval is None:
         return Ahead()

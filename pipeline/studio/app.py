@@ -28,8 +28,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 TOKEN = "x-studio-token"        # a header: no page of another origin can send it
 _NAME = 200                     # characters of a clip's name that are shown
-_ASSETS = {"studio.js": "text/javascript", "studio.css": "text/css", "cards.js": "text/javascript",
-           "style.css": "text/css"}
+_ASSETS = {"studio.js": "text/javascript", "studio.css": "text/css", "attention.js": "text/javascript",
+           "cards.js": "text/javascript", "style.css": "text/css"}
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -62,7 +62,7 @@ def make_app(session: Session, predictions: Predictions | None, token: str, limi
     async def about(_: Request) -> Response:
         return _json({"models": [model.describe() for model in session.models], "megabytes": limit_megabytes,
                       "outcomes": OUTCOMES, "dataset": predictions.dataset if predictions else "",
-                      "videos": predictions.overview() if predictions else []})
+                      "videos": predictions.overview if predictions else []})
 
     async def caption(request: Request) -> Response:
         name = request.query_params.get("name", "")[:_NAME] or "clip"

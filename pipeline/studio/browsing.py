@@ -1,6 +1,7 @@
 """The captions that a graph's captioner gave a data set, to be looked through."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Predictions:
         rows = {row["video_id"]: row for row in read_predictions(path, manifest)}
         return cls(params.dataset, manifest, rows, Taxonomy.load(params.emotion.words))
 
+    @cached_property
     def overview(self) -> list[dict[str, Any]]:
         """A line a video: what a list of them shows."""
         references = self.manifest.captions_of

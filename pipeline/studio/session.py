@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.captioning.clips import ClipCaptioner
-from pipeline.extraction.run import encode_one
+from pipeline.captioning.clips import ClipCaptioner, Encoded, EncodedClip
 from pipeline.media.decoder import VideoDecoder
 from pipeline.report.caption_page import FAR
 from pipeline.report.film_strips import StripSize, make_strip
@@ -43,7 +42,8 @@ class Session:
     def caption(self, path: Path, name: str, chosen: Sequence[int]) -> dict[str, Any]:
         """What the chosen models make of the clip at `path`, which is shown as `name`. Raises SpectrumError."""
         with self._lock:
-            cards = [_caption(self.models[number], path, name) for number in chosen]
+            known: dict[str, Encoded] = {}
+            cards = [_caption(self.models[number], path, name, known) for number in chosen]
             frames = make_strip(self._decoder, path, STRIP)
         return {"name": name, "frames": picture_entries(frames), "models": cards}
 
@@ -57,32 +57,31 @@ class Session:
         return self.models[0].captioner.decoder
 
 
-def _caption(model: Model, path: Path, name: str) -> dict[str, Any]:
+def _caption(model: Model, path: Path, name: str, known: dict[str, Encoded]) -> dict[str, Any]:
     captioner, taxonomy = model.captioner, model.captioner.emotions.estimators.taxonomy
-    clip = captioner.caption(path)
+    encoded = captioner.encode(path, None, known)
+    clip = captioner.caption_encoded(encoded, with_attention=True)
     card = make_card(clip.as_json(), (), (), EmotionWords(taxonomy))
-    times, probabilities = emotions_over_time(captioner, path)
+    times, probabilities = emotions_over_time(captioner, encoded)
     course = [(category, [round(float(p), 4) for p in probabilities[:, taxonomy.categories.index(category)]])
               for category, _ in clip.caption.emotions[:_SHOWN]]
     return {**model.describe(), "times": [round(time, 2) for time in times], "course": course,
             "card": {**card, "id": name, "frames": None, "split": "", "clip": "", "note": FAR if clip.is_far else ""}}
 
 
-def emotions_over_time(captioner: ClipCaptioner, path: Path) -> tuple[list[float], np.ndarray]:
+def emotions_over_time(captioner: ClipCaptioner, clip: EncodedClip) -> tuple[list[float], np.ndarray]:
     """The prior at each frame: seconds [T], and p(category) [T, C].
 
     Of every frame with the sound and motion nearest in time, as if the clip had nothing else.
     """
     params = captioner.params
-    known = {name: encode_one(path, encoder, params.extraction, captioner.decoder)
-             for name, encoder in captioner.encoders.items() if name in captioner.checkpoint.model.shape.dims}
-    rows, times = known["appearance"]
+    rows, times = clip.rows["appearance"], clip.times["appearance"]
     stored = min(params.retrieval.stored, len(captioner.index.texts))
     hits, scores = captioner.index.search(rows.astype(np.float32), [()] * len(rows), stored)
     course = []
     for number, time in enumerate(times):
-        nearby = {name: own[[np.abs(own_times - time).argmin()]] if len(own) else own
-                  for name, (own, own_times) in known.items()}
+        nearby = {name: own[[np.abs(clip.times[name] - time).argmin()]] if len(own) else own
+                  for name, own in clip.rows.items()}
         texts = [captioner.index.texts[hit] for hit in hits[number]]
         categories, _ = captioner.emotions.estimate(
             texts, captioner.index.embeddings[hits[number]], scores[[number]], nearby | {"appearance": rows[[number]]})

@@ -37,18 +37,18 @@
     return make("label", {}, box, ` ${model.name} `, make("small", { class: "quiet" }, `trained on ${model.trained_on}`));
   }));
 
+  const COURSE = "Emotion at each frame (in seconds) before the captioner reads the clip, %";
   // A row an emotion, a column a frame.
-  const course = (model) => model.times.length === 0 ? null : make("div", { class: "course" }, make("table", {},
-    make("caption", {}, "Emotion at each frame before the captioner reads the clip, %"),
-    make("thead", {}, make("tr", {}, make("td", {}), ...model.times.map((time) => make("th", { scope: "col" }, `${number(time, 1)} s`)))),
+  const course = (model) => model.times.length === 0 ? null : make("div", {}, make("h4", {}, COURSE), make("div", { class: "course", tabindex: "0", role: "region", "aria-label": COURSE }, make("table", {},
+    make("thead", {}, make("tr", {}, make("td", {}), ...model.times.map((time) => make("th", { scope: "col" }, number(time, 1))))),
     make("tbody", {}, ...model.course.map(([category, shares]) => make("tr", {}, make("th", { scope: "row" }, category),
       ...shares.map((share, index) => {
         const cell = make("span", { title: `${category} ${percent(share)} % at ${number(model.times[index], 1)} s` }, percent(share));
         cell.style.setProperty("--share", String(share));
         return make("td", {}, cell);
-      }))))));
+      })))))));
   const showModel = (model) => {
-    const card = show(model.card, about.outcomes);
+    const card = show(model.card, about.outcomes, get("strip").firstElementChild);
     card.querySelector("header").remove();      // the clip's name stands above all cards
     card.querySelector(".body").append(...[course(model)].filter((part) => part !== null));
     return make("div", { class: "model" }, make("h4", {}, model.name),
@@ -117,6 +117,9 @@
     made = Math.min(found.length, made + BATCH);
     get("more").hidden = made === found.length;
   };
+  const browse = document.querySelector(".browse");
+  const narrow = matchMedia("(max-width: 40rem)");
+  narrow.addEventListener("change", () => browse.append(get("detail")));
   let asked = 0;
   const open = async (id, button) => {
     const turn = ++asked;       // of two clicks, the later one is shown
@@ -129,14 +132,17 @@
       part = make("p", { class: "empty" }, error.message);
     }
     if (turn !== asked) return;
-    get("detail").replaceChildren(part);
-    get("detail").scrollIntoView({ block: "nearest" });
+    const detail = get("detail");
+    detail.replaceChildren(part);
+    (narrow.matches ? button.parentElement : browse).append(detail);
+    detail.scrollIntoView({ block: "nearest" });
   };
   const update = () => {
     const text = needle.value.trim().toLowerCase();
     found = about.videos.filter((video) => (outcome.value === "" || video.outcome === outcome.value)
       && `${video.id}\n${video.caption}`.toLowerCase().includes(text)).sort(orders[order.value]);
     made = 0;
+    browse.append(get("detail"));       // which may stand in the list
     get("list").replaceChildren();
     append();
     get("nothing").hidden = found.length > 0;
@@ -145,5 +151,8 @@
   form.addEventListener("input", update);
   form.addEventListener("submit", (event) => event.preventDefault());
   get("more").addEventListener("click", append);
+  get("list").addEventListener("scroll", ({ target }) => {
+    if (made < found.length && target.scrollHeight - target.scrollTop - target.clientHeight < 600) append();
+  });
   update();
 })();

@@ -60,6 +60,8 @@ TESTED = {
         "tests/sharing/test_parquet.py::test_the_library_of_data_sets_reads_them",
     ("docs/sharing.md", "FiftyOne"):
         "tests/sharing/test_parquet.py::test_the_script_for_fiftyone_gives_every_prediction_with_its_clip",
+    ("docs/stages.md", "Two runs compared"):
+        "tests/report/test_report_stage.py::test_another_run_is_compared_on_a_page_of_its_own",
     ("docs/studio.md", "The studio"):
         "tests/studio/test_studio.py::test_the_command_shows_its_address_and_ends_with_ctrl_c",
     ("docs/store-format.md", "Read a store without our code"): HERE + "test_examples_read_a_store",

@@ -13,6 +13,8 @@ from browser import BROWSER, FLAGS, MISSING
 from test_report import ATTACK, full, read_cards
 
 from pipeline.report import gallery
+from pipeline.report.attention import LEVELS, pack_attention
+from pipeline.report.comparison import compare_runs
 from pipeline.report.page import ReportData, render
 
 pytestmark = [pytest.mark.skipif(BROWSER is None, reason=MISSING), pytest.mark.timeout(180)]
@@ -117,6 +119,88 @@ def test_a_click_on_a_cell_shows_its_videos(tmp_path: Path) -> None:
     assert cells[-1] == "150 of 150"
 
 
+def test_a_word_shows_where_the_decoder_looked(tmp_path: Path) -> None:
+    """Of `full`: word n looks most at frame n % 4, and the strip has frames near these times."""
+    first, clicked, arrow, escaped, again, named, spoken, (shaded, unshaded) = drive(full(3), tmp_path, """
+      const card = document.querySelector("article.video");
+      const words = Array.from(card.querySelectorAll(".caption .look"));
+      const strip = card.querySelector(".strip");
+      const state = () => [strip.classList.contains("lit"), Array.from(strip.querySelectorAll("figure"),
+        (frame) => Number(frame.style.getPropertyValue("--look"))).indexOf(1),
+        words.findIndex((word) => word.getAttribute("aria-pressed") === "true")];
+      const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      say([state()[0], words.filter((word) => word.tabIndex === 0).length, words.length]);
+      words[1].click(); say(state());
+      words[1].focus(); press("ArrowRight");
+      say([words.indexOf(document.activeElement), words.findIndex((word) => word.tabIndex === 0)]);
+      press("Escape"); say(state()[0]);
+      words[2].click(); const before = state(); words[2].click(); say([before, state()[0]]);
+      say(Array.from(card.querySelectorAll(".lane i"), (cell) => cell.title).some((title) => title.startsWith("“")));
+      words[2].click(); say(card.querySelector(".looked").textContent);
+      const shades = () => Array.from(card.querySelectorAll(".bars .seen"),
+        (item) => Number(item.style.getPropertyValue("--look")));
+      const shaded = shades(); words[2].click(); say([shaded, shades()]);
+    """)
+    caption = min(full(3).predictions, key=lambda row: row["scores"]["CIDEr (coco)"])["caption"].split()
+    assert first == [False, 1, len(caption)]
+    assert clicked == [True, 1, 1] and arrow == [2, 2] and escaped is False
+    assert again == [[True, 2, 2], False] and named is True
+    assert len(shaded) == 7 and max(shaded) < 1 and len(set(shaded)) > 1 and unshaded == []     # the attributes
+    assert re.fullmatch(rf"For “{caption[2]}” it looked most at frames \(\d+ %\), above all at 2\.9 s\.", spoken)
+
+
+def test_words_are_told_by_their_own_weights() -> None:
+    row = full(3).predictions[0]
+    packed = pack_attention(row, range(7))
+    assert packed is not None
+    parts = row["attention"]["parts"]
+    assert [name for name, _, _ in packed["parts"]] == [*parts]
+    for (name, seconds, words), shares in zip(packed["parts"], zip(*packed["shares"], strict=True), strict=True):
+        assert seconds == pytest.approx(parts[name]["seconds"], abs=0.05)
+        for text, weights, share in zip(words, parts[name]["weights"], shares, strict=True):
+            found = [LEVELS.index(letter) * packed["top"] / 63 for letter in text]
+            assert found == pytest.approx(weights, abs=packed["top"] / 120) and share == round(100 * sum(weights))
+    turned = pack_attention(row, [6, 5, 4, 3, 2, 1, 0])
+    assert turned is not None and turned["parts"][2][2] == [text[::-1] for text in packed["parts"][2][2]]
+    assert pack_attention({**row, "caption": "another one"}, range(7)) is None
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_frame_is_seen_without_scrolling(tmp_path: Path, width: int) -> None:
+    data = full(3)
+    frames = {video: [(0.5 + n, own[n % 4][1]) for n in range(8)] for video, own in data.frames.items()}
+    shown, = drive(dataclasses.replace(data, frames=frames), tmp_path, """
+      const strip = document.querySelector(".strip").getBoundingClientRect();
+      const figures = Array.from(document.querySelectorAll(".video:first-child .strip figure"));
+      say(figures.map((figure) => figure.getBoundingClientRect())
+        .filter((own) => own.width > 60 && own.left >= strip.left && own.right <= strip.right + 1).length);
+    """, width)
+    assert shown == 8
+
+
+def test_two_runs_are_told_apart_video_by_video(tmp_path: Path) -> None:
+    data = full(60)
+    theirs = [{**row, "caption": f"other {row['caption']}", "scores": {
+        **row["scores"], "CIDEr (coco)": row["scores"]["CIDEr (coco)"] - (number % 3 - 1) * 0.25}}
+        for number, row in enumerate(data.predictions)]
+    other = compare_runs(Path("other/predictions.jsonl"), data.predictions, theirs, 0)
+    compared = dataclasses.replace(data, other=other)
+    better = [row["video_id"] for number, row in enumerate(data.predictions) if number % 3 == 2]
+    text, found, counts, orders, caption = drive(compared, tmp_path, """
+      say(document.getElementById("compared").textContent.replace(/\\s+/g, " "));
+      choose("change", "better"); say(all().sort());
+      say(["worse", "same", ""].map((value) => { choose("change", value); return count(); }));
+      say(["lost", "gained"].map((value) => {
+        choose("order", value); return document.querySelector(".video .change").textContent; }));
+      choose("needle", "other"); say([count(), document.querySelector(".other p").textContent.startsWith("other ")]);
+    """)
+    assert "This run beside other/predictions.jsonl" in text and "CIDEr (coco) +0.0" in text and "tie" in text
+    assert "20 : 20 better : worse; 20 the same" in text
+    assert found == better and counts == ["20 of 60", "20 of 60", "60 of 60"]
+    assert orders == ["this run is worse by 25 CIDEr", "this run is better by 25 CIDEr"]
+    assert caption == ["60 of 60", True]
+
+
 def test_hostile_text_is_text_on_the_cards(tmp_path: Path) -> None:
     attack = ATTACK + '</script><img src=x onerror="document.title=1">" onmouseover="alert(1)'
     row = {"video_id": attack, "caption": attack + " happily", "baseline": attack, "score": -1.0,
@@ -159,10 +243,19 @@ def test_the_pages_own_policy_lets_its_script_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_axis_is_cut_and_the_page_is_no_wider_than_the_window(tmp_path: Path, width: int) -> None:
-    own, page, cut = drive(full(), tmp_path, """
+    own, page, cut, broken = drive(full(), tmp_path, """
       say(innerWidth);
       say(document.documentElement.scrollWidth <= innerWidth);
       say(Array.from(document.querySelectorAll(".axis, .axis .dot, .plot"))
         .filter((axis) => axis.getBoundingClientRect().right > innerWidth).length);
+      for (const details of document.querySelectorAll("details")) details.open = true;
+      document.querySelector(".making dd").append(", h5py 3.16.0, open_clip_torch 3.3.0, av 18.1.0");
+      const lines = (cell) => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return new Set(Array.from(range.getClientRects(), (line) => line.top)).size;
+      };
+      say(Array.from(document.querySelectorAll(".making dt, .stages thead th"))     // no word is cut in two
+        .filter((cell) => lines(cell) > cell.textContent.split(/[ -]/).length).map((cell) => cell.textContent));
     """, width)
-    assert (own, page, cut) == (width, True, 0)
+    assert (own, page, cut, broken) == (width, True, 0, [])

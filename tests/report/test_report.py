@@ -61,6 +61,22 @@ def scored(level: float, emotion: tuple[float, ...]) -> dict[str, Any]:
             "emotion": dict(zip(names, emotion, strict=True))}
 
 
+def attention_of(caption: str, draw: random.Random) -> dict[str, Any]:
+    """Of 4 frames, which the first words look at in turn, 3 windows of sound and 7 attributes."""
+    words, parts = caption.split(), {"appearance": 4, "audio": 3, "attributes": 7}
+    rows = [[draw.random() ** 3 for _ in range(14)] for _ in words]
+    for number, row in enumerate(rows):
+        row[number % 4] += 4
+    shares = [[weight / sum(row) for weight in row] for row in rows]
+    found, first = {}, 0
+    for name, count in parts.items():
+        seconds = [] if name == "attributes" else [0.1 + 1.4 * n * 4 / count for n in range(count)]
+        found[name] = {"seconds": seconds, "weights": [[round(w, 3) for w in own[first:first + count]]
+                                                       for own in shares]}
+        first += count
+    return {"words": words, "parts": found}
+
+
 def full(videos: int = 60) -> ReportData:
     draw = random.Random(5)
     words = list(EMOTIONS)
@@ -85,6 +101,7 @@ def full(videos: int = 60) -> ReportData:
             "candidates": [{"text": f"{draw.choice(PEOPLE)} {draw.choice(words)} {action}",
                             "score": 0.5 - k / 50} for k in range(20)],
         })
+        predictions[-1]["attention"] = attention_of(caption, draw)
         predicted = gallery.predict_categories(caption, TAXONOMY)
         reference = gallery.collect_reference_categories(references[video], TAXONOMY)
         table.update((category, "videos") for category in reference)
@@ -333,6 +350,26 @@ def test_every_video_is_on_the_page_with_all_that_is_known_of_it(html: str) -> N
     assert card["cider"] == row["scores"]["CIDEr (coco)"] and card["split"] == "test"
     assert card["baseline"] == [row["baseline"]] and card["clip"].endswith("/vid0007.mp4")
     assert len(card["candidates"]) == 20 and len(card["references"]) == 4 and len(card["beams"]) == 2
+
+
+def test_three_thousand_videos_are_less_than_thirty_megabytes() -> None:
+    """Of 20 references and candidates, 60 hypotheses, two small frames, and attention to 28 frames, 27 windows of
+    sound, the candidates and 28 attributes."""
+    data = full(100)
+    draw = random.Random(1)
+    for row in data.predictions:
+        row["beams"] = row["beams"] * 30
+        parts = row["attention"]["parts"]
+        for name, times in (("appearance", 7), ("audio", 9), ("attributes", 4)):
+            seconds, weights = parts[name]["seconds"], parts[name]["weights"]
+            parts[name] = {"seconds": seconds * times, "weights": [word * times for word in weights]}
+        parts["text"] = {"seconds": [], "weights": [[0.01] * 20 for _ in row["attention"]["words"]]}
+    frames = {video: [(second, draw.randbytes(1000)) for second in (0.5, 1.5)] for video in data.references}
+    references = {video: own * 5 for video, own in data.references.items()}
+    html = render(dataclasses.replace(data, frames=frames, references=references))
+    assert len(html.encode()) * 30 < 30e6
+    cards = read_cards(html)
+    assert len(cards[0]["beams"]) == gallery.BEAMS and cards[0]["hypotheses"] == 60
 
 
 def test_plots_are_well_formed_and_without_a_date() -> None:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,9 +18,11 @@ from project import ROOT
 from test_report import read_cards
 
 from pipeline.common.errors import SpectrumError
+from pipeline.common.files import read_jsonl
 from pipeline.datasets.manifest import Caption, Manifest, Video
 from pipeline.params import Params, load
 from pipeline.params.paths import Paths
+from pipeline.report.comparison import compare_runs
 from pipeline.report.facts import describe_making
 from pipeline.report.film_strips import choose_size
 from pipeline.report.reading import _link
@@ -118,6 +121,66 @@ def test_the_commit_is_named_and_changes_since(tmp_path: Path) -> None:
     assert made["date"] == "2026-11-27 09:05 UTC" and made["commit"] == git("rev-parse", "--short=10", "HEAD")
     (tmp_path / "file").write_text("b")
     assert describe_making(tmp_path, now)["commit"] == f"{made['commit']}, with changes"
+
+
+def put_predictions(path: Path, scores: dict[str, Any], captions: str = "a happy man") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({"video_id": video, "caption": captions, **({"scores": own} if own else {})})
+                            + "\n" for video, own in scores.items()))
+    return path
+
+
+def score(cider: float, right: int) -> dict[str, float]:
+    return {"CIDEr (coco)": cider, "CIDEr (evc)": cider, "right_emotions": right, "wrong_emotions": 1 - right}
+
+
+def test_another_run_is_compared_on_a_page_of_its_own(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_page()
+    before = (project / "reports/sample/index.html").read_bytes()
+    put_predictions(project / FILES[9], {"a": score(1.0, 1), "b": score(0.5, 1)})
+    other = put_predictions(project / "other/predictions.jsonl", {"a": score(0.5, 1), "b": score(0.5, 0)}, "a sad man")
+    report.main(compare=other, params_file=ROOT / "params.yaml")
+    assert (project / "reports/sample/index.html").read_bytes() == before
+    page = (project / "reports/sample/compared.html").read_text()
+    assert "compared.html: the page of 2 videos" in capsys.readouterr().out
+    assert "other/predictions.jsonl" in page
+    cards = read_cards(page)
+    assert [card["other"]["change"] for card in cards] == [0.5, 0.0]
+    assert ["".join(piece if isinstance(piece, str) else piece[0] for piece in card["other"]["caption"])
+            for card in cards] == ["a sad man"] * 2
+    # 2 of 2 emotions right against 1 of 2: 0.8 of the CIDEr, and Acc_sw and Acc_c a half each ahead
+    run = compare_runs(other, *([row for _, row in read_jsonl(path)] for path in (project / FILES[9], other)), seed=0)
+    assert run.ahead["cider"]["difference"] == pytest.approx(0.25)
+    assert run.ahead["cfs"]["difference"] == pytest.approx(0.8 * 0.25 + 0.1 * (0.5 + 0.5))
+    assert (run.ahead["cider"]["low"], run.ahead["cider"]["high"]) == pytest.approx((0, 0.5))
+    assert run.ahead["cider"]["tie"]
+
+
+@pytest.mark.parametrize(("scores", "message"), [
+    ({"a": score(1, 1)}, "it scored 1 videos and this run 2; only one of them scored 'b'"),
+    ({"a": {}, "b": {}}, "predictions.jsonl: no line has scores, so that there is nothing to compare"),
+    ({"a": score(1, 1), "z": score(1, 1)}, "line 2: video 'z' is not in the data set"),
+])
+def test_a_run_that_cannot_be_compared_is_a_sentence(project: Path, scores: dict[str, Any], message: str) -> None:
+    put_predictions(project / FILES[9], {"a": score(1.0, 1), "b": score(0.5, 1)})
+    with pytest.raises(SpectrumError, match=re.escape(message)):
+        report.run_compared(PARAMS, put_predictions(project / "other/predictions.jsonl", scores))
+    assert not (project / "reports/sample/compared.html").exists()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"words": ["a", "man"]}, "appearance: expected weights of 2 words"),
+    ({"parts": {"audio": {"seconds": [1.0, 2.0], "weights": [[0.5]] * 3}}}, "audio: expected as many seconds"),
+    ({"parts": {"audio": {"seconds": [], "weights": [[1.5]] * 3}}}, "less than or equal to 1"),
+])
+def test_attention_of_another_shape_is_a_sentence(project: Path, change: dict[str, Any], message: str) -> None:
+    attention = {"words": ["a", "happy", "man"], "parts": {"appearance": {"seconds": [0.5], "weights": [[0.1]] * 3}}}
+    row = {"video_id": "a", "caption": "a happy man", "attention": attention}
+    put(project / FILES[9], row)
+    assert read_cards(make_page())[0]["attention"]["parts"][0][:2] == ["appearance", [0.5]]
+    put(project / FILES[9], row | {"attention": attention | change})
+    with pytest.raises(SpectrumError, match=message):
+        make_page()
 
 
 def test_many_videos_get_fewer_and_smaller_frames() -> None:

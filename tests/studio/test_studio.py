@@ -70,6 +70,9 @@ def test_a_clip_is_captioned_by_every_chosen_model_and_not_kept(studio: Studio, 
     first, second = answer["models"]
     assert first["card"]["caption"] and second["card"]["caption"] and not second["card"]["attributes"]
     assert first["card"]["candidates"] and first["card"]["id"] == HOSTILE
+    looks = first["card"]["attention"]
+    assert [name for name, _, _ in looks["parts"]][:2] == ["appearance", "audio"]
+    assert {len(word) for word in looks["parts"][0][2]} == {2}      # weights of two frames for every word
     assert len(first["times"]) == 2 and first["times"][0] < first["times"][1]      # two frames, of the parameters
     assert all(len(course) == 2 and all(0 <= p <= 1 for p in course) for _, course in first["course"])
     assert [*temporary.iterdir()] == []
@@ -77,14 +80,44 @@ def test_a_clip_is_captioned_by_every_chosen_model_and_not_kept(studio: Studio, 
     assert [model["name"] for model in answer["models"]] == ["baseline"]
 
 
-def test_one_frame_has_the_prior_of_a_clip_of_that_frame(studio: Studio, tmp_path: Path) -> None:
+def test_each_frame_has_the_prior_of_a_clip_of_that_frame_and_the_sound_beside_it(
+        studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.captioning.clips import EncodedClip
+    from pipeline.emotion.clip_prior import ClipPrior
     from pipeline.studio.session import emotions_over_time
 
-    clip(tmp_path / "still.mp4", 1, size=(64, 64))
+    moving = clip(tmp_path / "moving.mp4", 20, sound=440.0, size=(64, 64), first=3, hold=10)
     captioner = studio.session.models[0].captioner
-    times, course = emotions_over_time(captioner, tmp_path / "still.mp4")
-    prior = captioner.caption(tmp_path / "still.mp4").prior
-    assert len(times) == 2 and course.tolist()[0] == pytest.approx([*prior.values()], abs=1e-5) == course.tolist()[1]
+    encoded = captioner.encode(moving, None, {})
+    # The tiny prior is nearly the same for all rows, so what it is given is looked at, too.
+    given: list[dict[str, Any]] = []
+    estimate = ClipPrior.estimate
+    monkeypatch.setattr(ClipPrior, "estimate", lambda self, texts, embeddings, scores, rows: (
+        given.append(rows), estimate(self, texts, embeddings, scores, rows))[1])
+    times, course = emotions_over_time(captioner, encoded)
+    frames = given.copy()
+    assert len(times) == len(encoded.times["audio"]) == 2 and encoded.times["audio"][0] < times[1]
+    for number in range(2):
+        alone = EncodedClip(moving, None, {name: rows[[number]] for name, rows in encoded.rows.items() if len(rows)},
+                            {name: own[[number]] for name, own in encoded.times.items() if len(own)})
+        for name, rows in encoded.rows.items():
+            alone.rows.setdefault(name, rows)       # none
+        assert all((frames[number][name] == rows).all() for name, rows in alone.rows.items())
+        assert course.tolist()[number] == pytest.approx([*captioner.caption_encoded(alone).prior.values()], abs=2e-7)
+    assert all(not (encoded.rows[name][0] == encoded.rows[name][1]).all() for name in ("appearance", "audio"))
+
+
+def test_a_clip_is_encoded_once_for_all_captioners(studio: Studio, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.captioning import clips
+
+    asked = []
+    encode_one = clips.encode_one
+    monkeypatch.setattr(clips, "encode_one", lambda path, encoder, *others: (
+        asked.append(encoder.name), encode_one(path, encoder, *others))[1])
+    clip(tmp_path / "own.mp4", 10, sound=440.0, size=(64, 64))
+    answer = studio.session.caption(tmp_path / "own.mp4", "own.mp4", [0, 1])
+    assert len(answer["models"]) == 2 and sorted(asked) == sorted(set(asked)) and len(asked) >= 2
 
 
 def test_what_is_too_large_or_no_video_ends_in_a_sentence(studio: Studio, temporary: Path) -> None:

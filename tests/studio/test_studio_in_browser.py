@@ -30,6 +30,14 @@ def status(page: Page) -> str:
     return str(page.run("document.getElementById('status').textContent"))
 
 
+def search(page: Page, words: str) -> None:
+    page.run(f"""{{
+      const form = document.getElementById("controls");
+      form.elements.needle.value = "{words}";
+      form.dispatchEvent(new Event("input", {{ bubbles: true }}));
+    }}""")
+
+
 def test_a_clip_is_shown_with_both_captions_and_its_name_is_text(page: Page, tmp_path: Path) -> None:
     path = tmp_path / '<img src=x onerror="document.title=1">.mp4'
     clip(path, 10, sound=440.0, size=(64, 64))
@@ -43,7 +51,12 @@ def test_a_clip_is_shown_with_both_captions_and_its_name_is_text(page: Page, tmp
     # Frames that are not in view are not loaded.
     page.wait("Array.from(document.querySelectorAll('#strip img')).some((image) => image.naturalWidth > 0)")
     assert page.run("document.querySelectorAll('.course').length") == 2
-    assert page.run("document.querySelectorAll('#cards .caption mark, #cards .caption span').length") >= 2
+    # A word of a caption lights up the frames, which both captioners share.
+    assert page.run("document.querySelectorAll('#cards .model:last-child .caption .look').length") >= 1
+    assert page.run("document.querySelectorAll('#strip .lit').length") == 0
+    page.run("document.querySelector('#cards .model:last-child .caption .look').click()")
+    assert page.run("Array.from(document.querySelectorAll('#strip .lit figure'), "
+                    "(frame) => Number(frame.style.getPropertyValue('--look'))).some((look) => look === 1)")
     page.run("document.querySelector('#models input').click()")     # the baseline alone
     page.choose_file("#file", path)
     page.wait("document.querySelectorAll('.model').length === 1")
@@ -75,13 +88,21 @@ def test_predictions_are_searched_and_opened(page: Page) -> None:
     assert page.run("document.querySelector('#detail h3').textContent") == page.run(
         "document.querySelector('#list [aria-current]').dataset.video")
     assert page.run("document.querySelectorAll('#detail img').length") == 8
-    page.run("""
-      const form = document.getElementById("controls");
-      form.elements.needle.value = "no such words";
-      form.dispatchEvent(new Event("input", { bubbles: true }));
-    """)
+    search(page, "no such words")
     assert page.run("document.getElementById('controls').elements.count.value") == "0 of 2"
     assert page.run("document.getElementById('nothing').checkVisibility()") is True
+
+
+def test_on_a_phone_the_card_stands_below_its_video(page: Page) -> None:
+    search(page, "")
+    page.show_as(390)
+    page.run("document.querySelectorAll('#list button')[1].click()")
+    page.wait("document.querySelectorAll('#list li')[1].querySelector('#detail article')")
+    assert page.run("[innerWidth, document.documentElement.scrollWidth <= innerWidth]") == [390, True]
+    assert page.run("getComputedStyle(document.querySelector('#detail .look')).display") == "inline-block"
+    search(page, "no such words")
+    assert page.run("document.querySelectorAll('#detail').length") == 1      # not lost with the list
+    page.show_as(1280)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, True)])

@@ -9,6 +9,7 @@ The memory of a video is projected to keys and values once, whatever the number 
 their queries attend as one long sequence, for queries do not see each other.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -66,10 +67,12 @@ class Memory:
     keys: tuple[Tensor, ...]      # a layer: [V, h, S, d/h]
     values: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]    # a layer: [V, h, 1, S], -inf where nothing is
+    parts: dict[str, int]         # what the S rows are, in their order, and how many of each
 
     def select(self, index: Tensor) -> "Memory":
-        return Memory(*(tuple(tensor[index] for tensor in group)
-                        for group in (self.keys, self.values, self.biases)))
+        keys, values, biases = (tuple(tensor[index] for tensor in group)
+                                for group in (self.keys, self.values, self.biases))
+        return Memory(keys, values, biases, self.parts)
 
 
 class Cache:
@@ -150,6 +153,12 @@ class Layer(nn.Module):
                                               dropout_p=self.attention_dropout if self.training else 0.0)
         return self.output(packing.from_videos(_join(attended)))     # type: ignore[no-any-return]
 
+    def weigh(self, queries: Tensor, keys: Tensor, bias: Tensor, packing: Packing) -> Tensor:
+        """How much each word looks at each row of the memory [N, S], the mean over the heads; `queries` [N, d]."""
+        own = self._split(packing.by_video(queries))                            # [V, h, Q, d/h]
+        weights = (own @ keys.transpose(2, 3) / math.sqrt(own.shape[3]) + bias).softmax(-1)
+        return packing.from_videos(weights.mean(1))
+
     def _split(self, rows: Tensor) -> Tensor:
         """[B, L, d] → [B, h, L, d/h]"""
         return rows.view(*rows.shape[:2], self.heads, -1).transpose(1, 2)
@@ -195,6 +204,7 @@ class CaptionDecoder(nn.Module):
         return Memory(
             tuple(keys for keys, _ in projected), tuple(values for _, values in projected),
             tuple(part[:, :, None].masked_fill(~mask, float("-inf")) for part in bias),
+            {name: part.shape[1] for name, part in rows.items()},
         )
 
     def forward(self, words: Tensor, positions: Tensor, theme: Tensor | None, memory: Memory,
@@ -211,6 +221,25 @@ class CaptionDecoder(nn.Module):
         if cache is not None:
             cache.length += 1
         return self.dropout(self.norm(state) if self.before else state)    # type: ignore[no-any-return]
+
+    def attend(self, words: Tensor, positions: Tensor, theme: Tensor | None, memory: Memory,
+               packing: Packing) -> Tensor:
+        """As `forward`, but where each word looked in the memory comes back: [N, S], the mean over layers and heads.
+
+        The fast attention of `forward` has no weights to give. They are computed from its queries, which are seen here
+        alone, so that nothing else is slower.
+        """
+        queries: list[Tensor] = []
+        hooks = [layer.get_submodule("query").register_forward_hook(lambda _module, _given, made: queries.append(made))
+                 for layer in self.layers]
+        try:
+            self(words, positions, theme, memory, packing)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        weights = [layer.weigh(*parts, packing)     # type: ignore[operator]
+                   for layer, *parts in zip(self.layers, queries, memory.keys, memory.biases, strict=True)]
+        return torch.stack(weights).mean(0)
 
     def _bias(self, name: str, count: int, scores: Tensor | None) -> Tensor:
         """[layers, V or 1, h, count]. A video may have more rows than those trained on: they get the mean bias."""

@@ -131,6 +131,12 @@ class Captioner(nn.Module):
         states = self.decoder(words, positions, theme, encoded.memory, packing)
         return self._logits(states, encoded, _contexts(words, positions), video_of_word)
 
+    def attend_packed(self, encoded: Encoded, words: Tensor, positions: Tensor, video_of_word: Tensor,
+                      packing: Packing) -> Tensor:
+        """As `decode_packed`, but where each word looked in the memory [N, S] comes back."""
+        theme = None if encoded.theme is None else encoded.theme.index_select(0, video_of_word)
+        return self.decoder.attend(words, positions, theme, encoded.memory, packing)
+
     def decode(self, encoded: Encoded, tokens: Tensor, video_of_row: Tensor) -> Tensor:
         """Tokens [R, L], each row about one of the encoded videos [R] → logits [R, L, vocabulary]."""
         rows, length = tokens.shape
