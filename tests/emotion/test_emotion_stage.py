@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -33,6 +33,8 @@ SILENT = 5      # every fifth video
 
 class Encoder:
     """Unit vectors of a text's own; no emotion is near anything."""
+
+    recipe: ClassVar[dict[str, str]] = {"kind": "test"}
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         rows = np.stack([np.random.default_rng(sum(map(ord, text))).normal(size=8) for text in texts])
@@ -124,6 +126,7 @@ def test_sound_is_a_source_and_a_set_of_its_own(world: Path) -> None:
 def test_captions_and_videos_are_looked_at_in_parts(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overrides = ("emotion.modalities=[audio]", "emotion.estimators=[lexicon, expressions, clip]")
     _, whole, _ = run(*overrides)
+    monkeypatch.setattr("pipeline.emotion.caption_parts._CAPTIONS", 5)
     monkeypatch.setattr("pipeline.emotion.video_emotions._CAPTIONS", 5)
     monkeypatch.setattr("pipeline.emotion.pooled_rows._VIDEOS", 7)
     _, made, _ = run(*overrides)
