@@ -169,6 +169,16 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(trained) == 9                                    # other settings: all of them anew
 
 
+def test_a_training_that_another_worker_begins_again_counts_once() -> None:
+    """It goes on from what was saved: epochs that were told already are told once more."""
+    progress: list[tuple[float, bool]] = []
+    listen = ablation._Progress(RowListeners(on_progress=lambda *done: progress.append(done)), 3)
+    for done, fresh in ((0.5, True), (1.5, True), (1.0, False), (1.25, True), (2.0, True)):
+        listen("full, seed 0", (done, fresh, None))
+    listen.finish("full, seed 0", fresh=True)
+    assert progress == [(0.5, True), (1.0, True), (0.5, True), (1.0, True)]
+
+
 def test_rows_that_are_one_model_are_trained_once(tmp_path: Path, trained: list[params.Captioner]) -> None:
     results, _ = run_rows(tmp_path, world_data(silent=True), range(1))
     assert {result.row: result.same_as for result in results if result.same_as} == {

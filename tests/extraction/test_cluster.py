@@ -102,9 +102,15 @@ def test_local_workers_are_started_and_ended(tmp_path: Path, clips: list[tuple[s
 
 
 class Deadly(Colours):
-    """Kills every worker but not the process that asks."""
+    """Kills every worker but not the process that asks; `deaths` has a line for each."""
+
+    def __init__(self, deaths: Path) -> None:
+        super().__init__()
+        self.deaths = deaths
 
     def submit(self, batch: Any) -> Any:
+        with self.deaths.open("a") as file:
+            file.write("killed\n")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -113,8 +119,9 @@ def test_workers_that_die_too_often_end_the_run(tmp_path: Path, clips: list[tupl
     with (LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, memory_limit=0,
                        silence_logs=50) as local,
           pytest.raises(SpectrumError, match=r"more workers died than cluster\.retries=0 allows.*shard \d")):
-        extract(clips[:5], Deadly, tmp_path / "store", WIDE, ONE_DECODER,
+        extract(clips[:1], partial(Deadly, tmp_path / "deaths"), tmp_path / "store", WIDE, ONE_DECODER,
                 Cluster(scheduler=local.scheduler_address, retries=0))
+    assert (tmp_path / "deaths").read_text() == "killed\n"
     summary = extract(clips[:5], Colours, tmp_path / "store", WIDE, ONE_DECODER, ALONE)
     assert summary["videos"] == 5
 

@@ -12,8 +12,11 @@ from contextlib import chdir
 from pathlib import Path
 
 import dask
+import faiss
+import numpy as np
 import pytest
 import stored_project
+import torch
 from distributed import Client, LocalCluster
 from distributed.utils import get_mp_context
 from killer import Killer
@@ -25,10 +28,12 @@ from pipeline.ablation.work import AblationWork
 from pipeline.common.errors import SpectrumError
 from pipeline.emotion import caption_parts
 from pipeline.encoders import text_parts
-from pipeline.encoders.text_encoder import OpenClipTextEncoder
+from pipeline.encoders.text_encoder import OpenClipTextEncoder, text_encoder
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 from pipeline.retrieval import candidates
+from pipeline.retrieval.exact_search import nearest
+from pipeline.retrieval.index import map_vectors
 from pipeline.workers.engine import open_engine
 from stages import emotion, index, retrieve
 
@@ -170,6 +175,25 @@ def test_the_submitting_process_loads_no_model(tmp_path: Path, alone: Path, clus
     with pytest.raises(SpectrumError, match="machine.device=cuda, but torch sees no GPU"):      # says a worker
         asked = stored_project.parameters("machine.device=cuda", f"cluster.scheduler={local.scheduler_address}")
         index.run(asked, Paths.of(asked))
+
+
+def test_the_number_of_threads_changes_no_vector_and_no_candidate(alone: Path) -> None:
+    """A worker has fewer than one process that has all cores."""
+    params = stored_project.parameters()
+    made = []
+    with chdir(alone):
+        paths = Paths.of(params)
+        encoder = text_encoder(params.encoders.appearance, paths.encoder, "cpu")
+        vectors = map_vectors(paths.index)
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            faiss.omp_set_num_threads(threads)
+            rows, cosines = nearest(vectors[:30], vectors, 20, 30)
+            made.append((encoder.encode_texts([f"a dog {'runs ' * number}" for number in range(60)]), rows, cosines))
+        torch.set_num_threads(1)
+        faiss.omp_set_num_threads(1)
+    for other in made[1:]:
+        assert all(np.array_equal(own, first) for own, first in zip(other, made[0], strict=True))
 
 
 def test_parts_of_something_else_are_not_taken(tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
