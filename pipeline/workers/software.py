@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -24,7 +24,7 @@ class Software:
     @classmethod
     def of(cls, make: Callable[..., Any]) -> "Software":
         modules = {module for module in _modules(make) if module.partition(".")[0] in PACKAGES}
-        return cls(code_digest(*sorted(modules)), dict(_versions()))
+        return cls(_code(tuple(sorted(modules))), dict(_versions()))
 
     def differences(self, other: "Software") -> list[str]:
         """How `self`, a worker's, differs from `other`."""
@@ -38,6 +38,12 @@ def different_facts(own: Mapping[str, Any], others: Mapping[str, Any]) -> list[s
     """How a worker's own facts differ from those of another."""
     return [f"its {name} is {_short(own.get(name))}, not {_short(others.get(name))}"
             for name in sorted({*own, *others}) if own.get(name) != others.get(name)]
+
+
+@cache
+def _code(modules: tuple[str, ...]) -> str:
+    """Of the files as they were when this process first asked: it has imported them, and runs what they were."""
+    return code_digest(*modules)
 
 
 def _modules(value: Any) -> Iterator[str]:

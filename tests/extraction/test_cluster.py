@@ -166,8 +166,9 @@ def test_a_worker_with_other_project_code_is_refused(tmp_path: Path, clips: list
     copy = tmp_path / "copy"
     shutil.copytree(ROOT / "pipeline", copy / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), str(SUPPORT)])}
+    changed = copy / "pipeline" / "extraction" / "batching.py"
     for change in ("", "\n# another version\n"):
-        with (copy / "pipeline" / "extraction" / "batching.py").open("a") as file:
+        with changed.open("a") as file:
             file.write(change)
         with LocalCluster(n_workers=0, dashboard_address=None, processes=True, silence_logs=50) as local:
             worker = subprocess.Popen(
@@ -180,6 +181,9 @@ def test_a_worker_with_other_project_code_is_refused(tmp_path: Path, clips: list
                     with pytest.raises(SpectrumError, match=r"worker tcp://\S+ does not go with .*other code"):
                         run()
                 else:
+                    assert run()["videos"] == 2
+                    with changed.open("a") as file:
+                        file.write("\n# not what the worker runs\n")
                     assert run()["videos"] == 2
             finally:
                 worker.kill()
