@@ -41,9 +41,9 @@ def run(params: Params, paths: Paths) -> Summary:
         def encode() -> Iterator[np.ndarray]:
             nonlocal encoded
             for vectors in encode_by_parts(task, missing):
-                yield vectors
                 bar.advance(len(vectors))
-            encoded = time.monotonic()
+                encoded = time.monotonic()
+                yield vectors
 
         with Bar("encode", len(missing), "captions") as bar:
             build_index(sentences, known.filled(texts, encode()), recipe_id, paths.index, precision)
