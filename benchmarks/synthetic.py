@@ -20,7 +20,7 @@ from pipeline.encoders import open_clip_model
 from pipeline.encoders.text_encoder import OpenClipTextEncoder
 from pipeline.params import Params, load, override, read
 from pipeline.params.paths import Paths
-from pipeline.retrieval.index import CaptionIndex
+from pipeline.retrieval import candidates
 from pipeline.store.shard import Shard, shard_name, shard_of, shards_by_size, write_shard
 from pipeline.store.store_file import write_store_file
 
@@ -56,7 +56,7 @@ def parameters() -> Params:
 def shorten(captions: int, queries: int, steps: int) -> None:
     """In this process only the first `captions` are encoded (or a little more), only the first `queries` videos are
     searched for, and an epoch has at most `steps` steps."""
-    search, begin, order = CaptionIndex.search, CrossEntropy.__post_init__, CrossEntropy.order
+    nearest, begin, order, searched = candidates.nearest, CrossEntropy.__post_init__, CrossEntropy.order, 0
     encode, rng, left = OpenClipTextEncoder.encode_texts, np.random.default_rng(0), captions
 
     def encode_some(encoder: OpenClipTextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -64,19 +64,20 @@ def shorten(captions: int, queries: int, steps: int) -> None:
         left -= len(texts)
         return encode(encoder, texts) if left >= 0 else rng.standard_normal((len(texts), DIM), np.float32)
 
-    def search_some(index: CaptionIndex, videos: NDArray[np.float32], barred: Sequence[Sequence[int]], top: int,
-                    batch: int = 1024, device: str = "cpu") -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        found, scores = search(index, videos[:queries], barred[:queries], top, batch, device)
-        others = len(videos) - len(found)
-        random = rng.integers(0, len(index.texts), (others, top))
-        return np.concatenate([found, random]), np.concatenate([scores, np.resize(scores, (others, top))])
+    def nearest_some(videos: NDArray[np.float32], vectors: NDArray[np.float32], depth: int, batch: int,
+                     device: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        nonlocal searched
+        if searched < queries:
+            searched += len(videos)
+            return nearest(videos, vectors, depth, batch, device)
+        return rng.integers(0, len(vectors), (len(videos), depth)), rng.random((len(videos), depth), np.float32)
 
     def begin_short(objective: CrossEntropy) -> None:
         begin(objective)
         objective.batches = min(objective.batches, steps)
 
     OpenClipTextEncoder.encode_texts = encode_some                          # type: ignore[method-assign]
-    CaptionIndex.search = search_some                                       # type: ignore[method-assign]
+    candidates.nearest = nearest_some
     CrossEntropy.__post_init__ = begin_short                                # type: ignore[method-assign]
     CrossEntropy.order = lambda objective, rng: order(objective, rng)[:steps]     # type: ignore[method-assign]
 

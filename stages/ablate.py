@@ -48,38 +48,24 @@ def rows_of(chosen: str) -> list[Row]:
 
 def run(params: Params, paths: Paths, seeds: range, rows: Sequence[Row] = ROWS) -> None:
     from pipeline.ablation.comparison import compare, without_rerankers
-    from pipeline.ablation.run import AblationData, RowListeners, TestVideos, train_rows
+    from pipeline.ablation.run import RowListeners, train_rows
     from pipeline.ablation.table import markdown
-    from pipeline.captioner.cached_dataset import CachedDataset
-    from pipeline.captioner.training.attribute_matching import attribute_matching
-    from pipeline.captioner.training.settings import TrainingSettings
-    from pipeline.common.device import torch_device
+    from pipeline.ablation.work import AblationWork
     from pipeline.common.files import write_json, write_text
     from pipeline.common.progress import Bar
-    from pipeline.datasets.manifest import Manifest
     from pipeline.emotion.taxonomy import Taxonomy
-    from pipeline.encoders.text_encoder import text_encoder
     from pipeline.metrics.evaluation import CaptionedSplit, evaluate
     from pipeline.report.ablation_page import render
+    from pipeline.workers.engine import open_engine
 
-    manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths, params.machine.resident_megabytes)
-    device, used = torch_device(params.machine.device), params.retrieval.used
-    tested = dataset.present(manifest.ids("test"))
-    candidate_texts = dataset.candidate_texts(tested)
-    training, validation = (dataset.split(manifest, name, params.captioner.modalities, used)
-                            for name in ("train", "validation"))
-    data = AblationData(training, validation, TestVideos(
-        dataset.inputs(tested, params.captioner.modalities, used), candidate_texts), dataset.priors)
-    taxonomy = Taxonomy.load(params.emotion.words)
-    settings = TrainingSettings(
-        params.captioner, params.training, params.generation, taxonomy,
-        attribute_matching(params.captioner, dataset.index, lambda: text_encoder(
-            params.encoders.appearance, paths.encoder, str(device)).encode_texts), lambda: dataset.consensus)
-    epochs = params.training.all_epochs
-    with Bar("ablate", epochs * len(rows) * len(seeds), "epochs") as bar:
+    work = AblationWork(params)
+    manifest, dataset, tested, epochs = work.manifest, work.dataset, work.tested, params.training.all_epochs
+    with (open_engine(params.cluster) as engine,
+          Bar("ablate", epochs * len(rows) * len(seeds), "epochs") as bar):
         listeners = RowListeners(
             lambda row, epoch: bar.advance(0, note=f"{row}: validation CFS {epoch['validation_cfs']:.3f}"), bar.advance)
-        results = train_rows(data, settings, seeds, device, paths.reports / "ablation", rows, listeners)
+        results = train_rows(engine.begin(work), paths.reports / "ablation", seeds, epochs, rows, listeners)
+    taxonomy = Taxonomy.load(params.emotion.words)
     first = results[0]
     captions_of = {result.name: result.captions for result in results}
     captions_of |= {without_rerankers(result.name): result.likeliest for result in results}

@@ -16,42 +16,45 @@ from stages.command import Summary, stage
 
 
 def run(params: Params, paths: Paths) -> Summary:
-    from pipeline.common.device import torch_device
     from pipeline.common.files import write_json
     from pipeline.common.progress import Steps
     from pipeline.datasets.manifest import Manifest
-    from pipeline.emotion.estimators import Estimators
+    from pipeline.emotion.caption_parts import CaptionEmotions, EmotionWork
     from pipeline.emotion.pooled_rows import pool_store
+    from pipeline.emotion.taxonomy import Taxonomy
     from pipeline.emotion.video_emotions import estimate_video_emotions
-    from pipeline.encoders.text_encoder import text_encoder
     from pipeline.metrics.emotion_prior import compare_with_constant, label_videos, score_priors
     from pipeline.retrieval.candidates import Candidates
     from pipeline.retrieval.index import open_index
     from pipeline.store.feature_store import FeatureStore
     from pipeline.store.store_file import STORE_FILE
+    from pipeline.workers.engine import open_engine
+    from pipeline.workers.saved_parts import parts_folder
 
     manifest = Manifest.load(paths.data)
     candidates = Candidates.read(paths.candidates)
     captions = open_index(paths.index, candidates.recipe_id)
     candidates.check_index(captions)
-    device = str(torch_device(params.machine.device))
-    encoder = text_encoder(params.encoders.appearance, paths.encoder, device)
-    estimators = Estimators(params.emotion, captions, encoder.encode_texts, device)
+    taxonomy = Taxonomy.load(params.emotion.words)
     training, validation = (
-        label_videos(candidates.ids, manifest.ids(split), manifest.captions_of, estimators.taxonomy)
+        label_videos(candidates.ids, manifest.ids(split), manifest.captions_of, taxonomy)
         for split in ("train", "validation"))
     # Motion may never have been extracted: the captioner does without it, too.
     opened = {name: FeatureStore.open(folder) for name in params.emotion.modalities
               if (folder := getattr(paths, name)) != paths.motion or (folder / STORE_FILE).is_file()}
     stores = {name: store for name, store in opened.items() if store.recipe["kind"] != "none"}
 
-    with Steps("emotion", 4) as steps:
+    work = EmotionWork(params.emotion, params.encoders.appearance, paths.encoder, paths.index, captions.recipe_id,
+                       params.machine.device)
+    with (parts_folder(paths.parts / "emotion") as parts, open_engine(params.cluster) as engine,
+          Steps("emotion", 4) as steps):
         emotions = estimate_video_emotions(
-            estimators, candidates, {name: pool_store(store, candidates.ids) for name, store in stores.items()},
+            CaptionEmotions(engine, work, parts, captions), candidates,
+            {name: pool_store(store, candidates.ids) for name, store in stores.items()},
             {name: store.recipe_id for name, store in stores.items()}, training, steps.begin)
         steps.begin("scores")
         scores = score_priors(emotions, training, validation)
-    emotions.write(paths.emotion)
+        emotions.write(paths.emotion)
     write_json(paths.reports / "emotion.json", scores)
     verdict, is_better = compare_with_constant(scores)
     if is_better:

@@ -12,41 +12,41 @@ from pipeline.params import Params
 from pipeline.params.paths import Paths
 from stages.command import Summary, stage
 
-BATCH = 2048     # captions between two steps of the bar
-
 
 def run(params: Params, paths: Paths) -> Summary:
     from collections.abc import Iterator
 
     import numpy as np
 
-    from pipeline.common.device import torch_device
     from pipeline.common.progress import Bar
     from pipeline.datasets.manifest import Manifest
-    from pipeline.encoders.text_encoder import text_encoder
+    from pipeline.encoders.text_parts import TextEncoding, encode_by_parts
     from pipeline.retrieval.index import build_index, model_id
     from pipeline.retrieval.known_vectors import KnownVectors
     from pipeline.retrieval.sentences import distinct_sentences
+    from pipeline.workers.engine import open_engine
+    from pipeline.workers.saved_parts import SavedTask, parts_folder
 
     manifest = Manifest.load(paths.data)
     sentences = distinct_sentences(manifest.corpus)
-    encoder = text_encoder(params.encoders.appearance, paths.encoder, str(torch_device(params.machine.device)))
-    recipe_id = model_id(encoder.recipe)
-    known = KnownVectors(paths.index, recipe_id, encoder.precision)
     texts = [sentence.text for sentence in sentences]
-    missing = known.missing(texts)
-    started = encoded = time.monotonic()
+    encoding = TextEncoding(params.encoders.appearance, paths.encoder, params.machine.device)
+    with parts_folder(paths.parts / "index") as parts, open_engine(params.cluster) as engine:
+        task = SavedTask(engine, encoding, parts)
+        recipe_id, precision = model_id(task.facts["recipe"]), task.facts["precision"]
+        known = KnownVectors(paths.index, recipe_id, precision)
+        missing = known.missing(texts)
+        started = encoded = time.monotonic()
 
-    def encode() -> Iterator[np.ndarray]:
-        nonlocal encoded
-        for first in range(0, len(missing), BATCH):
-            batch = missing[first : first + BATCH]
-            yield encoder.encode_texts(batch)
-            bar.advance(len(batch))
-        encoded = time.monotonic()
+        def encode() -> Iterator[np.ndarray]:
+            nonlocal encoded
+            for vectors in encode_by_parts(task, missing):
+                bar.advance(len(vectors))
+                encoded = time.monotonic()
+                yield vectors
 
-    with Bar("encode", len(missing), "captions") as bar:
-        build_index(sentences, known.filled(texts, encode()), recipe_id, paths.index, encoder.precision)
+        with Bar("encode", len(missing), "captions") as bar:
+            build_index(sentences, known.filled(texts, encode()), recipe_id, paths.index, precision)
     return {
         "captions": len(manifest.corpus), "distinct": len(sentences), "encoded": len(missing),
         "seconds": {"encode": round(encoded - started, 2), "write": round(time.monotonic() - encoded, 2)},

@@ -20,31 +20,35 @@ def run(params: Params, paths: Paths) -> Summary:
 
     from pipeline.captioner.candidate_scores import score_candidates
     from pipeline.captioner.generation.consensus import Consensus
-    from pipeline.common.device import torch_device
     from pipeline.common.files import write_json
     from pipeline.common.progress import Steps
     from pipeline.datasets.manifest import Manifest
-    from pipeline.encoders.text_encoder import text_encoder
+    from pipeline.encoders.text_parts import TextEncoding, encode_by_parts
     from pipeline.metrics.retrieval_scores import score_retrieval
     from pipeline.retrieval.candidates import retrieve_candidates, video_queries
     from pipeline.retrieval.index import model_id, open_index
+    from pipeline.retrieval.search_parts import SearchWork, search_by_parts
     from pipeline.retrieval.sentences import sentence_key
     from pipeline.store.feature_store import FeatureStore
+    from pipeline.workers.engine import open_engine
+    from pipeline.workers.saved_parts import SavedTask, parts_folder
 
     manifest = Manifest.load(paths.data)
     store = FeatureStore.open(paths.appearance)
     index = open_index(paths.index, model_id(store.recipe))
-    started = time.monotonic()
-    device = str(torch_device(params.machine.device))
-    candidates = retrieve_candidates(manifest, store, index, params.retrieval.stored, params.machine.search_batch_size,
-                                     device)
-    searched = time.monotonic()
-    candidates.write(paths.candidates)
-
     tested = [video for video in manifest.ids("test") if video in store]
-    encoder = text_encoder(params.encoders.appearance, paths.encoder, device)
-    texts = encoder.encode_texts([manifest.captions_of[video][0] for video in tested])
-    scores = score_retrieval(texts @ video_queries(store, tested).T, np.arange(len(tested)))
+    device, batch = params.machine.device, params.machine.search_batch_size
+    encoding = TextEncoding(params.encoders.appearance, paths.encoder, device)
+    with parts_folder(paths.parts / "retrieve") as parts, open_engine(params.cluster) as engine:
+        run_searches = search_by_parts(engine, SearchWork(paths.appearance, paths.index, batch, device), parts, index)
+        started = time.monotonic()
+        candidates = retrieve_candidates(manifest, store, index, params.retrieval.stored, run_searches)
+        searched = time.monotonic()
+        candidates.write(paths.candidates)
+        texts = [manifest.captions_of[video][0] for video in tested]
+        encoded = list(encode_by_parts(SavedTask(engine, encoding, parts), texts))
+    vectors = np.concatenate([np.empty((0, store.dim), np.float32), *encoded])
+    scores = score_retrieval(vectors @ video_queries(store, tested).T, np.arange(len(tested)))
     consensus = Consensus.of(index)
     known = {sentence_key(text) for text in index.texts}
     by_split, in_corpus = {}, {}

@@ -46,6 +46,15 @@ def code_digest(*modules: str) -> str:
 
 
 @cache
+def package_digest() -> str:
+    """SHA-256 over all sources of the library: quicker than `code_digest`, and another after any change."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / PACKAGES[0]).rglob("*.py")):
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
 def _imports(module: str) -> tuple[str, ...]:
     """The project's modules that `module` imports, and the packages that it lies in."""
     path = _file_of(module)

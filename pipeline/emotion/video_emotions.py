@@ -6,12 +6,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.emotion.caption_parts import CaptionEmotions
 from pipeline.emotion.emotion_file import Emotions
-from pipeline.emotion.estimators import Corpus, Estimators
+from pipeline.emotion.estimators import Corpus
 from pipeline.emotion.fitting import CandidateEvidence, LabelledVideos, WeighedCandidates, fit_candidates, fit_prior
 from pipeline.emotion.prior import Vectors, weigh
 from pipeline.emotion.prior_file import digest_of
-from pipeline.emotion.probabilities import Floats, derive_categories, match_words, measure_evidence
+from pipeline.emotion.probabilities import derive_categories, match_words
 from pipeline.emotion.taxonomy import Taxonomy
 
 
@@ -31,10 +32,10 @@ class Candidates(Protocol):
     def scores(self) -> NDArray[np.float32]: ...        # [V, N], cosines
 
 
-_CAPTIONS = 1 << 16     # whose emotions are estimated at once
+_CAPTIONS = 1 << 16     # whose words are looked up at once
 
 
-def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vectors: Mapping[str, Vectors],
+def estimate_video_emotions(captions: CaptionEmotions, candidates: Candidates, vectors: Mapping[str, Vectors],
                             row_recipes: Mapping[str, str], training: LabelledVideos,
                             begin: Callable[[str], None]) -> Emotions:
     """Fits a prior on the training videos and gives every video the evidence that it weighs.
@@ -43,22 +44,18 @@ def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vect
     are read. `begin` is told which step is next.
     """
     begin("emotions of the captions")
-    corpus, taxonomy = estimators.corpus, estimators.taxonomy
+    corpus, taxonomy = captions.corpus, captions.taxonomy
     rows, positions = np.unique(candidates.rows, return_inverse=True)
     positions = positions.reshape(candidates.rows.shape)
-    blocks = [slice(first, first + _CAPTIONS) for first in range(0, max(1, len(rows)), _CAPTIONS)]
-    each = [{name: measure_evidence(derive_categories(words, taxonomy))
-             for name, words in estimators.predict_each(*_captions(corpus, rows[block])).items()} for block in blocks]
-    categories = {name: np.concatenate([of_block[name] for of_block in each]) for name in each[0]}
-    word_rates = estimators.word_counts / max(len(corpus.texts), 1)
+    categories = captions.measure_evidence(rows)
+    word_rates = captions.word_counts / max(len(corpus.texts), 1)
     category_rates = _category_rates(corpus, taxonomy)
     begin("weights of candidates and estimators")
     fitted = fit_candidates(CandidateEvidence(categories, positions, candidates.scores), training, category_rates)
 
-    words = np.empty((len(rows), len(taxonomy.words)), np.float32)
-    for block in blocks:
-        words[block] = estimators.predict(*_captions(corpus, rows[block]), fitted.weights)
-    caption_categories = np.concatenate([derive_categories(words[block], taxonomy) for block in blocks])
+    words = captions.predict(rows, fitted.weights)
+    caption_categories = np.concatenate([derive_categories(words[first:first + _CAPTIONS], taxonomy)
+                                         for first in range(0, max(1, len(rows)), _CAPTIONS)])
     shares, counts = weigh(caption_categories, positions, candidates.scores, fitted.temperature)
     word_shares, _ = weigh(words, positions, candidates.scores, fitted.temperature)
     begin("the prior of the videos")
@@ -66,14 +63,9 @@ def estimate_video_emotions(estimators: Estimators, candidates: Candidates, vect
         fitted, WeighedCandidates(shares, word_shares, counts, (category_rates, word_rates)), vectors, training,
         taxonomy.membership())
     return Emotions(
-        taxonomy=taxonomy.name, recipe_id=estimators.recipe_id(digest_of(prior)), candidates_digest=candidates.digest,
+        taxonomy=taxonomy.name, recipe_id=captions.recipe_id(digest_of(prior)), candidates_digest=candidates.digest,
         row_recipes=row_recipes, prior=prior, rows=rows, caption_categories=caption_categories, ids=candidates.ids,
         word_shares=word_shares, counts=counts, evidence=evidence.astype(np.float32), present=present)
-
-
-def _captions(corpus: Corpus, rows: NDArray[np.int64]) -> tuple[list[str], Floats]:
-    """Texts [n] and embeddings [n, D] of the captions at `rows`."""
-    return [corpus.texts[row] for row in rows], corpus.embeddings[rows]
 
 
 def _category_rates(corpus: Corpus, taxonomy: Taxonomy) -> NDArray[np.float64]:

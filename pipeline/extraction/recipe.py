@@ -31,12 +31,12 @@ def clip_recipe_id(encoder: Encoder, extraction: params.Extraction, trained_on: 
     return trained_on if trained_on in map(fingerprint, others) else fingerprint(own)
 
 
-def num_shards(encoder: Encoder, extraction: params.Extraction, videos: int) -> int:
+def num_shards(dim: int, recipe: Recipe, extraction: params.Extraction, videos: int) -> int:
     """Files that a store of so many videos is laid out in; it depends on nothing but the parameters and that number."""
     if extraction.num_shards:
         return extraction.num_shards
-    row = encoder.dim * np.dtype(encoder.recipe.get("dtype", "float16")).itemsize
-    return shards_by_size(videos, videos * _rows_a_video(encoder.recipe.get("sampling", {})) * row)
+    row = dim * np.dtype(recipe.get("dtype", "float16")).itemsize
+    return shards_by_size(videos, videos * _rows_a_video(recipe.get("sampling", {})) * row)
 
 
 def _rows_a_video(sampling: dict[str, Any]) -> int:

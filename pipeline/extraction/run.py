@@ -20,16 +20,17 @@ from pipeline.common.files import fingerprint, remove_temporary_files
 from pipeline.common.progress import Bar
 from pipeline.common.terminal import warn
 from pipeline.encoders.base import Encoder
-from pipeline.extraction.batching import encode_all, no_rows
+from pipeline.extraction.batching import encode_all
 from pipeline.extraction.reading import file_problem, read_one
 from pipeline.extraction.recipe import clip_recipe_id, num_shards, recipe
-from pipeline.extraction.shard_maker import STEPS, Build, ShardProgress, ShardReport, Task, make_shards
-from pipeline.extraction.shards import Shards
+from pipeline.extraction.shard_maker import STEPS, Build, ShardProgress, ShardReport, Task
+from pipeline.extraction.shard_worker import ShardWork
 from pipeline.media.decoder import VideoDecoder
 from pipeline.store.folder import only_writer, remove_leftovers, rows_folder, stored_ids
 from pipeline.store.known_rows import drop_rows, keep_shards, kept_bytes
 from pipeline.store.shard import Rows, check_id, shard_of
 from pipeline.store.store_file import FAILED_FILE, STORE_FILE, write_store_file
+from pipeline.workers.engine import open_engine
 
 __all__ = ["clip_recipe_id", "encode_one", "extract", "recipe"]
 
@@ -56,25 +57,25 @@ def extract(videos: Sequence[tuple[str, str | Path]], build: Build, folder: Path
             folder.mkdir(parents=True, exist_ok=True)
             for place in (folder, *rows_folder(folder).glob("*/")):
                 remove_temporary_files(place)
-        encoder = build()
-        recipe_id, shard_count = fingerprint(recipe(encoder, extraction)), num_shards(encoder, extraction, len(files))
-        tasks = _tasks(files, shard_count)
-        _keep_rows(folder, recipe_id)
-        with Bar(f"extract {encoder.name}", len(videos), "videos", "frames") as bar:
-            if cluster.scheduler == "none":
-                shards = Shards(folder, recipe_id, no_rows(encoder))
-                reports, seconds = make_shards(tasks, encoder, shards, extraction, machine, _BarUpdate(bar))
-            else:
-                from pipeline.extraction.cluster import Job, make_by_workers  # dask, which one machine does without
-
-                job = Job(build, folder, extraction, machine)
-                reports, seconds = make_by_workers(tasks, job, encoder, cluster, _BarUpdate(bar))
+        with open_engine(cluster) as engine:
+            if engine.cores and not machine.decoder_processes:      # the workers share this machine's cores
+                machine = machine.model_copy(update={"decoder_processes": engine.cores})
+            task = engine.begin(ShardWork(build, folder, extraction, machine))
+            facts, recipe_id = task.facts, fingerprint(task.facts["recipe"])
+            shard_count = num_shards(facts["dim"], facts["recipe"], extraction, len(files))
+            tasks = _tasks(files, shard_count)
+            _keep_rows(folder, recipe_id)
+            # In one process the next shard is read while one is encoded.
+            parts = {f"shard {own.number}": (own,) for own in tasks} if engine.side_by_side else {"all": tuple(tasks)}
+            with Bar(f"extract {facts['name']}", len(videos), "videos", "frames") as bar:
+                made = list(task.run(parts, _BarUpdate(bar)))
+        reports = [report for own, _ in made for report in own]
+        seconds = {step: sum(own[step] for _, own in made) for step in STEPS}
         failures = _sorted(entry for report in reports for entry in report.failures)
         counts = {report.number: (report.videos, report.rows) for report in reports if report.videos}
         with readable_write_errors(folder / STORE_FILE):
             remove_leftovers(folder, set(counts))
-            write_store_file(folder, encoder.modality, recipe(encoder, extraction), encoder.dim, counts,
-                             shard_count, failures)
+            write_store_file(folder, facts["modality"], facts["recipe"], facts["dim"], counts, shard_count, failures)
         drop_rows(folder, recipe_id)        # which the shards have now
     kept = _sorted(entry for report in reports for entry in report.kept)
     if kept:
@@ -98,7 +99,8 @@ class _BarUpdate:
         self._bar = bar
         self._last: dict[int, ShardProgress] = {}
 
-    def __call__(self, progress: ShardProgress) -> None:
+    def __call__(self, _part: str, values: tuple[int, int, int, int]) -> None:
+        progress = ShardProgress(*values)
         before = self._last.get(progress.number, ShardProgress(progress.number, 0, 0, 0))
         self._last[progress.number] = progress
         failed = sum(shard.failed for shard in self._last.values())

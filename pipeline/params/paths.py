@@ -20,6 +20,7 @@ class Paths:
     captioner: Path     # the checkpoint
     baseline: Path      # the checkpoint of the same model without VTAI and HCOT
     state: Path         # of trainings under way; no out of the graph, so that what was killed can go on
+    parts: Path         # of the work of index, retrieve and emotion; the same
     reports: Path       # metrics, predictions, page
 
     def outs(self) -> list[Path]:
@@ -47,5 +48,6 @@ class Paths:
             captioner=Path("models", dataset, "captioner"),
             baseline=Path("models", dataset, "baseline"),
             state=Path("models", dataset, ".state"),
+            parts=Path("indexes", dataset, ".parts"),
             reports=Path("reports", dataset),
         )

@@ -27,7 +27,7 @@ class Machine(Section):
 
 
 class Cluster(Section):
-    """Processes that extract side by side: `none`, `local`, or the address of a dask scheduler."""
+    """Processes that work side by side: `none`, `local`, or the address of a dask scheduler."""
 
     scheduler: Annotated[str, Field(pattern=r"^(none|local|(tcp|tls|ucx|ws|wss)://.+)$")] = "none"
     workers: CountOrZero = 0

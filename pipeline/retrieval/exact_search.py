@@ -7,7 +7,7 @@ greatest error that rounding can make, it is asked for twice as many. Parts of t
 and merged by (cosine, row) give what one search of all gives.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,6 +55,15 @@ def nearest(queries: Vectors, vectors: Vectors, depth: int, batch: int, device: 
                     rows[query], cosines[query] = hits[best], exact[best]
         unsettled, wanted = np.array(missed, np.int64), 2 * wanted
     return rows, cosines
+
+
+def merge(found: Sequence[tuple[Rows, Vectors]], depth: int) -> tuple[Rows, Vectors]:
+    """What `nearest` finds among all vectors, of what it found in each part of them, with the rows of the whole."""
+    if len(found) == 1:
+        return found[0]
+    rows, cosines = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    best = np.lexsort((rows, -cosines), axis=1)[:, :depth]
+    return np.take_along_axis(rows, best, 1), np.take_along_axis(cosines, best, 1)
 
 
 def _parts(values: Rows, size: int) -> Iterator[Rows]:

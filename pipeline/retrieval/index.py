@@ -44,9 +44,17 @@ class CaptionIndex:
         searches on all GPUs where faiss has any; neither it nor `batch` changes a result.
         Raises SpectrumError when the corpus is too small to fill `top` after the leak guard.
         """
-        deepest = top + max((len(own) for own in barred), default=0)
-        hits, cosines = nearest(unit_vectors(queries, "queries"), self.embeddings, min(deepest, len(self.texts)), batch,
-                                device)
+        depth = self.search_depth(barred, top)
+        return self.choose(*nearest(unit_vectors(queries, "queries"), self.embeddings, depth, batch, device), barred,
+                           top)
+
+    def search_depth(self, barred: Sequence[Sequence[int]], top: int) -> int:
+        """How many captions have to be found so that `top` are left without those that are barred."""
+        return min(top + max((len(own) for own in barred), default=0), len(self.texts))
+
+    def choose(self, hits: NDArray[np.int64], cosines: NDArray[np.float32], barred: Sequence[Sequence[int]],
+               top: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """What `search` returns, of the captions that were found, best first: rows and cosines [Q, depth]."""
         rows = np.empty((len(hits), top), np.int64)
         scores = np.empty((len(hits), top), np.float32)
         for i, (own_hits, own_cosines) in enumerate(zip(hits, cosines, strict=True)):
@@ -126,7 +134,7 @@ def open_index(folder: Path, recipe_id: str) -> CaptionIndex:
         "text": TEXTS, "owner": TEXTS, "owner_offsets": Layout("int64", rank=1),
     }, [])
     offsets = arrays["owner_offsets"]
-    embeddings = _map_vectors(folder / VECTORS_FILE)
+    embeddings = map_vectors(folder)
     if (not len(embeddings) == len(arrays["text"]) == len(offsets) - 1
             or offsets[0] != 0 or offsets[-1] != len(arrays["owner"]) or (np.diff(offsets) < 1).any()):
         raise SpectrumError(f"{folder / TEXTS_FILE}: its data sets do not fit together; {_REBUILD}")
@@ -134,8 +142,14 @@ def open_index(folder: Path, recipe_id: str) -> CaptionIndex:
     return CaptionIndex(arrays["text"], owners, embeddings, recipe_id, fingerprint(description), description["corpus"])
 
 
-def _map_vectors(path: Path) -> NDArray[np.float32]:
-    """The vectors [M, D] in the file, read when they are looked at."""
+def index_digest(folder: Path) -> str:
+    """The digest that the index in `folder` has when it is opened, without a look at its other files."""
+    return fingerprint(read_description(folder))
+
+
+def map_vectors(folder: Path) -> NDArray[np.float32]:
+    """The vectors [M, D] of the index in `folder`, read when they are looked at."""
+    path = folder / VECTORS_FILE
     try:
         vectors: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:

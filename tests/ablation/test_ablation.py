@@ -21,7 +21,7 @@ from pipeline.ablation import run as ablation
 from pipeline.ablation.comparison import compare, kendall, without_rerankers
 from pipeline.ablation.results import Result
 from pipeline.ablation.rows import BASELINE, FULL, PAPER_SCORES, PAPER_SET, ROWS, SCORES, Row
-from pipeline.ablation.run import AblationData, RowListeners, TestVideos, train_rows
+from pipeline.ablation.run import AblationData, RowListeners, RowTrainer, TestVideos, train_rows
 from pipeline.ablation.table import markdown
 from pipeline.captioner.generation.captions import Caption
 from pipeline.captioner.inputs import Inputs
@@ -33,6 +33,7 @@ from pipeline.metrics.evaluation import EMOTION_METRICS
 from pipeline.metrics.paired_bootstrap import VideoScores
 from pipeline.params import load
 from pipeline.report.ablation_page import render
+from pipeline.workers.engine import Alone
 from stages import ablate
 
 SECTION = params.Captioner.model_validate(WORLD_SECTION.model_dump() | {
@@ -84,12 +85,18 @@ def settings_of(training: params.Training = TRAINING, section: params.Captioner 
     return TrainingSettings(section, training, generation, TAXONOMY)
 
 
+def train_all(data: AblationData, settings: TrainingSettings, seeds: range, folder: Path, rows: Sequence[Row] = ROWS,
+              listeners: RowListeners = RowListeners()) -> list[Result]:
+    task = Alone().begin(lambda: RowTrainer(data, settings, CPU, folder))
+    return train_rows(task, folder, seeds, settings.training.all_epochs, rows, listeners)
+
+
 def run_rows(folder: Path, data: AblationData, seeds: range = range(2), training: params.Training = TRAINING,
              ) -> tuple[list[Result], list[tuple[str, Epoch]]]:
     """The results, and what the listener of epochs heard."""
     epochs: list[tuple[str, Epoch]] = []
-    results = train_rows(data, settings_of(training), seeds, CPU, folder,
-                         listeners=RowListeners(on_epoch=lambda row, epoch: epochs.append((row, epoch))))
+    results = train_all(data, settings_of(training), seeds, folder,
+                        listeners=RowListeners(on_epoch=lambda row, epoch: epochs.append((row, epoch))))
     return results, epochs
 
 
@@ -150,8 +157,8 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Monk
 
     trained.clear()
     progress: list[tuple[float, bool]] = []
-    again = train_rows(data, settings_of(), range(2), CPU, tmp_path,
-                       listeners=RowListeners(on_progress=lambda *done: progress.append(done)))
+    again = train_all(data, settings_of(), range(2), tmp_path,
+                      listeners=RowListeners(on_progress=lambda *done: progress.append(done)))
     assert again == results and not trained
     assert progress == [(TRAINING.epochs, False)] * 16
     path = tmp_path / "baseline-seed-1.json"
@@ -160,6 +167,16 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(trained) == 1 and [result.captions for result in again] == [result.captions for result in results]
     run_rows(tmp_path, data, range(1), TRAINING.model_copy(update={"learning_rate": 1e-3}))
     assert len(trained) == 9                                    # other settings: all of them anew
+
+
+def test_a_training_that_another_worker_begins_again_counts_once() -> None:
+    """It goes on from what was saved: epochs that were told already are told once more."""
+    progress: list[tuple[float, bool]] = []
+    listen = ablation._Progress(RowListeners(on_progress=lambda *done: progress.append(done)), 3)
+    for done, fresh in ((0.5, True), (1.5, True), (1.0, False), (1.25, True), (2.0, True)):
+        listen("full, seed 0", (done, fresh, None))
+    listen.finish("full, seed 0", fresh=True)
+    assert progress == [(0.5, True), (1.0, True), (0.5, True), (1.0, True)]
 
 
 def test_rows_that_are_one_model_are_trained_once(tmp_path: Path, trained: list[params.Captioner]) -> None:
@@ -308,6 +325,6 @@ def test_only_rows_with_retrieved_captions_choose_among_beams_by_them(
     section = SECTION.model_copy(update={"decoder_modalities": decoder_modalities})
     generation = GENERATION.model_copy(update={"consensus": 1.0})
     settings = replace(settings_of(section=section, generation=generation), consensus=lambda: consensus)
-    results = train_rows(replace(data, test=test, validation=validation), settings, range(1), CPU, tmp_path, rows)
+    results = train_all(replace(data, test=test, validation=validation), settings, range(1), tmp_path, rows)
     assert {result.row for result in results if set(result.captions.values()) != {"chosen"}} == alone
     assert consensus.asked == [4, 5] * (len(rows) - len(alone))         # in validation, too: the same decoding

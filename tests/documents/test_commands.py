@@ -16,10 +16,13 @@ HERE = "tests/documents/test_examples.py::"
 TESTED = {
     ("README.md", "A clip"): GRAPH + "test_own_clips_are_captioned_with_and_without_sound",
     ("README.md", "Your own data"): TEAM + "test_two_commands_go_from_clips_and_captions_to_the_page",
-    ("docs/clusters.md", "Extraction, on one machine and on a cluster"):
+    ("docs/clusters.md", "Extraction, and work on several GPUs and machines"):
         "tests/extraction/test_cluster.py::test_local_workers_are_started_and_ended",
     ("docs/clusters.md", "Several GPUs on one machine"):
         "tests/extraction/test_cluster.py::test_local_workers_are_started_and_ended",
+    ("docs/clusters.md", "Which stages use workers"):
+        "tests/workers/test_stages_on_workers.py::test_a_killed_worker_changes_no_byte",
+    ("docs/clusters.md", "SLURM"): "tests/workers/test_slurm.py::test_the_job_script_starts_a_worker",
     ("docs/clusters.md", "Several machines"):
         "tests/extraction/test_cluster.py::test_a_worker_killed_while_it_works_changes_no_byte",
     ("docs/datasets.md", "Published data sets"): TEAM + "first",

@@ -1,9 +1,10 @@
 """The emotion stage on a small world: candidates whose emotion words are the videos' more or less often, and sound."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from project import ROOT
 
 from pipeline.common.files import fingerprint, read_json
 from pipeline.datasets.manifest import Caption, Manifest, Video
+from pipeline.emotion.caption_parts import CaptionEmotions, EmotionWork
 from pipeline.emotion.clip_prior import ClipPrior
 from pipeline.emotion.emotion_file import Emotions
 from pipeline.emotion.estimators import Estimators
+from pipeline.emotion.word_choice import WordChoice
 from pipeline.encoders import text_encoder
 from pipeline.params import Params, load
 from pipeline.params.paths import Paths
@@ -24,6 +27,7 @@ from pipeline.retrieval.sentences import distinct_sentences
 from pipeline.store.feature_store import FeatureStore
 from pipeline.store.shard import Shard, shard_name, shard_of, write_shard
 from pipeline.store.store_file import write_store_file
+from pipeline.workers.engine import Alone
 from stages import emotion
 
 EMOTIONS = ("happy", "sad", "angry", "calm")
@@ -33,6 +37,8 @@ SILENT = 5      # every fifth video
 
 class Encoder:
     """Unit vectors of a text's own; no emotion is near anything."""
+
+    recipe: ClassVar[dict[str, str]] = {"kind": "test"}
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         rows = np.stack([np.random.default_rng(sum(map(ord, text))).normal(size=8) for text in texts])
@@ -124,12 +130,29 @@ def test_sound_is_a_source_and_a_set_of_its_own(world: Path) -> None:
 def test_captions_and_videos_are_looked_at_in_parts(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overrides = ("emotion.modalities=[audio]", "emotion.estimators=[lexicon, expressions, clip]")
     _, whole, _ = run(*overrides)
+    monkeypatch.setattr("pipeline.emotion.caption_parts._CAPTIONS", 5)
     monkeypatch.setattr("pipeline.emotion.video_emotions._CAPTIONS", 5)
     monkeypatch.setattr("pipeline.emotion.pooled_rows._VIDEOS", 7)
     _, made, _ = run(*overrides)
     for name in ("caption_categories", "word_shares", "counts", "evidence"):
         assert getattr(made, name) == pytest.approx(getattr(whole, name), abs=1e-5)
     assert made.prior.category_rates == pytest.approx(whole.prior.category_rates)
+
+
+def test_what_is_learned_of_the_corpus_one_worker_learns_for_all(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others read it: on their processor it might have other last digits."""
+    params = parameters("emotion.estimators=[lexicon, expressions, clip]")
+    paths = Paths.of(params)
+    work = EmotionWork(params.emotion, params.encoders.appearance, paths.encoder, paths.index, "model", "cpu")
+    rows = np.arange(TRAIN)
+    evidence = CaptionEmotions(Alone(), work, world / "parts", index.open_index(paths.index, "model")
+                               ).measure_evidence(rows)
+    monkeypatch.setattr("pipeline.emotion.estimators.fit_choice", lambda *_: WordChoice(9.0, 9.0))
+    shutil.copytree(world / "parts", world / "other")
+    (world / "other" / "evidence-000000000.h5").unlink()
+    again = CaptionEmotions(Alone(), work, world / "other", index.open_index(paths.index, "model")
+                            ).measure_evidence(rows)
+    assert all(np.array_equal(again[name], own) for name, own in evidence.items()) and evidence["clip"].any()
 
 
 def test_a_clip_outside_the_data_set_has_the_prior_of_a_video_like_it(world: Path) -> None:

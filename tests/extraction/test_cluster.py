@@ -21,10 +21,11 @@ from pydantic import ValidationError
 
 from pipeline.common.device import cpu_cores
 from pipeline.common.errors import SpectrumError
-from pipeline.extraction import cluster
 from pipeline.extraction.run import extract
 from pipeline.params import Cluster
 from pipeline.store.feature_store import FeatureStore
+from pipeline.workers import dask_engine, local_cluster
+from pipeline.workers.software import Software
 
 WIDE = SECTION.model_copy(update={"num_shards": 5})
 ONE_DECODER = MACHINE.model_copy(update={"decoder_processes": 1, "save_interval": 0})
@@ -78,10 +79,19 @@ def test_a_worker_killed_while_it_works_changes_no_byte(
     assert FeatureStore.open(tmp_path / "store").verify() == []
 
 
+class OnWorkers(Colours):
+    """Cannot be made by the process that asks, as where that has no GPU or no weights."""
+
+    def __init__(self, here: int) -> None:
+        assert os.getpid() != here, "a model was made by the process that asks"
+        super().__init__()
+
+
 def test_local_workers_are_started_and_ended(tmp_path: Path, clips: list[tuple[str, Path]],
                                              undisturbed: dict[str, bytes]) -> None:
-    summary = extract(clips, Colours, tmp_path / "store", allowing(WIDE), ONE_DECODER,
-                                 Cluster(scheduler="local", workers=2))
+    """Only they make encoders."""
+    summary = extract(clips, partial(OnWorkers, os.getpid()), tmp_path / "store", allowing(WIDE), ONE_DECODER,
+                      Cluster(scheduler="local", workers=2))
     assert content(tmp_path / "store") == undisturbed
     assert summary["frames"] == 48
     assert set(summary["seconds"]) == {"decode", "prepare", "encode", "write", "wait"}
@@ -92,45 +102,61 @@ def test_local_workers_are_started_and_ended(tmp_path: Path, clips: list[tuple[s
 
 
 class Deadly(Colours):
-    """Kills every worker but not the process that asks."""
+    """Kills every worker but not the process that asks; `deaths` has a line for each."""
+
+    def __init__(self, deaths: Path) -> None:
+        super().__init__()
+        self.deaths = deaths
 
     def submit(self, batch: Any) -> Any:
+        with self.deaths.open("a") as file:
+            file.write("killed\n")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_workers_that_die_too_often_end_the_run(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
-    with pytest.raises(SpectrumError, match=r"more workers died than cluster\.retries=0 allows.*shard \d"):
-        extract(clips[:5], Deadly, tmp_path / "store", WIDE, ONE_DECODER,
-                           Cluster(scheduler="local", workers=1, retries=0))
+    """A scheduler of one's own allows no more of them."""
+    with (LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, memory_limit=0,
+                       silence_logs=50) as local,
+          pytest.raises(SpectrumError, match=r"more workers died than cluster\.retries=0 allows.*shard \d")):
+        extract(clips[:1], partial(Deadly, tmp_path / "deaths"), tmp_path / "store", WIDE, ONE_DECODER,
+                Cluster(scheduler=local.scheduler_address, retries=0))
+    assert (tmp_path / "deaths").read_text() == "killed\n"
     summary = extract(clips[:5], Colours, tmp_path / "store", WIDE, ONE_DECODER, ALONE)
     assert summary["videos"] == 5
 
 
 class Elsewhere(Colours):
-    """Has another recipe and device in every process but the one that asks."""
+    """Has another recipe and device in the worker that has a marked environment."""
 
-    def __init__(self, here: int) -> None:
-        super().__init__(4 if os.getpid() == here else 3)
-        self.device = "cpu" if os.getpid() == here else "cuda:1"
+    def __init__(self) -> None:
+        super().__init__(3 if "ELSEWHERE" in os.environ else 4)
+        self.device = "cuda:1" if "ELSEWHERE" in os.environ else "cpu"
 
 
 def test_a_worker_of_another_recipe_or_device_is_refused(tmp_path: Path, clips: list[tuple[str, Path]]) -> None:
-    with pytest.raises(SpectrumError, match=r"worker tcp://\S+ does not go with this run: it computes on cuda, not on "
-                                            r"cpu; .* recipe \w{16}, not") as e:
-        extract(clips, partial(Elsewhere, os.getpid()), tmp_path / "store", WIDE, ONE_DECODER,
-                           Cluster(scheduler="local", workers=1))
+    with (LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0,
+                       silence_logs=50) as local, Client(local, set_as_default=False) as client):
+        def mark() -> None:
+            os.environ["ELSEWHERE"] = "1"
+
+        client.run(mark, workers=[sorted(client.scheduler_info()["workers"])[1]])
+        with pytest.raises(SpectrumError, match=r"worker tcp://\S+ does not go with this run: its device is \w+, not "
+                                                r"\w+; its recipe is \w{16}, not \w{16}; install") as e:
+            extract(clips, partial(Elsewhere), tmp_path / "store", WIDE, ONE_DECODER,
+                    Cluster(scheduler=local.scheduler_address))
     assert "\n" not in str(e.value)
 
 
 def test_a_worker_with_another_version_is_refused(tmp_path: Path, clips: list[tuple[str, Path]],
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    own = cluster._Software.of
+    own = Software.of
 
     def other(*arguments: Any) -> Any:
         software = own(*arguments)
         return replace(software, versions={**software.versions, "torch": "0.1"})
 
-    monkeypatch.setattr(cluster._Software, "of", other)         # in this process alone
+    monkeypatch.setattr(Software, "of", other)         # in this process alone
     with pytest.raises(SpectrumError, match=r"torch \d\S+, not 0\.1"):
         extract(clips, Colours, tmp_path / "store", WIDE, ONE_DECODER, Cluster(scheduler="local", workers=1))
 
@@ -140,8 +166,9 @@ def test_a_worker_with_other_project_code_is_refused(tmp_path: Path, clips: list
     copy = tmp_path / "copy"
     shutil.copytree(ROOT / "pipeline", copy / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), str(SUPPORT)])}
+    changed = copy / "pipeline" / "extraction" / "batching.py"
     for change in ("", "\n# another version\n"):
-        with (copy / "pipeline" / "extraction" / "batching.py").open("a") as file:
+        with changed.open("a") as file:
             file.write(change)
         with LocalCluster(n_workers=0, dashboard_address=None, processes=True, silence_logs=50) as local:
             worker = subprocess.Popen(
@@ -155,6 +182,9 @@ def test_a_worker_with_other_project_code_is_refused(tmp_path: Path, clips: list
                         run()
                 else:
                     assert run()["videos"] == 2
+                    with changed.open("a") as file:
+                        file.write("\n# not what the worker runs\n")
+                    assert run()["videos"] == 2
             finally:
                 worker.kill()
                 worker.wait()
@@ -162,8 +192,8 @@ def test_a_worker_with_other_project_code_is_refused(tmp_path: Path, clips: list
 
 def test_a_scheduler_that_is_not_there(tmp_path: Path, clips: list[tuple[str, Path]],
                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_START_SECONDS", 1)
-    monkeypatch.setattr(cluster, "_ANSWER_SECONDS", 1)
+    monkeypatch.setattr(dask_engine, "_START_SECONDS", 1)
+    monkeypatch.setattr(dask_engine, "_ANSWER_SECONDS", 1)
     with pytest.raises(SpectrumError, match=r"cluster\.scheduler=tcp://127\.0\.0\.1:9: no dask scheduler answers"):
         extract(clips, Colours, tmp_path / "store", WIDE, ONE_DECODER, Cluster(scheduler="tcp://127.0.0.1:9"))
     with (LocalCluster(n_workers=0, dashboard_address=None, processes=True, silence_logs=50) as local,
@@ -263,9 +293,10 @@ def test_one_machine_needs_no_dask() -> None:
 
 def test_each_local_worker_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no GPU in the tests: what is looked at is the environment that torch would read."""
-    monkeypatch.setattr(cluster, "_gpus", lambda: 2)
+    monkeypatch.setattr(local_cluster, "_gpus", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    with cluster._client(Cluster(scheduler="local"), 2) as client:
+    with (local_cluster.local_scheduler(Cluster(scheduler="local")) as address,
+          Client(address, set_as_default=False) as client):
         client.wait_for_workers(2)
         seen = client.run(lambda: (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"]))
     assert sorted(seen.values()) == [(gpu, str(max(1, cpu_cores() // 2))) for gpu in ("3", "5")]
@@ -273,11 +304,13 @@ def test_each_local_worker_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None
 
 SHARE = """
 import torch
-from pipeline.extraction.cluster import _client
+from distributed import Client
 from pipeline.params import Cluster
+from pipeline.workers.local_cluster import local_scheduler
 
 if __name__ == "__main__":
-    with _client(Cluster(scheduler="local"), 1) as client:
+    with (local_scheduler(Cluster(scheduler="local", workers=1)) as address,
+          Client(address, set_as_default=False) as client):
         print(client.submit(lambda: __import__("torch").get_num_threads()).result())
 """
 

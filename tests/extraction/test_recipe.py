@@ -40,5 +40,6 @@ def test_the_number_of_shards_follows_from_the_sampling(sampling: dict[str, Any]
     encoder = Model("cpu", sampling=sampling, dtype="float16")
     encoder.dim = 512
     by_size = SECTION.model_copy(update={"num_shards": 0})
-    assert num_shards(encoder, by_size, 10_000) == num_shards(encoder, by_size, 10_001) == count
-    assert num_shards(encoder, SECTION, 10_000) == SECTION.num_shards
+    assert num_shards(encoder.dim, encoder.recipe, by_size, 10_000) == num_shards(
+        encoder.dim, encoder.recipe, by_size, 10_001) == count
+    assert num_shards(encoder.dim, encoder.recipe, SECTION, 10_000) == SECTION.num_shards

@@ -18,7 +18,7 @@ def check(project: Path, ended: Ended, stage: str, reason: str) -> None:
     assert f"it cannot be written ({reason}){SENTENCE}" in ended.sentence
     outs = fault_project.outs(stage)
     places = [*map(str, outs), *(f"{out.parent}/.{out.name}.rows" for out in outs), "reports/tiny/stages",
-              "models/tiny/.state"]
+              "models/tiny/.state", "indexes/tiny/.parts"]
     assert ended.sentence.removeprefix("error: ").startswith(tuple(places)), ended.sentence
     assert list(project.rglob(".*.tmp")) == []
 

@@ -172,6 +172,9 @@ def test_a_small_corpus_gives_what_it_has(built: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr("pipeline.retrieval.candidates._VIDEOS", 4)     # frames are read in parts
     assert retrieve_candidates(manifest, FeatureStore.open(folder), opened, top=100).digest == candidates.digest
     assert candidates.ids == tuple(video.id for video in videos)
+    for name, size in (("_QUERIES", 8), ("_CAPTIONS", 7)):              # and searched for in parts
+        monkeypatch.setattr(f"pipeline.retrieval.candidates.{name}", size)
+        assert retrieve_candidates(manifest, FeatureStore.open(folder), opened, top=100).digest == candidates.digest
     other = Manifest(videos, captions, tuple(corpus(39)))
     with pytest.raises(SpectrumError, match="made from another corpus"):
         retrieve_candidates(other, FeatureStore.open(folder), opened, top=10)

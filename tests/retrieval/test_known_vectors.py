@@ -46,7 +46,7 @@ def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counting:
     open_clip_model.prepare(section, tmp_path / "encoder", seed=3)
     made = Counting(OpenClipTextEncoder(open_clip_model.load(section, tmp_path / "encoder"), "cpu"))
     monkeypatch.setattr(text_encoder, "text_encoder", lambda *arguments: made)
-    monkeypatch.setattr(index, "BATCH", 16)
+    monkeypatch.setattr("pipeline.encoders.text_parts._CAPTIONS", 16)
     return made
 
 
