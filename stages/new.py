@@ -65,7 +65,7 @@ def main(
             return
         text = _parameters(folder, preset, [*_inputs(folder, videos, captions), *(overrides or [])])
         if taken := [name for name in (str(GRAPH_FILE), str(DEFAULT)) if (folder / name).exists()]:
-            raise SpectrumError(f"{folder}: {' and '.join(taken)} are there already; take another folder, or renew "
+            raise SpectrumError(f"{folder}: it has {' and '.join(taken)} already; take another folder, or renew "
                                 "the graph with --update")
         _ensure_repository(folder)
         write_text(folder / DEFAULT, text)

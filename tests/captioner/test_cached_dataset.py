@@ -141,7 +141,7 @@ def test_what_was_derived_from_something_else_is_refused(paths: Paths) -> None:
         CachedDataset.open(paths)
     index.build_index(distinct_sentences(CAPTIONS[::-1]), [np.eye(3, 4, dtype=np.float32)], candidates.recipe_id,
                       paths.index)
-    with pytest.raises(SpectrumError, match="rows of caption index"):
+    with pytest.raises(SpectrumError, match="made with caption index"):
         CachedDataset.open(paths)
 
 

@@ -160,7 +160,7 @@ def test_a_map_that_is_none_is_refused(tmp_path: Path, text: str, sentence: str)
 
 
 def test_models_that_are_no_such_classifier_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpectrumError, match="no map that ships"):
+    with pytest.raises(SpectrumError, match="is none of goemotions, ekman, and no file"):
         read_label_shares("plutchik", EKMAN, TAXONOMY)
     with pytest.raises(SpectrumError, match="regression"):
         Classifier(section(ekman(tmp_path / "regression", "regression")), TAXONOMY, "cpu")

@@ -39,7 +39,7 @@ def test_inputs_inside_outs_are_refused_by_every_stage_and_by_clean(undisturbed:
     (tmp_path / "params.yaml").write_text(text)
     for stage in ("prepare", "extract@audio", "report", "clean --yes"):
         ended = fault_project.run(tmp_path, stage)
-        assert ended.status == 1 and ended.sentence.startswith(f"error: data.videos: {place} and ")
+        assert ended.status == 1 and ended.sentence.startswith(f"error: data.videos: {place} lies in ")
     assert (tmp_path / place / "mine.mp4").is_file()
 
 
@@ -64,6 +64,6 @@ def test_a_name_does_not_reach_the_terminal_as_it_is(undisturbed: Path, tmp_path
 def test_nor_does_a_name_in_what_a_stage_did(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                              capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    command._run(lambda *_: {"kept_videos": ["\x9b2Jred"]}, "extract", lambda summary: summary["kept_videos"][0],
+    command.run_stage(lambda *_: {"kept_videos": ["\x9b2Jred"]}, "extract", lambda summary: summary["kept_videos"][0],
                  params.load([], undisturbed / "params.yaml"))
     assert "\\x9b2Jred" in capsys.readouterr().out

@@ -120,7 +120,7 @@ def test_predictions_cover_the_test_split(project: Path) -> None:
     assert [row["video_id"] for row in rows] == manifest.ids("test")
     for row in rows:
         assert set(row) == {"video_id", "caption", "score", "likeliest", "beams", "emotions", "attributes",
-                            "candidates", "scores", "prior", "baseline"}
+                            "candidates", "scores", "prior", "baseline", "attention"}
         assert row["beams"][0]["caption"] == row["caption"]
         assert row["likeliest"] in [beam["caption"] for beam in row["beams"]]
         assert set(row["scores"]) == {"CIDEr (coco)", "CIDEr (evc)", "right_emotions", "wrong_emotions"}
@@ -357,13 +357,13 @@ def test_a_stage_can_be_quiet_or_speak_json(project: Path, monkeypatch: pytest.M
                                             capsys: pytest.CaptureFixture[str]) -> None:
     try:
         with pytest.MonkeyPatch.context() as patch:
-            assert in_process(project, patch, "stages.index", "--quiet") == 0
+            assert in_process(project, patch, "stages.retrieve", "--quiet") == 0
         assert capsys.readouterr() == ("", "")
-        assert in_process(project, monkeypatch, "stages.index", "--log-format", "json") == 0
+        assert in_process(project, monkeypatch, "stages.retrieve", "--log-format", "json") == 0
         printed = capsys.readouterr()
         said, progress = (json.loads(text) for text in printed)
-        assert said["level"] == "info" and said["message"].startswith("index: encoded ")
-        assert (progress["level"], progress["unit"]) == ("progress", "captions")
+        assert said["level"] == "info" and said["message"].startswith("retrieve: found ")
+        assert (progress["level"], progress["unit"]) == ("progress", "steps")
         with pytest.MonkeyPatch.context() as patch:
             assert in_process(project, patch, "stages.index", "--log-format", "json", "sede=1") == 1
         assert json.loads(capsys.readouterr().err)["message"].endswith("did you mean seed?")

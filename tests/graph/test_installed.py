@@ -114,7 +114,7 @@ def test_presets_are_known_by_name(installed: Path, tmp_path: Path) -> None:
     (["mine", "--preset", "none"], "--preset none: expected one of emvidcap, "),
     (["mine", "captioner.widht=1"], "captioner.widht: no such parameter"),
     (["mine", "--update"], "params.yaml: no such file"),
-    (["."], "params.yaml exist already"),
+    (["."], "it has params.yaml already"),
 ])
 def test_a_project_that_cannot_be_laid_out_leaves_nothing(installed: Path, tmp_path: Path, arguments: list[str],
                                                           expected: str) -> None:

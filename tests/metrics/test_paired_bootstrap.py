@@ -66,7 +66,7 @@ def test_trainings_that_differ_widen_the_interval() -> None:
 def test_the_same_seed_gives_the_same_interval_and_other_videos_are_refused() -> None:
     one, other = system(), system()
     assert compare([one], [other], seed=3) == compare([one], [other], seed=3)
-    with pytest.raises(SpectrumError, match=r"of \[200, 300\] videos"):
+    with pytest.raises(SpectrumError, match=r"these have \[200, 300\] videos"):
         compare([one], [system(videos=200)], seed=0)
 
 

@@ -143,9 +143,9 @@ def test_candidates_of_another_index_are_refused(built: Path, tmp_path: Path) ->
                       tmp_path / "other")
     other = index.open_index(tmp_path / "other", "abc")
     assert other.digest != opened.digest
-    with pytest.raises(SpectrumError, match=r"rows of caption index .* but the index that is there is"):
+    with pytest.raises(SpectrumError, match=r"made with caption index .*, but now there is"):
         Candidates(("a",), rows, np.ones((1, 2), np.float32), "abc", opened.digest).check_index(other)
-    with pytest.raises(SpectrumError, match="past the caption index"):
+    with pytest.raises(SpectrumError, match="another caption index, which was larger"):
         Candidates(("a",), rows + 39, np.ones((1, 2), np.float32), "abc", opened.digest).check_index(opened)
 
 

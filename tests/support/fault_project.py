@@ -242,6 +242,7 @@ def _context() -> Any:
 
 def _run(project: Path, command: list[str], limits: Limits, mark: str, writers: list[Any]) -> None:
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # a shell lets what it runs in the background ignore it
     os.chdir(project)
     os.environ["SPECTRUM_TEST_RUN"] = mark
     for number, writer in enumerate(writers, start=1):
