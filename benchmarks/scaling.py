@@ -142,6 +142,8 @@ def main(largest: Annotated[int, typer.Option(help="times the smallest size: 4, 
     if run:
         print(json.dumps(run_here(run.split())))
         return
+    if largest < FACTORS[1]:
+        raise typer.BadParameter("a fit needs two sizes: 4, 16 or 64", param_hint="--largest")
     runs = [found for factor in FACTORS if factor <= largest
             for found in measure(factor * SMALLEST, longest, stages.split(","), factor >= short)]
     fits = fit(runs)

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import typer
 
-from benchmarks.scaling import draw, fit, plan
+from benchmarks.scaling import draw, fit, main, plan
 
 
 def measured(stage: str, videos: int, seconds: float, megabytes: float, short: bool = False) -> dict[str, object]:
@@ -22,3 +23,8 @@ def test_growth_is_extrapolated_from_the_largest_sizes(tmp_path: Path) -> None:
     assert clips["memory_gb"]["train"] == pytest.approx((500 + 100_000) / 1024)
     draw(runs, tmp_path / "scaling.svg")
     assert "<svg" in (tmp_path / "scaling.svg").read_text()
+
+
+def test_one_size_is_no_growth() -> None:
+    with pytest.raises(typer.BadParameter, match="two sizes"):
+        main(largest=1)
