@@ -102,10 +102,11 @@ def chance_of_some(counts: Tensor, captions: Sequence[Sequence[str]]) -> Tensor:
     """
     number = torch.tensor([len(own) for own in captions])[:, None]
     none = torch.ones_like(counts)
-    for drawn in range(_DRAWN):
+    for drawn in range(_DRAWN):             # in place: of 100,000 videos a tensor has hundreds of MB
         left = number - drawn
-        none *= torch.where(left > 0, (left - counts).clamp(min=0) / left.clamp(min=1), 1.0)
-    return 1 - none
+        others = (left - counts).clamp_(min=0).div_(left.clamp(min=1))
+        none.mul_(others.masked_fill_(left <= 0, 1.0))
+    return none.neg_().add_(1)
 
 
 def category_probabilities(logits: Tensor, membership: Tensor) -> Tensor:
