@@ -11,6 +11,7 @@ goes on from models/<dataset>/.state, which is removed at the end.
 
 import contextlib
 import shutil
+from dataclasses import replace
 
 from pipeline.params import Params
 from pipeline.params.paths import Paths
@@ -24,7 +25,6 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     from pipeline.captioner import card, checkpoint
     from pipeline.captioner.cached_dataset import CachedDataset
     from pipeline.captioner.training import seeds
-    from pipeline.captioner.training.attribute_matching import attribute_matching
     from pipeline.captioner.training.curves import write_curves
     from pipeline.captioner.training.settings import Listeners, TrainingSettings
     from pipeline.captioner.training.trainer import train
@@ -33,16 +33,11 @@ def run(params: Params, paths: Paths, part: str) -> Summary:
     from pipeline.common.errors import readable_write_errors
     from pipeline.common.progress import Bar
     from pipeline.datasets.manifest import Manifest
-    from pipeline.emotion.taxonomy import Taxonomy
-    from pipeline.encoders.text_encoder import text_encoder
 
     manifest, dataset = Manifest.load(paths.data), CachedDataset.open(paths, params.machine.resident_megabytes)
     device = torch_device(params.machine.device)
     section = params.captioner if part == "captioner" else BASELINE.of(params.captioner)
-    settings = TrainingSettings(
-        section, params.training, params.generation, Taxonomy.load(params.emotion.words),
-        attribute_matching(section, dataset.index, lambda: text_encoder(
-            params.encoders.appearance, paths.encoder, str(device)).encode_texts), lambda: dataset.consensus)
+    settings = replace(TrainingSettings.of(params, paths, dataset, device), captioner=section)
     training, validation = (dataset.split(manifest, name, section.modalities, params.retrieval.used)
                             for name in ("train", "validation"))
     numbers = range(params.seed, params.seed + params.training.num_seeds)

@@ -5,12 +5,9 @@ from typing import Any
 
 from pipeline.ablation.run import AblationData, RowTrainer, TestVideos
 from pipeline.captioner.cached_dataset import CachedDataset
-from pipeline.captioner.training.attribute_matching import attribute_matching
 from pipeline.captioner.training.settings import TrainingSettings
 from pipeline.common.device import torch_device
 from pipeline.datasets.manifest import Manifest
-from pipeline.emotion.taxonomy import Taxonomy
-from pipeline.encoders import text_encoder
 from pipeline.params import Params
 from pipeline.params.paths import Paths
 
@@ -44,8 +41,5 @@ class AblationWork:
                                 dataset.split(self.manifest, "validation", modalities, used))
         data = AblationData(training, validation, TestVideos(
             dataset.inputs(self.tested, modalities, used), dataset.candidate_texts(self.tested)), dataset.priors)
-        settings = TrainingSettings(
-            params.captioner, params.training, params.generation, Taxonomy.load(params.emotion.words),
-            attribute_matching(params.captioner, dataset.index, lambda: text_encoder.text_encoder(
-                params.encoders.appearance, self.paths.encoder, str(device)).encode_texts), lambda: dataset.consensus)
+        settings = TrainingSettings.of(params, self.paths, dataset, device)
         return RowTrainer(data, settings, device, self.paths.reports / "ablation", dataset.recipes)

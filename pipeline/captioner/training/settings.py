@@ -8,12 +8,15 @@ import torch
 
 from pipeline import params
 from pipeline.captioner.attributes import AttributeList
+from pipeline.captioner.cached_dataset import CachedDataset
 from pipeline.captioner.generation.consensus import Consensus
 from pipeline.captioner.splits import Split
 from pipeline.captioner.trained import Epoch
-from pipeline.captioner.training.attribute_matching import MatchAttributes
+from pipeline.captioner.training.attribute_matching import MatchAttributes, attribute_matching
 from pipeline.captioner.training.state import fingerprint_of
 from pipeline.emotion.taxonomy import Taxonomy
+from pipeline.encoders import text_encoder
+from pipeline.params.paths import Paths
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,15 @@ class TrainingSettings:
     taxonomy: Taxonomy
     match_attributes: MatchAttributes = AttributeList.targets
     consensus: Callable[[], Consensus] | None = None
+
+    @classmethod
+    def of(cls, params: params.Params, paths: Paths, dataset: CachedDataset,
+           device: torch.device) -> "TrainingSettings":
+        """Those of a data set's parameters. The encoder of texts is loaded where attributes are matched by meaning."""
+        return cls(params.captioner, params.training, params.generation, Taxonomy.load(params.emotion.words),
+                   attribute_matching(params.captioner, dataset.index, lambda: text_encoder.text_encoder(
+                       params.encoders.appearance, paths.encoder, str(device)).encode_texts),
+                   lambda: dataset.consensus)
 
     def fingerprint(self, train: Split, validation: Split, seed: int, device: torch.device) -> str:
         """Stands for everything that decides what `train` of the same arguments returns."""
