@@ -24,10 +24,11 @@ from pipeline.captioner.generation.generator import CaptionGenerator
 from pipeline.captioner.inputs import InputSource
 from pipeline.captioner.splits import Split
 from pipeline.captioner.trained import Epoch, TrainedCaptioner
-from pipeline.captioner.training.settings import Listeners, TrainingSettings, ignore_event
+from pipeline.captioner.training.settings import Listeners, TrainingSettings
 from pipeline.captioner.training.state import fingerprint_of
 from pipeline.captioner.training.trainer import train
 from pipeline.common.files import read_json, write_json
+from pipeline.common.progress import ignore
 from pipeline.workers.engine import Report, Task
 
 
@@ -73,8 +74,8 @@ class RowListeners:
     """on_epoch: with a row's name and each epoch's record, of a result that existed the kept epoch's alone;
     on_progress: as `Listeners.on_progress`."""
 
-    on_epoch: Callable[[str, Epoch], None] = ignore_event
-    on_progress: Callable[[float, bool], None] = ignore_event
+    on_epoch: Callable[[str, Epoch], None] = ignore
+    on_progress: Callable[[float, bool], None] = ignore
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,14 @@ def counted_ngrams(sentences: Sequence[Numbers], n: int) -> CountedNgrams:
     return CountedNgrams(owner[new], keys[new], count)
 
 
+def ragged_entries(bounds: Numbers, rows: Numbers) -> tuple[Numbers, Numbers]:
+    """Row r of a ragged table has the entries bounds[r] to bounds[r + 1]. Of all `rows`, one after the other: each
+    entry, and the place among `rows` that it belongs to, as (place, entry)."""
+    many = bounds[rows + 1] - bounds[rows]
+    place = np.repeat(np.arange(len(rows)), many)
+    return place, np.repeat(bounds[rows] - (many.cumsum() - many), many) + np.arange(many.sum())
+
+
 def find_sorted(table: NDArray[np.generic], wanted: NDArray[np.generic]) -> tuple[Numbers, NDArray[np.bool_]]:
     """Where each of `wanted` stands, or would stand, in the sorted `table`, and whether it is there."""
     at = np.searchsorted(table, wanted)

@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -11,6 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline.common.terminal import Output, for_people, line
 
 _LOG_EVERY = 15.0  # seconds between lines where there is no terminal
+
+
+def ignore(*_: Any) -> None:
+    """The listener of those who do not listen."""
 
 
 class Bar:

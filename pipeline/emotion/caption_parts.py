@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
 from pipeline.common.hdf5 import Layout, read_arrays
 from pipeline.emotion.estimators import Estimators, Learned, emotion_recipe_id
@@ -99,9 +98,7 @@ class CaptionEmotions:
         self._section, self._learned = work.section, folder / "learned.h5"
         self._task = SavedTask(engine, work, folder)
         self._key = fingerprint(work.section.model_dump(mode="json"))
-        if self._task.facts["index"] != corpus.digest:
-            raise SpectrumError(f"{work.index}: a worker finds another caption index there; all machines need the same "
-                                "file system at this path")
+        corpus.check_seen(self._task.facts["index"], work.index)
 
     @cached_property
     def word_counts(self) -> NDArray[np.int64]:

@@ -37,6 +37,18 @@ class VideoScores:
                    np.array([each.right for each in comparisons], np.float64),
                    np.array([each.wrong for each in comparisons], np.float64))
 
+    @classmethod
+    def of_lines(cls, lines: Sequence[Mapping[str, float | None]]) -> "VideoScores":
+        """Of the `scores` of lines of predictions.jsonl, which `by_video` made."""
+        def column(name: str) -> list[float | None]:
+            return [line.get(name) for line in lines]
+
+        cider = {protocol: column(f"CIDEr ({protocol})") for protocol in ("coco", "evc")}
+        right, wrong = (np.array([count or 0 for count in column(f"{kind}_emotions")], np.float64)
+                        for kind in ("right", "wrong"))
+        return cls({protocol: np.array(values, np.float64) for protocol, values in cider.items()
+                    if None not in values}, right, wrong)
+
     def by_video(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What a line of predictions.jsonl says of its scores; `ids`: the videos in their order here."""
         return {video: {"scores": {**{f"CIDEr ({protocol})": round(float(values[i]), 4)

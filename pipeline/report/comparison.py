@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.common.errors import SpectrumError
 from pipeline.metrics.paired_bootstrap import VideoScores, compare
 
@@ -35,19 +33,8 @@ def compare_runs(path: Path, ours: Sequence[Row], theirs: Sequence[Row], seed: i
                             f"them scored {different[0]!r}, and scores depend on which videos there are; compare two "
                             "runs on the same videos")
     videos = sorted(scored[0])
-    own, other = (_scores([rows[video] for video in videos]) for rows in scored)
+    own, other = (VideoScores.of_lines([rows[video]["scores"] for video in videos]) for rows in scored)
     return OtherRun(str(path), {row["video_id"]: row for row in theirs}, compare([own], [other], seed))
-
-
-def _scores(rows: Sequence[Row]) -> VideoScores:
-    def column(name: str) -> list[float | None]:
-        return [row["scores"].get(name) for row in rows]
-
-    cider = {protocol: column(f"CIDEr ({protocol})") for protocol in ("coco", "evc")}
-    right, wrong = (np.array([count or 0 for count in column(f"{kind}_emotions")], np.float64)
-                    for kind in ("right", "wrong"))
-    return VideoScores({protocol: np.array(values, np.float64) for protocol, values in cider.items()
-                        if None not in values}, right, wrong)
 
 
 def count_changes(changes: Sequence[float | None]) -> dict[str, int]:

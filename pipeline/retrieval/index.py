@@ -48,6 +48,12 @@ class CaptionIndex:
         return self.choose(*nearest(unit_vectors(queries, "queries"), self.embeddings, depth, batch, device), barred,
                            top)
 
+    def check_seen(self, digest: str, folder: Path) -> None:
+        """SpectrumError where a worker, which opened `folder`, found an index of another digest."""
+        if digest != self.digest:
+            raise SpectrumError(f"{folder}: a worker finds another caption index there; all machines need the same "
+                                "file system at this path")
+
     def search_depth(self, barred: Sequence[Sequence[int]], top: int) -> int:
         """How many captions have to be found so that `top` are left without those that are barred."""
         return min(top + max((len(own) for own in barred), default=0), len(self.texts))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.common.errors import SpectrumError
 from pipeline.common.files import fingerprint
 from pipeline.common.hdf5 import Layout
 from pipeline.retrieval.candidates import Found, RunSearches, Search
@@ -55,9 +54,7 @@ class SearchWorker:
 def search_by_parts(engine: Engine, work: SearchWork, folder: Path, index: CaptionIndex) -> RunSearches:
     """What runs the parts of `retrieve_candidates`; `index` is that of `work`, opened."""
     task = SavedTask(engine, work, folder)
-    if task.facts["index"] != index.digest:
-        raise SpectrumError(f"{work.index}: a worker finds another caption index there; all machines need the same "
-                            "file system at this path")
+    index.check_seen(task.facts["index"], work.index)
 
     def run(searches: Mapping[str, Search]) -> Iterator[Found]:
         key = fingerprint([[search.ids, search.captions.stop, search.depth] for search in searches.values()])

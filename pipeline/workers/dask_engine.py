@@ -19,8 +19,9 @@ from distributed import Client, KilledWorker, get_worker, wait
 from distributed.comm.core import CommClosedError
 
 from pipeline.common.errors import SpectrumError
+from pipeline.common.progress import ignore
 from pipeline.params import Cluster
-from pipeline.workers.engine import Facts, Listen, Part, Result, Task, Worker, ignore_report
+from pipeline.workers.engine import Facts, Listen, Part, Result, Task, Worker
 from pipeline.workers.local_cluster import local_scheduler, share_of_cores
 from pipeline.workers.software import Software, different_facts
 
@@ -91,7 +92,7 @@ class DaskEngine:
     def begin(self, make: Callable[[], Worker[Part, Result]]) -> Task[Part, Result]:
         order = _Order(self._run, uuid4().hex, make, str(Path.cwd()), Software.of(make))
         futures = _Futures(self._client, self._cluster, order)
-        (order.facts,) = futures.run(_facts, {"the first": None}, ignore_report)
+        (order.facts,) = futures.run(_facts, {"the first": None}, ignore)
         return _DaskTask(futures, order.facts)
 
 
@@ -121,7 +122,7 @@ class _DaskTask:
         self.facts = facts
         self._futures = futures
 
-    def run(self, parts: Mapping[str, Any], listen: Listen = ignore_report) -> Iterator[Any]:
+    def run(self, parts: Mapping[str, Any], listen: Listen = ignore) -> Iterator[Any]:
         return self._futures.run(_do, parts, listen)
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from pipeline.common.progress import ignore
 from pipeline.params import Cluster
 
 Part = TypeVar("Part")
@@ -66,10 +67,6 @@ class Engine(Protocol):
         ...
 
 
-def ignore_report(*_: Any) -> None:
-    """The listener of those who do not listen."""
-
-
 @contextmanager
 def open_engine(cluster: Cluster) -> Iterator[Engine]:
     """Raises SpectrumError where no scheduler answers, or it has no workers."""
@@ -97,6 +94,6 @@ class _TaskAlone:
         self._worker = worker
         self.facts = worker.facts
 
-    def run(self, parts: Mapping[str, Any], listen: Listen = ignore_report) -> Iterator[Any]:
+    def run(self, parts: Mapping[str, Any], listen: Listen = ignore) -> Iterator[Any]:
         for name, part in parts.items():
             yield self._worker.do(part, partial(listen, name))

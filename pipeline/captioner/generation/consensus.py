@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.captioner.generation.captions import Caption
 from pipeline.captioner.generation.document_frequency import DocumentFrequency, Reals
-from pipeline.captioner.ngram_keys import Numbers, find_sorted
+from pipeline.captioner.ngram_keys import Numbers, find_sorted, ragged_entries
 from pipeline.common.text import words
 from pipeline.retrieval.index import CaptionIndex
 
@@ -59,10 +59,10 @@ class Consensus:
         for vectors in self._frequency.vectors(list(map(_tokens, number))):
             keys, gram = np.unique(vectors.key, return_inverse=True)
             bounds = np.searchsorted(vectors.sentence, np.arange(len(number) + 1))
-            owner, entry = _entries(bounds, retrieved.row)
+            owner, entry = ragged_entries(bounds, retrieved.row)
             places, at = np.unique(retrieved.video[owner] * len(keys) + gram[entry], return_inverse=True)
             centre = np.bincount(at, counts[owner] * vectors.weight[entry], len(places))
-            owner, entry = _entries(bounds, spoken.row)
+            owner, entry = ragged_entries(bounds, spoken.row)
             at, met = find_sorted(places, spoken.video[owner] * len(keys) + gram[entry])
             total += np.bincount(owner[met], vectors.weight[entry[met]] * centre[at[met]], len(total))
         share = _SCALE / (_ORDERS * np.maximum(1.0, np.bincount(retrieved.video, counts, len(candidates))))
@@ -93,13 +93,6 @@ class _Occurrences:
         many = np.array([len(own) for own in texts], np.int64)
         return cls(np.array([number[text] for own in texts for text in own], np.int64),
                    np.repeat(np.arange(len(texts)), many), np.concatenate([np.arange(0), *map(np.arange, many)]), many)
-
-
-def _entries(bounds: Numbers, rows: Numbers) -> tuple[Numbers, Numbers]:
-    """Of every one of `rows` all n-grams: its place among `rows`, and each n-gram's."""
-    many = bounds[rows + 1] - bounds[rows]
-    owner = np.repeat(np.arange(len(rows)), many)
-    return owner, np.repeat(bounds[rows] - (many.cumsum() - many), many) + np.arange(many.sum())
 
 
 def _reranked(caption: Caption, gains: Reals) -> Caption:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.captioner.ngram_keys import CountedNgrams, Numbers, counted_ngrams, find_sorted
+from pipeline.captioner.ngram_keys import CountedNgrams, Numbers, counted_ngrams, find_sorted, ragged_entries
 from pipeline.emotion.taxonomy import Taxonomy
 
 Sentence = Sequence[str]
@@ -87,11 +87,10 @@ class _Order:
         position = video[grams.sentence[known]] * len(self._keys) + number[known]
         slot, exists = find_sorted(self._positions, position)
         slot, generated, own_weight = slot[exists], grams.sentence[known][exists], weight[known][exists]
-        many = self._bounds[slot + 1] - self._bounds[slot]                      # references that have it
-        entry = np.repeat(self._bounds[slot] - (many.cumsum() - many), many) + np.arange(many.sum())
+        place, entry = ragged_entries(self._bounds, slot)                       # an entry: a reference that has it
         reference_weight = self._weight[entry]
-        met = np.minimum(np.repeat(own_weight, many), reference_weight) * reference_weight
-        pair = self._reference[entry] + np.repeat(shift[generated], many)
+        met = np.minimum(own_weight[place], reference_weight) * reference_weight
+        pair = self._reference[entry] + shift[generated][place]
         together = norm[sentence] * self._norm[reference]
         alike: Reals = np.divide(np.bincount(pair, met, pairs), together, out=np.zeros(pairs), where=together > 0)
         return alike

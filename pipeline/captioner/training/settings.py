@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -14,6 +13,7 @@ from pipeline.captioner.splits import Split
 from pipeline.captioner.trained import Epoch
 from pipeline.captioner.training.attribute_matching import MatchAttributes, attribute_matching
 from pipeline.captioner.training.state import fingerprint_of
+from pipeline.common.progress import ignore
 from pipeline.emotion.taxonomy import Taxonomy
 from pipeline.encoders import text_encoder
 from pipeline.params.paths import Paths
@@ -55,10 +55,6 @@ class TrainingSettings:
         }, (train.inputs, validation.inputs))
 
 
-def ignore_event(*_: Any) -> None:
-    """The listener of those who do not listen."""
-
-
 @dataclass(frozen=True)
 class Listeners:
     """Called while a training runs.
@@ -67,5 +63,5 @@ class Listeners:
     of one included, and whether this run did them.
     """
 
-    on_epoch: Callable[[Epoch], None] = ignore_event
-    on_progress: Callable[[float, bool], None] = ignore_event
+    on_epoch: Callable[[Epoch], None] = ignore
+    on_progress: Callable[[float, bool], None] = ignore
